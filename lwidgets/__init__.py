@@ -1,0 +1,68 @@
+"""lwidgets: hold a neural network's loss landscape in your hand.
+
+The computing half (objective, subspaces, sampling, landscape) imports no widget library; the explorers are loaded on
+first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lwidgets import demo, metrics
+from lwidgets.barrier import Barrier, barrier_of
+from lwidgets.directions import Gaussian, Given
+from lwidgets.landscape import Landscape, load
+from lwidgets.objective import Objective
+from lwidgets.parameters import State
+from lwidgets.sampling import Interrupted, sample, stream
+from lwidgets.study import Check, Study
+from lwidgets.subspaces import Line, Plane, Subspace
+from lwidgets.version import __version__
+
+if TYPE_CHECKING:
+    from lwidgets.explorers import CurveExplorer, SurfaceExplorer
+    from lwidgets.widgets.study import StudyWidget
+
+__all__ = [
+    "Barrier",
+    "Check",
+    "CurveExplorer",
+    "Gaussian",
+    "Given",
+    "Interrupted",
+    "Landscape",
+    "Line",
+    "Objective",
+    "Plane",
+    "State",
+    "Study",
+    "StudyWidget",
+    "Subspace",
+    "SurfaceExplorer",
+    "__version__",
+    "barrier_of",
+    "demo",
+    "load",
+    "metrics",
+    "sample",
+    "stream",
+]
+
+_LAZY = {
+    "CurveExplorer": "lwidgets.explorers",
+    "SurfaceExplorer": "lwidgets.explorers",
+    "StudyWidget": "lwidgets.widgets.study",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what needs a widget library when it is asked for."""
+    if name in _LAZY:
+        from importlib import import_module
+
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'lwidgets' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

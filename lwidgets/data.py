@@ -1,0 +1,202 @@
+"""The data an objective is averaged over: read once, fixed, the same at every point.
+
+A loader that only shuffles is fine, because order cannot matter; one whose samples differ between two passes would
+give a different loss surface at every point, and is refused by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+_BATCH_ENTRIES = 1 << 22  # input numbers per batch: few, large batches, while activations stay within reach
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """Fixed batches on one device.
+
+    Attributes:
+        batches: What the model and the loss will be given, in order.
+        sizes: Samples in each.
+        fingerprint: Short hash of the samples, independent of their order; part of a landscape's provenance.
+    """
+
+    batches: tuple[Any, ...]
+    sizes: tuple[int, ...]
+    fingerprint: str
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return sum(self.sizes)
+
+    def __iter__(self) -> Iterator[tuple[Any, int]]:
+        """Batch and size; tensors are fresh aliases, so flags set on them (requires_grad_) do not stick."""
+        for batch, size in zip(self.batches, self.sizes, strict=True):
+            yield _map(batch, Tensor.detach), size
+
+    @classmethod
+    def of(cls, data: Any, device: torch.device) -> Batches:
+        """Read the data.
+
+        Args:
+            data: (X, y) or any tuple, list or dict of tensors or arrays with a common first axis; a Dataset; a
+                DataLoader or another iterable of batches that can be gone through more than once.
+            device: Where the batches are kept.
+
+        Raises:
+            ValueError: There is no sample, the first axes differ, or two passes give different samples.
+            TypeError: The data can be gone through only once, or are of no known kind.
+        """
+        if isinstance(data, Batches):
+            return data
+        arrays = _as_tensors(data)
+        if arrays is not None:
+            batches: list[Any] = _split(arrays)
+            counts = _samples(batches)
+        else:
+            batches, counts = _read_twice(data)
+        if not counts:
+            raise ValueError("Objective: data must hold at least one sample, got none. Check the dataset and its filters.")
+        digest = hashlib.blake2b(digest_size=8)
+        for sample, count in sorted(counts.items()):
+            digest.update(sample + count.to_bytes(8, "little"))
+        return cls(
+            tuple(_map(batch, lambda t: t.detach().to(device)) for batch in batches),
+            tuple(_size(batch) for batch in batches),
+            digest.hexdigest(),
+        )
+
+
+def _read_twice(data: Any) -> tuple[list[Any], Counter[bytes]]:
+    """The batches of the first pass, after a second one has shown the same samples."""
+    if isinstance(data, Dataset) and not isinstance(data, DataLoader):
+        data = DataLoader(data, batch_size=256)
+    if isinstance(data, Iterator):
+        raise TypeError(
+            f"Objective: data must be readable more than once, got the one-shot iterator {type(data).__name__}. "
+            "Pass the DataLoader itself, or list(iterator) to freeze what it yields."
+        )
+    if not hasattr(data, "__iter__"):
+        raise TypeError(
+            f"Objective: data must be (X, y), a Dataset, a DataLoader or a list of batches, got {type(data).__name__}. "
+            "Pass for example data=(X, y)."
+        )
+    with random_state_kept():  # a loader draws its shuffling seed from the global generator
+        first = [_map(batch, Tensor.clone) for batch in data]
+        once, again = _samples(first), _samples(data)
+    if once != again:
+        missing, total = sum((once - again).values()), sum(once.values())
+        raise ValueError(
+            f"Objective: data must give the same samples in every pass, got {missing} of {total} that the second pass "
+            f"of the {type(data).__name__} did not repeat (augmentation, dropout in the data, random crops, or "
+            "drop_last with shuffling). Switch that off, or freeze one pass with data=list(loader)."
+        )
+    return first, once
+
+
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    """Leave the global generators of torch, NumPy and Python as they were found."""
+    python, numpy_ = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy_)
+
+
+def _as_tensors(data: Any) -> Any | None:
+    """The data as tensors with a common first axis, or None when they are an iterable of batches."""
+    if isinstance(data, Tensor | np.ndarray):
+        return torch.as_tensor(data)
+    if isinstance(data, Mapping):
+        values = list(data.values())
+    elif isinstance(data, tuple) or (isinstance(data, list) and data and all(isinstance(d, np.ndarray) for d in data)):
+        values = list(data)
+    else:
+        return None
+    if not values or not all(isinstance(v, Tensor | np.ndarray) for v in values):
+        return None
+    lengths = [v.shape[0] if v.ndim else 0 for v in values]
+    if len(set(lengths)) > 1:
+        raise ValueError(
+            f"Objective: data must have one length along the first axis, got {lengths}. Pass X and y of the same samples."
+        )
+    return _map(data if isinstance(data, Mapping) else tuple(data), lambda t: t, arrays=True)
+
+
+def _split(arrays: Any) -> list[Any]:
+    length = _size(arrays)
+    if length == 0:
+        return []
+    entries = max(leaf[0].numel() for leaf in _leaves(arrays))
+    size = max(1, min(length, _BATCH_ENTRIES // max(1, entries)))
+    return [_map(arrays, lambda t, i=i: t[i : i + size]) for i in range(0, length, size)]
+
+
+def _samples(batches: Any) -> Counter[bytes]:
+    """How often each sample occurs, by hash; a batch without a common first axis counts as one sample."""
+    counts: Counter[bytes] = Counter()
+    for batch in batches:
+        leaves = [leaf.detach().cpu().contiguous() for leaf in _leaves(batch)]
+        if leaves and all(leaf.ndim and len(leaf) == len(leaves[0]) for leaf in leaves):
+            rows = [leaf.reshape(len(leaf), -1).view(torch.uint8).numpy() if leaf.numel() else None for leaf in leaves]
+            for i in range(len(leaves[0])):
+                counts[_hash(*(row[i].tobytes() for row in rows if row is not None))] += 1
+        else:
+            counts[_hash(*(leaf.reshape(-1).view(torch.uint8).numpy().tobytes() for leaf in leaves))] += 1
+    return counts
+
+
+def _hash(*parts: bytes) -> bytes:
+    digest = hashlib.blake2b(digest_size=12)
+    for part in parts:
+        digest.update(part)
+    return digest.digest()
+
+
+def _leaves(batch: Any) -> list[Tensor]:
+    found: list[Tensor] = []
+    _map(batch, lambda t: found.append(t) or t)  # type: ignore[func-returns-value]
+    return found
+
+
+def _size(batch: Any) -> int:
+    leaves = _leaves(batch)
+    return leaves[0].shape[0] if leaves and leaves[0].ndim else 1
+
+
+def _map(batch: Any, f: Callable[[Tensor], Tensor], arrays: bool = False) -> Any:
+    """Apply f to every tensor of a nested batch; anything that is not a container or tensor stays as it is."""
+    if isinstance(batch, Tensor):
+        return f(batch)
+    if arrays and isinstance(batch, np.ndarray):
+        return f(torch.as_tensor(batch))
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(_map(item, f, arrays) for item in batch))
+    if isinstance(batch, Mapping):
+        mapped = {key: _map(value, f, arrays) for key, value in batch.items()}
+        return mapped if type(batch) is dict else _same_type(batch, mapped)
+    if isinstance(batch, Sequence) and not isinstance(batch, str | bytes):
+        return type(batch)(_map(item, f, arrays) for item in batch)  # type: ignore[call-arg]
+    return batch
+
+
+def _same_type(batch: Mapping[Any, Any], mapped: dict[Any, Any]) -> Any:
+    """Mappings with attribute access (a tokenizer's output) keep their class where it can be rebuilt."""
+    try:
+        return type(batch)(mapped)  # type: ignore[call-arg]
+    except TypeError:
+        return mapped

@@ -1,0 +1,160 @@
+"""Directions in parameter space: drawn, then scaled to the model they will move.
+
+Source: Li, Xu, Taylor, Studer, Goldstein, "Visualizing the Loss Landscape of Neural Nets", NeurIPS 2018, section 4.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+import torch
+from torch import Tensor
+
+from lwidgets.parameters import Filters, ParameterSpace, State
+
+Normalization = Literal["filter", "layer", "model", "none"]
+NORMALIZATIONS: tuple[str, ...] = get_args(Normalization)
+
+
+class Direction(Protocol):
+    """A recipe that becomes a vector once its origin and space are known."""
+
+    @property
+    def label(self) -> str:
+        """Short name for axes and provenance."""
+
+    def vector(self, origin: State, space: ParameterSpace) -> dict[str, Tensor]:
+        """Named tensors on the origin's device; a missing name is a block of zeros."""
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """A Gaussian direction, scaled to its origin.
+
+    Attributes:
+        seed: Any integer; 0 is a seed like any other.
+        normalize: "filter": every filter gets the norm of the origin's filter (Li et al.); "layer": every tensor;
+            "model": the whole direction; "none": entries stay standard normal.
+        zero_1d: Leave biases and norm scales alone, as the reference code's ``biasbn`` does.
+    """
+
+    seed: int
+    normalize: Normalization = "filter"
+    zero_1d: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the two choices that are easy to mistype."""
+        if self.normalize not in NORMALIZATIONS:
+            raise ValueError(
+                f"Gaussian: normalize must be one of {', '.join(NORMALIZATIONS)}, got {self.normalize!r}. "
+                'Use "filter" for pictures as in the literature.'
+            )
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise TypeError(f"Gaussian: seed must be an integer, got {self.seed!r}. Pass for example seeds=(0, 1).")
+
+    @property
+    def label(self) -> str:
+        """Seed and scaling, as axes show them."""
+        return f"seed {self.seed}, {self.normalize} normalised" if self.normalize != "none" else f"seed {self.seed}"
+
+    def vector(self, origin: State, space: ParameterSpace) -> dict[str, Tensor]:
+        """Draw on the CPU, cast and move to the origin's dtype and device, scale."""
+        names = [name for name in space.moved if not (self.zero_1d and name in space.flat)]
+        if not names:
+            raise ValueError(
+                "Gaussian: zero_1d must leave something to move, got a model whose moved parameters are all 1-D. "
+                "Pass zero_1d=False."
+            )
+        weights = {name: origin.parameters[name] for name in names}
+        drawn = {name: gaussian(self.seed, name, w.shape).to(w) for name, w in weights.items()}
+        return normalize(drawn, weights, self.normalize, space.filters)
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """A direction that is already there: an eigenvector, a difference, a unit vector."""
+
+    tensors: State
+    label: str = "direction"
+
+    def vector(self, origin: State, space: ParameterSpace) -> dict[str, Tensor]:
+        """The moved part of the tensors, on the origin's device and in its dtypes."""
+        known = {n: t for n, t in self.tensors.parameters.items() if n in space.moved}
+        if not known:
+            raise ValueError(f"Given: {self.label} must name parameters that move, got {list(self.tensors.parameters)[:5]}. Use the model's own names.")
+        for name, tensor in known.items():
+            if tuple(tensor.shape) != tuple(space.shapes[name]):
+                raise ValueError(
+                    f"Given: key {name!r} of {self.label} must have shape {space.shapes[name]}, got {tuple(tensor.shape)}. "
+                    "Use a direction made for this model."
+                )
+        return {name: tensor.to(origin.parameters[name]) for name, tensor in known.items()}
+
+
+def gaussian(seed: int, name: str, shape: torch.Size | tuple[int, ...]) -> Tensor:
+    """Standard normal float32 numbers that depend on (seed, parameter name) and on nothing else.
+
+    Drawn on the CPU by a private generator, so they are the same on every device, leave the global generator
+    alone, and do not change when another parameter is added, removed or filtered out.
+
+    >>> bool((gaussian(0, "weight", (2, 3)) == gaussian(0, "weight", (2, 3))).all())
+    True
+    >>> bool((gaussian(0, "weight", (2, 3)) == gaussian(0, "bias", (2, 3))).any())
+    False
+    """
+    digest = hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+    return torch.randn(tuple(shape), generator=generator, dtype=torch.float32)
+
+
+def normalize(
+    direction: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor],
+    kind: Normalization,
+    filters: Mapping[str, Filters] | None = None,
+) -> dict[str, Tensor]:
+    r"""Scale a direction to the weights it will move.
+
+    .. math:: d_{f} \leftarrow d_{f} \, \lVert w_{f} \rVert / \lVert d_{f} \rVert
+
+    for every filter f ("filter"), every tensor ("layer") or the concatenation of all ("model"). A block of zero
+    weights stays zero. Norms are accumulated in float64.
+
+    Args:
+        direction: Name -> tensor.
+        weights: The origin's tensors, same names and shapes.
+        kind: One of NORMALIZATIONS.
+        filters: Layout of the filters where it is not dim 0.
+
+    Returns:
+        New tensors.
+    """
+    if kind == "none":
+        return dict(direction)
+    if kind == "model":
+        factor = _ratio(_norm(weights), _norm(direction))
+        return {name: d * factor.to(d) for name, d in direction.items()}
+    scaled = {}
+    for name, d in direction.items():
+        layout = (filters or {}).get(name, Filters())
+        if kind == "layer" or d.ndim < 2:
+            factors = _ratio(_norm({name: weights[name]}), _norm({name: d}))
+            scaled[name] = d * factors.to(d)
+        else:
+            norms = [
+                torch.linalg.vector_norm(layout.split(t), dim=1, dtype=torch.float64) for t in (weights[name], d)
+            ]
+            scaled[name] = layout.scale(d, _ratio(*norms).to(d))
+    return scaled
+
+
+def _norm(tensors: Mapping[str, Tensor]) -> Tensor:
+    norms = [torch.linalg.vector_norm(t, dtype=torch.float64) for t in tensors.values()]
+    return torch.linalg.vector_norm(torch.stack(norms))
+
+
+def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    return torch.where(denominator > 0, numerator / denominator, torch.zeros_like(numerator))

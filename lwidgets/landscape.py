@@ -1,0 +1,226 @@
+"""The result: metrics on a grid, which points were really evaluated, and how wrong the others can be."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import RegularGridInterpolator
+
+from lwidgets.barrier import Barrier, BarrierKind, barrier_of
+
+if TYPE_CHECKING:
+    import xarray
+
+Array = NDArray[np.float64]
+
+_FORMAT = "lwidgets.landscape"
+_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Landscape:
+    """Metrics over one or two axes. Grids are ``ij``: ``values[m][i, j]`` belongs to ``coords[0][i], coords[1][j]``.
+
+    Attributes:
+        coords: One increasing float64 array for each axis.
+        axes: Names of the axes.
+        labels: What the axes measure, for pictures.
+        values: Metric -> float64 array of the grid's shape; measured where ``evaluated``, interpolated elsewhere; nan or
+            inf where the metric is not finite or could not be interpolated.
+        evaluated: Bool array of the grid's shape.
+        evaluations: How many points were evaluated.
+        error: Metric -> estimate of the largest error among the interpolated values, in the metric's unit; 0.0 when all were
+            evaluated, nan while it is not known yet.
+        provenance: Where it came from: objective, subspace, BatchNorm mode, sampling; plain values.
+        final: False for a picture that `stream` is still improving.
+    """
+
+    coords: tuple[Array, ...]
+    axes: tuple[str, ...]
+    labels: tuple[str, ...]
+    values: Mapping[str, Array]
+    evaluated: NDArray[np.bool_]
+    evaluations: int
+    error: Mapping[str, float]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    final: bool = True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the grid."""
+        return self.evaluated.shape
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics, the deciding one first."""
+        return tuple(self.values)
+
+    @property
+    def nonfinite(self) -> int:
+        """Pixels at which some metric is not finite."""
+        return int(np.sum(~np.all([np.isfinite(v) for v in self.values.values()], axis=0)))
+
+    def at(self, point: ArrayLike) -> dict[str, float]:
+        """Metrics at a point inside the grid, by linear interpolation between pixels; exact at grid points.
+
+        Raises:
+            ValueError: The point has another number of coordinates, or lies outside.
+        """
+        u = np.atleast_1d(np.asarray(point, dtype=np.float64))
+        inside = len(u) == len(self.coords) and all(c[0] <= x <= c[-1] for c, x in zip(self.coords, u, strict=False))
+        if not inside:
+            extent = ", ".join(f"{name} in [{c[0]:g}, {c[-1]:g}]" for name, c in zip(self.axes, self.coords, strict=True))
+            raise ValueError(f"Landscape.at: point must have {extent}, got {u.tolist()}. Widen the span or move the point.")
+        pixel = self.pixel(u)
+        if all(c[i] == x for c, i, x in zip(self.coords, pixel, u, strict=True)):
+            return {name: float(v[pixel]) for name, v in self.values.items()}
+        with np.errstate(invalid="ignore"):
+            return {name: float(RegularGridInterpolator(self.coords, v)(u)[0]) for name, v in self.values.items()}
+
+    def pixel(self, point: ArrayLike) -> tuple[int, ...]:
+        """Index of the nearest grid point."""
+        u = np.atleast_1d(np.asarray(point, dtype=np.float64))
+        return tuple(int(np.abs(c - x).argmin()) for c, x in zip(self.coords, u, strict=True))
+
+    def barrier(self, metric: str | None = None, kind: BarrierKind = "excess") -> Barrier:
+        """The barrier between the models at alpha 0 and 1 of a line.
+
+        Args:
+            metric: By default "loss", or "error" for kind "error".
+            kind: "excess" over the chord (Entezari), "mean" of the ends (Ainsworth), or "error" (Frankle). See `barrier_of`.
+
+        Raises:
+            ValueError: Not a line through alpha 0 and 1, an unknown metric, or a non-finite value in between.
+        """
+        if len(self.coords) != 1:
+            raise ValueError(f"Landscape.barrier: landscape must be a curve, got {len(self.coords)} axes. Sample a Line(a, b).")
+        metric = metric or ("error" if kind == "error" else "loss" if "loss" in self.values else self.metrics[0])
+        if metric not in self.values:
+            raise ValueError(
+                f"Landscape.barrier: metric must be one of {', '.join(self.metrics)}, got {metric!r}. "
+                'Add it to the objective, for example metrics={"error": lw.metrics.error}.'
+            )
+        return barrier_of(
+            self.coords[0],
+            self.values[metric],
+            kind=kind,
+            metric=metric,
+            value_error=self.error[metric],
+            batchnorm=self.provenance.get("batchnorm", "none"),
+            split=self.provenance.get("split", "data"),
+        )
+
+    def to_xarray(self) -> xarray.Dataset:
+        """An xarray Dataset: a variable for each metric over the axes, ``evaluated``, errors and provenance as attributes."""
+        import xarray
+
+        variables = {
+            name: xarray.DataArray(v.copy(), dims=self.axes, attrs={"error_estimate": self.error[name]}) for name, v in self.values.items()
+        }
+        variables["evaluated"] = xarray.DataArray(self.evaluated.copy(), dims=self.axes)
+        coords = {
+            name: xarray.DataArray(c, dims=(name,), attrs={"long_name": label})
+            for name, c, label in zip(self.axes, self.coords, self.labels, strict=True)
+        }
+        attrs = {"evaluations": self.evaluations, "provenance": json.dumps(self.provenance)}
+        return xarray.Dataset(variables, coords=coords, attrs=attrs)
+
+    def save(self, path: str | Path) -> Path:
+        """Write a ``.landscape.json`` file; an existing one is replaced only once the new one is complete.
+
+        Arrays are stored as little-endian bytes in base64, so every value, nan and inf included, comes back exactly.
+
+        Returns:
+            The path written.
+        """
+        path = Path(path)
+        body = {
+            "axes": [
+                {"name": name, "label": label, "coords": _pack(c, "<f8")}
+                for name, label, c in zip(self.axes, self.labels, self.coords, strict=True)
+            ],
+            "shape": list(self.shape),
+            "metrics": [
+                {"name": name, "values": _pack(v, "<f8"), "error": _pack(np.float64(self.error[name]), "<f8")} for name, v in self.values.items()
+            ],
+            "evaluated": _pack(self.evaluated, "u1"),
+            "evaluations": self.evaluations,
+            "final": self.final,
+            "provenance": self.provenance,
+        }
+        text = json.dumps({"format": _FORMAT, "version": _VERSION, "digest": _digest(body), **body})
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            unfinished.write_text(text, encoding="utf-8")
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        return path
+
+
+def load(path: str | Path) -> Landscape:
+    """Read a landscape that `Landscape.save` wrote. Nothing in the file is executed.
+
+    Raises:
+        FileNotFoundError: Nothing is at that path.
+        ValueError: The file is truncated, damaged, of another kind or of a newer version; the message says which.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"load: path must be a landscape file, got {path.name!r}, which is not there. Check the path.")
+
+    def refuse(rule: str, got: str, step: str) -> ValueError:
+        return ValueError(f"load: {path.name} must {rule}, got {got}. {step}")
+
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise refuse("be a landscape file", "binary data", "Use a file that Landscape.save wrote.") from error
+    except json.JSONDecodeError as error:
+        raise refuse(
+            "be a complete landscape file", f"text that ends or breaks at character {error.pos}", "Copy or save it again."
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise refuse("be a landscape file", "JSON of another kind", "Use a file that Landscape.save wrote.")
+    if content.get("version") != _VERSION:
+        raise refuse(f"have format version {_VERSION}", f"version {content.get('version')!r}", "Update lwidgets to read it.")
+    body = {key: value for key, value in content.items() if key not in ("format", "version", "digest")}
+    if content.get("digest") != _digest(body):
+        raise refuse("be as it was saved", "contents that do not match their digest", "Copy or save it again.")
+    try:
+        shape = tuple(int(n) for n in body["shape"])
+        return Landscape(
+            coords=tuple(_unpack(axis["coords"], "<f8", (n,)) for axis, n in zip(body["axes"], shape, strict=True)),
+            axes=tuple(axis["name"] for axis in body["axes"]),
+            labels=tuple(axis["label"] for axis in body["axes"]),
+            values={m["name"]: _unpack(m["values"], "<f8", shape) for m in body["metrics"]},
+            evaluated=_unpack(body["evaluated"], "u1", shape).astype(bool),
+            evaluations=int(body["evaluations"]),
+            error={m["name"]: float(_unpack(m["error"], "<f8", ())) for m in body["metrics"]},
+            provenance=body["provenance"],
+            final=bool(body["final"]),
+        )
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise refuse("hold axes, metrics and their values", f"{type(error).__name__}: {error}", "Save it again.") from error
+
+
+def _pack(array: ArrayLike, dtype: str) -> str:
+    return base64.b64encode(np.ascontiguousarray(array, dtype=dtype).tobytes()).decode("ascii")
+
+
+def _unpack(text: str, dtype: str, shape: Sequence[int]) -> Any:
+    return np.frombuffer(base64.b64decode(text, validate=True), dtype=dtype).reshape(tuple(shape)).astype(dtype.lstrip("<"))
+
+
+def _digest(body: Mapping[str, Any]) -> str:
+    return hashlib.blake2b(json.dumps(body, sort_keys=True).encode(), digest_size=16).hexdigest()

@@ -1,0 +1,25 @@
+"""Metrics that go with a loss: ``metric(output, target) -> mean over the batch``."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def error(output: Tensor, target: Tensor) -> Tensor:
+    """Share of wrong predictions, a 0-d float64 tensor in [0, 1].
+
+    Args:
+        output: Class scores, shape (N, C) or (N, C, ...), or (N,) logits of a binary problem.
+        target: Class indices, shape (N,) or (N, ...).
+
+    >>> import torch
+    >>> error(torch.tensor([[2.0, 1.0], [0.0, 3.0], [1.0, 0.0], [4.0, 0.0]]), torch.tensor([0, 1, 1, 0])).item()
+    0.25
+    """
+    predicted = output.argmax(dim=1) if output.ndim > target.ndim else (output > 0).to(target.dtype)
+    return (predicted != target).double().mean()
+
+
+def accuracy(output: Tensor, target: Tensor) -> Tensor:
+    """Share of right predictions, 1 - error."""
+    return 1 - error(output, target)

@@ -1,0 +1,393 @@
+"""What is evaluated: parameter points -> named metrics."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lwidgets.basis import Basis
+from lwidgets.batchnorm import BATCHNORM_MODES, BatchNormMode, batchnorm_layers, cumulative_statistics, resolve_batchnorm
+from lwidgets.data import Batches, random_state_kept
+from lwidgets.parameters import VECTOR, ParameterSpace, Source, State
+
+Metric = Callable[..., Any]
+"""``metric(output, target)`` or ``metric(model, batch)``, a mean over the batch as a 0-d tensor."""
+
+_CHUNK = 1 << 14  # points of an analytic objective per call
+
+
+class Objective:
+    """A model, its data, a loss and further metrics, evaluated at any parameter point.
+
+    The user's module is never touched: points are written into private copies, in eval mode. Data are read once, kept,
+    and weighted by sample; losses are accumulated in float64.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Any,
+        *,
+        loss: Metric,
+        metrics: Mapping[str, Metric] | None = None,
+        batchnorm: BatchNormMode | None = None,
+        params: str | Iterable[str] | None = None,
+        device: str | torch.device | None = None,
+        test: Any = None,
+    ) -> None:
+        """Read the data and try the loss once, at the model's own parameters.
+
+        Args:
+            model: Any module.
+            data: (X, y), a Dataset, a DataLoader, or whatever batches ``loss(model, batch)`` takes. See `Batches.of`.
+            loss: ``loss(output, target)``, called with the model's output, or ``loss(model, batch)``, which calls the model
+                itself (physics-informed networks, autoencoders, language models). A mean over the batch: a 0-d real tensor.
+                It may return a dict of such tensors with the key "loss".
+            metrics: Further metrics by name, of either form, computed in the same pass.
+            batchnorm: "recalibrate", "frozen" or "batch"; None chooses recalibrate between models and frozen around one.
+            params: Glob or globs on names of the parameters that may move; ``!glob`` leaves names out.
+            device: Where to compute; by default where the model's parameters are.
+            test: Held-out data of the same kind; then ``objective.test`` evaluates the same metrics on them.
+
+        Raises:
+            TypeError: The loss fits neither form, or a parameter that would move is integer or complex.
+            ValueError: Data are empty or differ between two passes; a loss is not one real number; an unknown mode; or the
+                model gives different losses for the same batch.
+        """
+        if not isinstance(model, nn.Module):
+            raise TypeError(
+                f"Objective: model must be a torch.nn.Module, got {type(model).__name__}. "
+                "Build the module first, then load the checkpoint into it, or use Objective.from_function."
+            )
+        if batchnorm is not None and batchnorm not in BATCHNORM_MODES:
+            raise ValueError(
+                f"Objective: batchnorm must be one of {', '.join(BATCHNORM_MODES)} or None, got {batchnorm!r}. "
+                "Leave it out for the usual choice."
+            )
+        if "loss" in (metrics or {}):
+            raise ValueError('Objective: metrics must not contain "loss", which names the loss itself. Use another name.')
+        self.space = ParameterSpace.of_module(model, params)
+        self.model = model
+        self.batchnorm = batchnorm
+        self.device = torch.device(device) if device is not None else _device_of(model)
+        self._spare: list[_Replica] = [_Replica(model, self.device)]
+        self.data = Batches.of(data, self.device)
+        self._train = self.data  # what BatchNorm is recalibrated on; a test objective keeps the training data
+        self._measures = self._probe({"loss": loss, **(metrics or {})})
+        self.names = self._check_names()
+        self.test: Objective | None = None if test is None else self.on(test)
+
+    @classmethod
+    def from_function(cls, f: Callable[[Tensor], Tensor | Mapping[str, Tensor]], dim: int, names: Iterable[str] | None = None) -> Objective:
+        """An analytic objective.
+
+        Args:
+            f: Many points at once, float64 of shape (P, dim), to values of shape (P,) or a dict of them.
+            dim: Number of coordinates.
+            names: Names of the coordinates, for axes.
+
+        Example:
+            >>> bowl = Objective.from_function(lambda u: (u**2).sum(dim=1), dim=2)
+            >>> bowl.names
+            ('loss',)
+        """
+        return FunctionObjective(f, dim, names)
+
+    def on(self, data: Any) -> Self:
+        """The same model, loss, metrics and parameter filter on other data; BatchNorm is still recalibrated on the first."""
+        other = copy.copy(self)
+        other.data = Batches.of(data, self.device)
+        other.test = None
+        return other
+
+    def resolve(self, between_models: bool) -> str:
+        """The BatchNorm mode for a subspace: "none", "frozen", "recalibrate" or "batch"."""
+        return resolve_batchnorm(
+            self.batchnorm, has_layers=bool(batchnorm_layers(self.model)), between_models=between_models
+        )
+
+    def evaluate(self, basis: Basis, coefficients: NDArray[np.float64], *, batchnorm: str = "frozen") -> Iterator[dict[str, float]]:
+        """Metrics at every point, one after another; stop iterating to stop computing.
+
+        Args:
+            basis: K vectors.
+            coefficients: Shape (P, K).
+            batchnorm: A resolved mode.
+
+        Yields:
+            Metric name -> value, for each row.
+        """
+        with self._replica() as replica:
+            replica.load(basis.origin)
+            for row in coefficients:
+                with torch.no_grad():
+                    basis.combine(row, replica.parameters)
+                yield self._measure(replica, batchnorm)
+
+    def measure(self, source: Source, batchnorm: str = "frozen") -> dict[str, float]:
+        """Metrics of one model: a module, state dict, checkpoint or State of this architecture.
+
+        With "frozen" its own BatchNorm statistics are used, so a grid point that is the model must agree to the last bit
+        of float32.
+        """
+        with self._replica() as replica:
+            replica.load(self.space.select(State.of(source)))
+            return self._measure(replica, batchnorm)
+
+    def model_at(self, state: State, batchnorm: str = "frozen") -> nn.Module:
+        """A new module in eval mode with the parameters and buffers of a point; recalibrated where that is the mode."""
+        with self._replica() as replica:
+            replica.load(self.space.select(state))
+            replica.prepare(batchnorm, self._train, self._measures)
+            module = copy.deepcopy(replica.module)
+        trained = dict(self.model.named_parameters())
+        for name, parameter in module.named_parameters():
+            parameter.requires_grad_(trained[name].requires_grad)
+        return module
+
+    def provenance(self) -> dict[str, Any]:
+        """What was evaluated, as plain values."""
+        return {
+            "model": type(self.model).__name__,
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "moved": self.space.size,
+            "metrics": list(self.names),
+            "loss": self._measures["loss"].label,
+            "samples": len(self.data),
+            "batches": len(self.data.batches),
+            "data": self.data.fingerprint,
+            "device": str(self.device),
+            "dtype": sorted({str(self.space.dtypes[name]).removeprefix("torch.") for name in self.space.moved}),
+            "torch": torch.__version__,
+        }
+
+    @contextmanager
+    def _replica(self) -> Iterator[_Replica]:
+        """A private copy of the module that nobody else is using; two studies may evaluate at once."""
+        try:
+            replica = self._spare.pop()
+        except IndexError:
+            replica = _Replica(self.model, self.device)
+        try:
+            yield replica
+        finally:
+            self._spare.append(replica)
+
+    def _measure(self, replica: _Replica, batchnorm: str) -> dict[str, float]:
+        replica.prepare(batchnorm, self._train, self._measures)
+        totals = torch.zeros(len(self.names), dtype=torch.float64, device=self.device)
+        for batch, size in self.data:
+            totals += size * torch.stack([v.detach().double() for v in self._values(replica.module, batch).values()])
+        return dict(zip(self.names, (totals / len(self.data)).tolist(), strict=True))
+
+    def _values(self, module: nn.Module, batch: Any) -> dict[str, Tensor]:
+        """All metrics on one batch; the model's output is computed once for all that take it."""
+        values: dict[str, Tensor] = {}
+        shared: list[Tensor] = []
+        for name, measure in self._measures.items():
+            if measure.takes_model:
+                with torch.enable_grad():  # a physics-informed loss differentiates the output by its input
+                    value = measure.function(module, batch)
+            else:
+                with torch.no_grad():
+                    if not shared:
+                        shared.append(module(_inputs(batch)))
+                    value = measure.function(shared[0], _target(batch))
+            if isinstance(value, Mapping) and name == "loss":
+                values.update({key: _one_number(key, part) for key, part in value.items()})
+            else:
+                values[name] = _one_number(name, value)
+        return values
+
+    def _probe(self, functions: Mapping[str, Metric]) -> dict[str, _Measure]:
+        """Find which form each metric has, by its argument names or else by trying it on the first batch."""
+        batch, _ = next(iter(self.data))
+        with self._replica() as replica, random_state_kept():
+            return {name: _Measure.of(name, f, replica.module, batch) for name, f in functions.items()}
+
+    def _check_names(self) -> tuple[str, ...]:
+        batch, _ = next(iter(self.data))
+        with self._replica() as replica, random_state_kept():
+            replica.module.eval()
+            first, second = (self._values(replica.module, batch) for _ in range(2))
+        if "loss" not in first:
+            raise ValueError(f'Objective: loss must return a number or a dict with the key "loss", got keys {list(first)}. Rename one.')
+        for name, value in first.items():
+            if not torch.equal(value, second[name]) and not (value.isnan().any() and second[name].isnan().any()):
+                raise ValueError(
+                    f"Objective: model and loss must be deterministic in eval mode, got {name} = {value.item():.9g} and then "
+                    f"{second[name].item():.9g} on the same batch. Switch off the dropout or sampling that stays on in eval()."
+                )
+        return tuple(first)
+
+
+class FunctionObjective(Objective):
+    """An analytic objective; made by `Objective.from_function`."""
+
+    def __init__(self, f: Callable[[Tensor], Tensor | Mapping[str, Tensor]], dim: int, names: Iterable[str] | None = None) -> None:
+        """Try the function on one point."""
+        self.coordinate_names = tuple(names) if names is not None else None
+        if self.coordinate_names is not None and len(self.coordinate_names) != dim:
+            raise ValueError(f"Objective.from_function: names must hold {dim} names, got {len(self.coordinate_names)}. Give one for each coordinate.")
+        self.function = f
+        self.space = ParameterSpace.of_vector(dim)
+        self.batchnorm = None
+        self.device = torch.device("cpu")
+        self.test = None
+        self.names = tuple(self._call(torch.zeros(1, dim, dtype=torch.float64)))
+
+    def resolve(self, between_models: bool) -> str:
+        """Always "none"."""
+        return "none"
+
+    def evaluate(self, basis: Basis, coefficients: NDArray[np.float64], *, batchnorm: str = "none") -> Iterator[dict[str, float]]:
+        """Values at every point, computed many at once."""
+        vectors = torch.stack([v[VECTOR] for v in basis.vectors])
+        for chunk in torch.as_tensor(coefficients).split(_CHUNK):
+            values = self._call(chunk @ vectors)
+            for i in range(len(chunk)):
+                yield {name: float(value[i]) for name, value in values.items()}
+
+    def measure(self, source: Source, batchnorm: str = "none") -> dict[str, float]:
+        """Values at one point, a vector of shape (dim,)."""
+        point = self.space.select(State.of(source)).parameters[VECTOR]
+        return {name: float(value[0]) for name, value in self._call(point[None]).items()}
+
+    def model_at(self, state: State, batchnorm: str = "none") -> nn.Module:
+        """There is no model to return."""
+        raise TypeError("Objective.model_at: an analytic objective has no model. Use subspace.point(coordinates) instead.")
+
+    def provenance(self) -> dict[str, Any]:
+        """What was evaluated, as plain values."""
+        return {"function": getattr(self.function, "__name__", "function"), "dim": self.space.size, "metrics": list(self.names)}
+
+    def _call(self, points: Tensor) -> dict[str, Tensor]:
+        with torch.no_grad():
+            found = self.function(points)
+        values = dict(found) if isinstance(found, Mapping) else {"loss": found}
+        for name, value in values.items():
+            if not isinstance(value, Tensor) or value.shape != (len(points),) or value.is_complex():
+                got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                raise ValueError(
+                    f"Objective.from_function: f must return real values of shape ({len(points)},) for points of shape "
+                    f"{tuple(points.shape)}, got {got} for {name!r}. Reduce over dim=1 only."
+                )
+        return {name: value.double() for name, value in values.items()}
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """A loss or metric and the form it has."""
+
+    function: Metric
+    takes_model: bool
+    label: str
+
+    @classmethod
+    def of(cls, name: str, function: Metric, module: nn.Module, batch: Any) -> _Measure:
+        label = getattr(function, "__name__", type(function).__name__)
+        module.eval()
+        failures = []
+        named_like_model = _first_argument(function) in ("model", "module", "net", "network")
+        forms = (True,) if not _is_pair(batch) else (True, False) if named_like_model else (False, True)
+        for takes_model in forms:
+            try:
+                if takes_model:
+                    with torch.enable_grad():
+                        function(module, batch)
+                else:
+                    with torch.no_grad():
+                        output = module(_inputs(batch))
+                        function(output, _target(batch))
+                return cls(function, takes_model, label)
+            except Exception as error:
+                failures.append((takes_model, error))
+        told = "; ".join(
+            f"as {label}({'model, batch' if takes_model else 'output, target'}): {type(error).__name__}: {str(error)[:300]}"
+            for takes_model, error in failures
+        )
+        raise TypeError(
+            f"Objective: {name} must work as loss(output, target) or as loss(model, batch) on the first batch, got {told}. "
+            "Call it by hand on one batch to see the whole traceback."
+        ) from failures[0][1]
+
+
+class _Replica:
+    """A private copy of the user's module whose parameters are overwritten point by point."""
+
+    def __init__(self, model: nn.Module, device: torch.device) -> None:
+        self.module = copy.deepcopy(model).to(device).eval().requires_grad_(False)
+        self.parameters = dict(self.module.named_parameters())
+        self.buffers = dict(self.module.named_buffers())
+        self._layers = batchnorm_layers(self.module)
+
+    @torch.no_grad()
+    def load(self, state: State) -> None:
+        """Take over every parameter and buffer of a state."""
+        for name, tensor in state.tensors.items():
+            target = self.parameters.get(name, self.buffers.get(name))
+            if target is not None:
+                target.copy_(tensor)
+
+    def prepare(self, batchnorm: str, train: Batches, measures: Mapping[str, _Measure]) -> None:
+        """Eval mode, and the BatchNorm mode's statistics for the parameters that are in place."""
+        self.module.eval()
+        if batchnorm == "recalibrate":
+            with cumulative_statistics(self._layers), torch.no_grad():
+                for batch, _ in train:
+                    self._forward(batch, measures)
+        elif batchnorm == "batch":
+            for layer in self._layers:
+                layer.train()  # uses the batch's statistics; the running ones it updates are ours and never read
+
+    def _forward(self, batch: Any, measures: Mapping[str, _Measure]) -> None:
+        """One pass that visits the BatchNorm layers, through the loss where only it knows how to call the model."""
+        loss = measures["loss"]
+        if loss.takes_model:
+            with torch.enable_grad():
+                loss.function(self.module, batch)
+        else:
+            self.module(_inputs(batch))
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+def _first_argument(function: Metric) -> str | None:
+    try:
+        return next(iter(inspect.signature(function).parameters), None)
+    except (TypeError, ValueError):  # built-in functions have no signature
+        return None
+
+
+def _is_pair(batch: Any) -> bool:
+    return isinstance(batch, tuple | list) and len(batch) == 2
+
+
+def _inputs(batch: Any) -> Any:
+    return batch[0]
+
+
+def _target(batch: Any) -> Any:
+    return batch[1]
+
+
+def _one_number(name: str, value: Any) -> Tensor:
+    if not isinstance(value, Tensor):
+        value = torch.as_tensor(value)
+    if value.ndim != 0 or value.is_complex():
+        raise ValueError(
+            f"Objective: {name} must return one real number for a batch, got shape {tuple(value.shape)} of {value.dtype}. "
+            "Use reduction='mean', or take .mean()."
+        )
+    return value.detach()

@@ -1,0 +1,112 @@
+"""One worker thread that always works on the newest request.
+
+A slider callback must return at once, and may run on any thread; so it only leaves a note here. The worker looks for notes
+between evaluation steps and decides whether what it is doing has become stale.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+class Superseded(BaseException):
+    """Raised inside a computation that newer values have made stale. Not an Exception, so that no handler of errors in
+    between takes it for one."""
+
+
+class Stopped(BaseException):
+    """Raised inside a computation that was stopped or closed."""
+
+
+class LatestWins:
+    """A daemon thread, the newest values, and a way to wait until they have been dealt with."""
+
+    def __init__(self, work: Callable[[], None], name: str) -> None:
+        """Prepare; the thread starts with the first request.
+
+        Args:
+            work: Brings everything up to date; reads the newest values with `take`, calls `poll` between steps, and lets
+                Stopped through.
+            name: Of the thread.
+        """
+        self._work = work
+        self._name = name
+        self._news = threading.Condition()
+        self._pending: dict[str, Any] = {}
+        self._wanted = False
+        self._stopping = False
+        self._closed = False
+        self._idle = threading.Event()
+        self._idle.set()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    def request(self, values: Mapping[str, Any]) -> None:
+        """Ask for new values; returns at once. Values not yet taken are merged, the newest of each name wins."""
+        with self._news:
+            if self._closed:
+                return
+            self._pending.update(values)
+            self._wanted, self._stopping = True, False
+            self._idle.clear()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
+                self._thread.start()
+            self._news.notify_all()
+
+    def take(self) -> dict[str, Any]:
+        """The values requested since the last call; called by the worker."""
+        with self._news:
+            taken, self._pending = self._pending, {}
+            self._wanted = False
+            return taken
+
+    def poll(self) -> bool:
+        """Whether there is news; called by the worker between steps.
+
+        Raises:
+            Stopped: The computation was stopped or closed.
+        """
+        if self._stopping or self._closed:
+            raise Stopped
+        return self._wanted
+
+    def stop(self) -> None:
+        """Give up the present computation within one step; later requests start anew."""
+        with self._news:
+            self._stopping = not self._idle.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until nothing is left to do; False when the time ran out first."""
+        return self._idle.wait(timeout)
+
+    def close(self) -> None:
+        """End the thread within one step; safe to call twice and from any thread."""
+        with self._news:
+            self._closed = True
+            self._news.notify_all()
+            self._idle.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=5)
+
+    def _loop(self) -> None:
+        while True:
+            with self._news:
+                if not self._wanted:
+                    self._stopping = False
+                    self._idle.set()
+                while not self._wanted and not self._closed:
+                    self._news.wait()
+                if self._closed:
+                    return
+                self._idle.clear()
+            try:
+                self._work()
+            except Stopped:
+                continue

@@ -1,0 +1,556 @@
+"""Studies: sliders -> nodes -> views and checks, a small reactive graph that a person touches.
+
+A node, view or check is a function; its argument names are the edges. A slider that moves recomputes what depends on it and
+nothing else. Nodes that are generators show what they have after every ``yield``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import itertools
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, Literal
+
+from lwidgets.scheduler import LatestWins, Stopped, Superseded
+
+PROGRESS = "progress"
+"""An argument of this name receives ``progress(done, total)``, to be called between steps; it ends stale work."""
+
+_STATUS_INTERVAL = 0.05  # seconds between progress reports: 20 a second are smooth and cost nothing
+
+
+@dataclass(frozen=True)
+class Slider:
+    """One thing a person can set.
+
+    Attributes:
+        name: Argument name in nodes, views and checks, and trait of the widget.
+        value: Where it starts.
+        low: Least value the control offers; for a number or a pair.
+        high: Greatest.
+        step: Of the control.
+        options: For a choice; then low, high and step are not used.
+        label: For the control; by default the name.
+        help: One sentence, shown as a tooltip.
+        bounds: Name of a slider holding (low, high) that this one must stay in.
+        limits: Values that code may set, where that is more than the control offers.
+    """
+
+    name: str
+    value: Any
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+    options: tuple[Any, ...] | None = None
+    label: str = ""
+    help: str = ""
+    bounds: str | None = None
+    limits: tuple[float, float] | None = None
+
+    @property
+    def kind(self) -> Literal["choice", "toggle", "pair", "integer", "number"]:
+        """What control it takes."""
+        if self.options is not None:
+            return "choice"
+        if isinstance(self.value, bool):
+            return "toggle"
+        if isinstance(self.value, tuple):
+            return "pair"
+        return "integer" if isinstance(self.value, int) else "number"
+
+    def coerce(self, value: Any) -> Any:
+        """The value as this slider holds it.
+
+        Raises:
+            ValueError: It is not one of the options, of another type, or out of bounds.
+        """
+        if self.kind == "choice":
+            if value not in (self.options or ()):
+                raise self._refusal(f"be one of {', '.join(map(repr, self.options or ()))}", value)
+            return value
+        if self.kind == "toggle":
+            if not isinstance(value, bool):
+                raise self._refusal("be True or False", value)
+            return value
+        if self.kind == "pair":
+            pair = tuple(value) if isinstance(value, Sequence) and len(value) == 2 else None
+            if pair is None or not all(isinstance(v, Real) for v in pair) or not pair[0] < pair[1]:
+                raise self._refusal("be (low, high) with low < high", value)
+            return (self._within(float(pair[0])), self._within(float(pair[1])))
+        if self.kind == "integer":
+            if not isinstance(value, Integral) or isinstance(value, bool):
+                raise self._refusal("be an integer", value)
+            return int(self._within(int(value)))
+        if not isinstance(value, Real) or isinstance(value, bool):
+            raise self._refusal("be a number", value)
+        return self._within(float(value))
+
+    def _within(self, value: float) -> float:
+        low, high = self.limits or (self.low, self.high)
+        if (low is not None and value < low) or (high is not None and value > high) or value != value:
+            raise self._refusal(f"lie in [{low:g}, {high:g}]", value)
+        return value
+
+    def _refusal(self, rule: str, value: Any) -> ValueError:
+        return ValueError(f"Study: {self.name} must {rule}, got {value!r}. The control offers what is allowed.")
+
+
+@dataclass(frozen=True)
+class Check:
+    """The outcome of one self-check.
+
+    Attributes:
+        state: "pass", "fail", "warn" (worth knowing before publishing) or "info".
+        detail: What was found, with figures.
+    """
+
+    state: Literal["pass", "fail", "warn", "info"]
+    detail: str
+
+    @classmethod
+    def that(cls, condition: bool, detail: str, otherwise: Literal["fail", "warn"] = "fail") -> Check:
+        """Pass if the condition holds."""
+        return cls("pass" if condition else otherwise, detail)
+
+
+@dataclass(frozen=True)
+class Report:
+    """All checks of a study at its present sliders. True when none failed.
+
+    Attributes:
+        checks: Name -> outcome, in the order they were declared.
+    """
+
+    checks: dict[str, Check]
+
+    def __bool__(self) -> bool:
+        return all(check.state != "fail" for check in self.checks.values())
+
+    def __str__(self) -> str:
+        return "\n".join(f"{check.state:5}{name}: {check.detail}" for name, check in self.checks.items())
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the worker is doing.
+
+    Attributes:
+        phase: "idle", "running", "done", "stopped", "failed" or "closed".
+        done: Steps taken of the present node.
+        total: Of how many at most.
+        where: Node, view or check that failed.
+        message: The exception's own words.
+    """
+
+    phase: Literal["idle", "running", "done", "stopped", "failed", "closed"] = "idle"
+    done: int = 0
+    total: int = 0
+    where: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class _Function:
+    """A node, view or check and what it takes."""
+
+    name: str
+    function: Callable[..., Any]
+    takes: tuple[str, ...]
+    keep: int = 0
+    title: str = ""
+    sliders: tuple[str, ...] = ()
+
+    @property
+    def streams(self) -> bool:
+        return inspect.isgeneratorfunction(self.function)
+
+
+@dataclass
+class _Entry:
+    """The newest value of a node: for which slider values, from which inputs, and whether it will still improve."""
+
+    value: Any
+    key: tuple[Any, ...]
+    final: bool
+    serial: int
+    inputs: tuple[Any, ...] | None
+
+
+class Study:
+    """A title, sliders, and functions of them.
+
+    Example:
+        >>> study = Study("Parabola")
+        >>> _ = study.slider("steepness", 2.0, low=0.0, high=5.0)
+        >>> @study.node
+        ... def height(steepness):
+        ...     return steepness * 0.5**2
+        >>> @study.check
+        ... def is_known(height):
+        ...     "The height at one half is a quarter of the steepness"
+        ...     return Check.that(height == 0.5, f"height {height}")
+        >>> bool(study.verify())
+        True
+        >>> study.set(steepness=4.0)
+        >>> study.wait(10), study["height"]
+        (True, 1.0)
+        >>> study.close()
+    """
+
+    def __init__(self, title: str, *, source: str = "") -> None:
+        """An empty study.
+
+        Args:
+            title: Shown above it.
+            source: The paper or page it belongs to.
+        """
+        self.title = title
+        self.source = source
+        self.sliders: dict[str, Slider] = {}
+        self.values: dict[str, Any] = {}
+        self.views: dict[str, Any] = {}  # name -> widget, or None for a view that has none of its own
+        self.status = Status()
+        self.error: BaseException | None = None
+        self.checks: dict[str, Check] = {}
+        self._nodes: dict[str, _Function] = {}
+        self._painters: dict[str, _Function] = {}
+        self._checkers: dict[str, _Function] = {}
+        self._memo: dict[str, OrderedDict[tuple[Any, ...], Any]] = {}
+        self._listeners: list[Callable[[Study], None]] = []
+        self._world: dict[str, _Entry] = {}
+        self._current: dict[str, Any] = {}  # slider values the worker is working for
+        self._failures: dict[str, tuple[Any, BaseException]] = {}
+        self._seen: dict[str, tuple[Any, ...]] = {}  # inputs a view was last painted, or a check last run, with
+        self._serials = itertools.count(1)
+        self._painting = False
+        self._running: _Function | None = None
+        self._reported = 0.0
+        self._lock = threading.RLock()
+        self._worker = LatestWins(self._work, name=f"lwidgets: {title}")
+
+    # --- declaring ---
+
+    def slider(self, name: str, value: Any, **spec: Any) -> Slider:
+        """Declare something a person can set; see `Slider` for the keywords."""
+        self._claim(name)
+        if "options" in spec:
+            spec["options"] = tuple(spec["options"])
+        slider = Slider(name, value, **spec)
+        slider.coerce(value)
+        self.sliders[name] = slider
+        self.values[name] = self._current[name] = value
+        return slider
+
+    def node(self, function: Callable[..., Any] | None = None, *, keep: int = 8) -> Any:
+        """Declare a value computed from sliders and earlier nodes; a decorator.
+
+        Args:
+            function: Its argument names are what it takes. A generator function shows every value it yields; the last counts.
+            keep: How many results are remembered, so that a slider that returns costs nothing.
+        """
+        if function is None:
+            return lambda f: self.node(f, keep=keep)
+        self._claim(function.__name__)
+        self._nodes[function.__name__] = self._declare(function, keep)
+        self._memo[function.__name__] = OrderedDict()
+        return function
+
+    def view(self, function: Callable[..., Any] | None = None, *, widget: Any = None) -> Any:
+        """Declare a function that paints whenever one of its arguments has a new value; a decorator.
+
+        Args:
+            function: Paints; what it returns is not used. It runs only while the study is shown.
+            widget: Where it paints; laid out by the study's widget in the order of declaration.
+        """
+        if function is None:
+            return lambda f: self.view(f, widget=widget)
+        self._painters[function.__name__] = self._declare(function)
+        self.views[function.__name__] = widget
+        return function
+
+    def check(self, function: Callable[..., Check]) -> Callable[..., Check]:
+        """Declare a self-check, run when everything it takes is final; its docstring's first line is its name."""
+        self._checkers[function.__name__] = self._declare(function)
+        return function
+
+    # --- using ---
+
+    def set(self, **values: Any) -> None:
+        """Move sliders; returns at once, and the worker follows.
+
+        Raises:
+            KeyError: No slider of that name.
+            ValueError: A value its slider does not allow.
+            RuntimeError: The study was closed.
+        """
+        if self._worker.closed:
+            raise RuntimeError(f"Study.set: study must be open, got the closed {self.title!r}. Make a new one; its last results are still there.")
+        for name in values:
+            if name not in self.sliders:
+                raise KeyError(f"Study.set: name must be one of {', '.join(self.sliders)}, got {name!r}. Check the spelling.")
+        moved = {name: self.sliders[name].coerce(value) for name, value in values.items()}
+        with self._lock:
+            after = {**self.values, **moved}
+            for name, slider in self.sliders.items():
+                if slider.bounds is None:
+                    continue
+                low, high = after[slider.bounds]
+                if name in moved and not low <= moved[name] <= high:
+                    raise ValueError(
+                        f"Study.set: {name} must lie in {slider.bounds}, [{low:g}, {high:g}], got {moved[name]!r}. Widen {slider.bounds} first."
+                    )
+                if not low <= after[name] <= high:  # a bound that moved in takes its slider along
+                    after[name] = moved[name] = min(max(after[name], low), high)
+            self.values.update(moved)
+            self._worker.request(moved)
+
+    def __getitem__(self, name: str) -> Any:
+        """The newest value of a slider or node.
+
+        Raises:
+            KeyError: There is none yet, or no such name.
+        """
+        if name in self.values:
+            return self.values[name]
+        if name in self._world:
+            return self._world[name].value
+        known = ", ".join([*self.sliders, *self._nodes])
+        state = "not computed yet" if name in self._nodes else f"not one of {known}"
+        raise KeyError(f"Study: {name!r} is {state}. Call wait() first, or check the spelling.")
+
+    def start(self, *, paint: bool = False) -> None:
+        """Begin computing; with ``paint``, views are painted from now on."""
+        self._painting = self._painting or paint
+        self._worker.request({})
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until the newest slider values have been dealt with; False when the time, in seconds, ran out first."""
+        return self._worker.wait(timeout)
+
+    def stop(self) -> None:
+        """Stop computing within one evaluation step; what is there stays."""
+        self._worker.stop()
+
+    def close(self) -> None:
+        """Stop for good; values, checks and status can still be read."""
+        self._worker.close()
+        self._report(Status("closed"))
+
+    def verify(self, timeout: float | None = None) -> Report:
+        """Run every check at the present sliders, without showing anything.
+
+        Raises:
+            TimeoutError: It took longer than ``timeout`` seconds.
+            RuntimeError: The study was closed.
+        """
+        if self._worker.closed:
+            raise RuntimeError(f"Study.verify: study must be open, got the closed {self.title!r}. Make a new one.")
+        self.start()
+        if not self.wait(timeout):
+            raise TimeoutError(f"Study.verify: checks must end within {timeout} s, got no end. Give it more time.")
+        failure = {} if self.error is None else {f"computing {self.status.where}": Check("fail", self.status.message)}
+        return Report({**self.checks, **failure})
+
+    def listen(self, listener: Callable[[Study], None]) -> None:
+        """Call ``listener(study)`` whenever status or checks change; on the worker's thread."""
+        self._listeners.append(listener)
+
+    # --- the worker ---
+
+    def _work(self) -> None:
+        """Bring everything up to date with the newest values."""
+        self._failures.clear()
+        self._current.update(self._worker.take())
+        self._report(Status("running"))
+        try:
+            while True:
+                self._settle()
+                node = next((n for n in self._nodes.values() if n.streams and self._is_due(n)), None)
+                if node is None:
+                    break
+                with contextlib.suppress(Superseded):
+                    self._stream(node)
+            self._run_checks()
+        except Stopped:
+            self._report(Status("closed" if self._worker.closed else "stopped"))
+            raise
+        where, (_, self.error) = next(iter(self._failures.items()), ("", ((), None)))
+        if self.error is None:
+            self._report(Status("done"))
+        else:
+            self._report(Status("failed", where=where, message=f"{type(self.error).__name__}: {self.error}"))
+
+    def _stream(self, node: _Function) -> None:
+        """Run a generator node and show each of its values."""
+        key, inputs = self._key(node), self._inputs(node)
+        value = None
+        self._running = node
+        try:
+            for value in node.function(**self._arguments(node)):
+                self._world[node.name] = _Entry(value, key, False, next(self._serials), inputs)
+                self._settle()
+                self._progress(0, 0)
+        except Exception as error:
+            self._failures[node.name] = (key, error)
+        else:
+            self._world[node.name] = _Entry(value, key, True, next(self._serials), inputs)
+            self._remember(node, key, value)
+        finally:
+            self._running = None
+
+    def _progress(self, done: int, total: int) -> None:
+        """Between two steps: give up if stale or stopped, deal with other news, report now and then."""
+        if self._worker.poll():
+            node = self._running
+            before = self._key(node) if node else None
+            self._current.update(self._worker.take())
+            if node and self._key(node) != before:
+                raise Superseded
+            self._settle()
+        now = time.monotonic()
+        if total and now - self._reported > _STATUS_INTERVAL:
+            self._report(Status("running", done, total))
+
+    def _settle(self) -> None:
+        """Compute the plain nodes that have what they need, even if it will still improve; then paint."""
+        for node in self._nodes.values():
+            key, entry = self._key(node), self._world.get(node.name)
+            if node is self._running or (entry is not None and entry.key == key and entry.final):
+                continue
+            if key in self._memo[node.name]:
+                self._memo[node.name].move_to_end(key)
+                self._world[node.name] = _Entry(self._memo[node.name][key], key, True, next(self._serials), None)
+                continue
+            inputs = self._inputs(node)
+            if node.streams or inputs is None or node.name in self._failures:
+                continue
+            if entry is not None and entry.key == key and entry.inputs == inputs:
+                continue
+            final = self._inputs_final(node)
+            try:
+                value = node.function(**self._arguments(node))
+            except Exception as error:
+                if final:  # of a coarse picture, what fails on the way may still succeed in the end
+                    self._failures[node.name] = (key, error)
+                continue
+            self._world[node.name] = _Entry(value, key, final, next(self._serials), inputs)
+            if final:
+                self._remember(node, key, value)
+        if self._painting:
+            for view in self._painters.values():
+                self._paint(view)
+
+    def _paint(self, view: _Function) -> None:
+        inputs = self._inputs(view)
+        if inputs is None or self._seen.get(view.name) == inputs:
+            return
+        self._seen[view.name] = inputs
+        try:
+            view.function(**self._arguments(view))
+        except Exception as error:
+            self._failures[view.name] = ((), error)
+
+    def _run_checks(self) -> None:
+        for check in self._checkers.values():
+            inputs = self._inputs(check)
+            if inputs is None or self._seen.get(check.title) == inputs:
+                continue
+            try:
+                self.checks[check.title] = check.function(**self._arguments(check))
+            except Exception as error:
+                self.checks[check.title] = Check("fail", f"could not be run: {type(error).__name__}: {error}")
+            self._seen[check.title] = inputs
+
+    def _report(self, status: Status) -> None:
+        self._reported = time.monotonic()
+        self.status = status
+        for listener in self._listeners:
+            listener(self)
+
+    # --- the graph ---
+
+    def _claim(self, name: str) -> None:
+        if name == PROGRESS or name in self.sliders or name in self._nodes or not name.isidentifier():
+            raise ValueError(f"Study: {name!r} must be a new name and an identifier other than {PROGRESS!r}. Choose another.")
+
+    def _declare(self, function: Callable[..., Any], keep: int = 0) -> _Function:
+        takes = tuple(inspect.signature(function).parameters)
+        unknown = [name for name in takes if name not in {*self.sliders, *self._nodes, PROGRESS}]
+        if unknown:
+            known = ", ".join([*self.sliders, *self._nodes, PROGRESS])
+            raise ValueError(
+                f"Study: arguments of {function.__name__} must name sliders or earlier nodes, got {unknown[0]!r}. Known are {known}."
+            )
+        title = (inspect.getdoc(function) or function.__name__).partition("\n")[0].rstrip(".")
+        return _Function(function.__name__, function, takes, keep, title, self._sliders_of(takes))
+
+    def _sliders_of(self, takes: Sequence[str]) -> tuple[str, ...]:
+        """The sliders that what is taken depends on, however far back."""
+        found: dict[str, None] = {}
+        for name in takes:
+            if name in self._nodes:
+                found.update(dict.fromkeys(self._nodes[name].sliders))
+            elif name in self.sliders:
+                found[name] = None
+        return tuple(found)
+
+    def _key(self, function: _Function) -> tuple[Any, ...]:
+        return tuple(self._current[name] for name in function.sliders)
+
+    def _inputs(self, function: _Function) -> tuple[Any, ...] | None:
+        """What the function would be given now, as slider values and serial numbers; None when a node is not there yet."""
+        inputs: list[Any] = []
+        for name in function.takes:
+            if name in self._nodes:
+                entry = self._world.get(name)
+                if entry is None or entry.key != self._key(self._nodes[name]):
+                    return None
+                inputs.append(entry.serial)
+            elif name != PROGRESS:
+                inputs.append(self._current[name])
+        return tuple(inputs)
+
+    def _inputs_final(self, function: _Function) -> bool:
+        return all(self._world[name].final for name in function.takes if name in self._nodes)
+
+    def _is_due(self, node: _Function) -> bool:
+        entry = self._world.get(node.name)
+        if node.name in self._failures or (entry is not None and entry.key == self._key(node) and entry.final):
+            return False
+        return self._inputs(node) is not None and self._inputs_final(node)
+
+    def _arguments(self, function: _Function) -> dict[str, Any]:
+        return {
+            name: self._progress if name == PROGRESS else self._world[name].value if name in self._nodes else self._current[name]
+            for name in function.takes
+        }
+
+    def _remember(self, node: _Function, key: tuple[Any, ...], value: Any) -> None:
+        memo = self._memo[node.name]
+        memo[key] = value
+        while len(memo) > node.keep:
+            memo.popitem(last=False)
+
+
+def together(streams: Mapping[str, Iterator[Any]]) -> Iterator[dict[str, Any]]:
+    """Streams side by side: after every round, the newest value of each. For nodes that show several things at once.
+
+    >>> list(together({"a": iter([1, 2, 3]), "b": iter([4])}))
+    [{'a': 1, 'b': 4}, {'a': 2, 'b': 4}, {'a': 3, 'b': 4}]
+    """
+    newest: dict[str, Any] = {}
+    running = dict(streams)
+    while running:
+        for name, values in list(running.items()):
+            try:
+                newest[name] = next(values)
+            except StopIteration:
+                del running[name]
+        if running:
+            yield dict(newest)

@@ -1,0 +1,385 @@
+"""Where a landscape is sampled: a function from a few coordinates to coefficients over a basis.
+
+A point is theta(u) = sum_k c_k(u) V_k. Here the V_k are models (vertices) and directions, and c is affine in u:
+
+    c(u) = (1 - u_1 - ... - u_m, u_1, ..., u_m | u_{m+1}, ..., u_n)
+            vertex 0             vertices 1..m   directions
+
+so a line between two models, a plane through three, a plane around one and mixtures of them are one formula.
+Coordinates along vertices are barycentric (alpha is 0 at the first model and 1 at the other); along directions they
+count in units of the normalised direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from dataclasses import fields as dc_fields
+from functools import cached_property
+from typing import Any, Self, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from lwidgets.basis import Basis, inner
+from lwidgets.directions import Direction, Gaussian, Given, Normalization
+from lwidgets.parameters import VECTOR, ParameterSpace, Source, State
+
+Span = float | tuple[float, float]
+"""Extent of an axis: s for [-s, s], or (low, high)."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One coordinate.
+
+    Attributes:
+        name: Short name, "alpha" or "x".
+        label: What it measures, for pictures.
+        low: Where it begins.
+        high: Where it ends.
+        marks: Coordinates that must be grid points when they lie inside: where the models are.
+    """
+
+    name: str
+    label: str
+    low: float
+    high: float
+    marks: tuple[float, ...] = ()
+
+    def grid(self, size: int) -> NDArray[np.float64]:
+        """A uniform grid of ``size`` points on which every mark inside the axis lies exactly.
+
+        The ends move by less than a step where no uniform grid has both the marks and the ends asked for: two
+        marks need a whole number of steps between them, one needs an odd size to be in the middle.
+
+        >>> Axis("alpha", "", 0.0, 1.0, (0.0, 1.0)).grid(5).tolist()
+        [0.0, 0.25, 0.5, 0.75, 1.0]
+        >>> Axis("x", "", -1.5, 1.5, (0.0,)).grid(4).tolist()
+        [-2.0, -1.0, 0.0, 1.0]
+        """
+        if size < 2:
+            raise ValueError(f"Axis.grid: resolution must be at least 2, got {size}. Use an odd number such as 33.")
+        inside = [m for m in self.marks if self.low <= m <= self.high]
+        if not inside:
+            return np.linspace(self.low, self.high, size)
+        if len(inside) == 1:
+            step = (self.high - self.low) / (size - 1)
+            before = round((inside[0] - self.low) / step)
+            return inside[0] + (np.arange(size) - before) * step
+        gap = inside[1] - inside[0]
+        best = min(
+            (
+                (abs(inside[0] - before * gap / steps - self.low) + abs(inside[0] + (size - 1 - before) * gap / steps - self.high), steps, before)
+                for steps in range(1, size)
+                for before in {max(0, min(size - 1 - steps, round((inside[0] - self.low) * steps / gap) + d)) for d in (-1, 0, 1)}
+            ),
+        )
+        _, steps, before = best
+        return inside[0] + gap * ((np.arange(size) - before) / steps)
+
+
+@dataclass(frozen=True, eq=False)
+class Subspace:
+    """An affine subspace: vertices and directions.
+
+    Attributes:
+        space: Which parameters move.
+        vertices: One model or more; the first is the origin and supplies what does not move.
+        directions: Recipes for the further basis vectors.
+        axes: One for every coordinate, vertices first.
+        orthogonal: Make the directions orthogonal in turn, after normalising.
+        kind: Name for provenance.
+    """
+
+    space: ParameterSpace
+    vertices: tuple[State, ...]
+    directions: tuple[Direction, ...]
+    axes: tuple[Axis, ...]
+    orthogonal: bool = False
+    kind: str = "subspace"
+
+    @classmethod
+    def identity(cls, dim: int, span: Span | Sequence[tuple[float, float]] = 1.0, names: Sequence[str] | None = None) -> Subspace:
+        """The coordinates of an analytic objective themselves.
+
+        Args:
+            dim: Number of coordinates, 1 or 2 for anything that is to be sampled on a grid.
+            span: One extent for all axes, or (low, high) for each.
+            names: Axis names; by default x, y, ...
+
+        Example:
+            >>> Subspace.identity(2).basis.gram().tolist()
+            [[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+        """
+        names = tuple(names or ("xyzw"[i] if dim <= 4 else f"x{i}" for i in range(dim)))
+        origin = State.of(torch.zeros(dim), label="zero")
+        units = torch.eye(dim, dtype=torch.float64)
+        return cls(
+            space=ParameterSpace.of_vector(dim),
+            vertices=(origin,),
+            directions=tuple(Given(State({VECTOR: units[i]}), names[i]) for i in range(dim)),
+            axes=tuple(Axis(name, name, *extent) for name, extent in zip(names, _extents(span, dim), strict=True)),
+            kind="identity",
+        )
+
+    @property
+    def between_models(self) -> bool:
+        """Whether the subspace joins several models, so BatchNorm statistics of one do not fit the others."""
+        return len(self.vertices) > 1
+
+    @cached_property
+    def basis(self) -> Basis:
+        """The vectors V_k; made on first use and kept."""
+        moved = [{name: v.parameters[name] for name in self.space.moved} for v in self.vertices]
+        vectors = [d.vector(self.vertices[0], self.space) for d in self.directions]
+        if self.orthogonal:
+            for i, vector in enumerate(vectors):
+                for earlier in vectors[:i]:
+                    share = inner(vector, earlier) / inner(earlier, earlier)
+                    for name in vector.keys() & earlier.keys():
+                        vector[name] = vector[name] - share * earlier[name]
+        return Basis((*moved, *vectors), self.vertices[0])
+
+    def coefficients(self, coordinates: ArrayLike) -> NDArray[np.float64]:
+        """c(u) for every point.
+
+        Args:
+            coordinates: u, shape (P, n) or (n,).
+
+        Returns:
+            Float64, shape (P, K); exactly one-hot where a point is a vertex.
+        """
+        u = np.atleast_2d(np.asarray(coordinates, dtype=np.float64))
+        if u.shape[1] != len(self.axes):
+            raise ValueError(
+                f"Subspace.coefficients: coordinates must have shape (P, {len(self.axes)}), got {u.shape}. "
+                f"Give one number for each of {', '.join(axis.name for axis in self.axes)}."
+            )
+        joins = len(self.vertices) - 1
+        return np.concatenate([1.0 - u[:, :joins].sum(axis=1, keepdims=True), u], axis=1)
+
+    def bound(self, space: ParameterSpace, device: torch.device | None = None) -> Self:
+        """The same subspace, checked against an objective's space and restricted to what may move there.
+
+        Raises:
+            ValueError: A vertex does not fit; the message names keys and shapes.
+        """
+        return self._with(space=space, vertices=tuple(space.select(v, device) for v in self.vertices))
+
+    def over(self, *spans: Span) -> Self:
+        """The same subspace over other extents, one for all axes or one for each.
+
+        >>> Subspace.identity(2).over(2.0, (0.0, 1.0)).axes[1].low
+        0.0
+        """
+        extents = _extents(spans[0] if len(spans) == 1 else spans, len(self.axes))
+        axes = tuple(replace(axis, low=low, high=high) for axis, (low, high) in zip(self.axes, extents, strict=True))
+        moved = self._with(axes=axes)
+        if "basis" in self.__dict__:  # the vectors do not depend on the extent, so they are not made again
+            moved.__dict__["basis"] = self.basis
+        return moved
+
+    def _with(self, **changes: Any) -> Self:
+        """A copy with some fields changed; unlike dataclasses.replace it leaves subclasses their own __init__."""
+        new = object.__new__(type(self))
+        Subspace.__init__(new, **{f.name: changes.get(f.name, getattr(self, f.name)) for f in dc_fields(Subspace)})
+        return new
+
+    def point(self, coordinates: Sequence[float]) -> State:
+        """The parameters at one point, as a State."""
+        return self.basis.point(self.coefficients(coordinates)[0])
+
+    def project(self, points: Source | Sequence[Source]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        r"""Coordinates of the nearest points of the subspace, and how far away they are.
+
+        Solves the normal equations :math:`A^\top A u = A^\top (\theta - \theta(0))` on the Gram matrix of the axes, so
+        axes need be neither orthogonal nor normalised. Only parameters that move count.
+
+        Args:
+            points: One source or a sequence of P.
+
+        Returns:
+            Coordinates, float64 of shape (P, n), and Euclidean residuals, float64 of shape (P,); without the
+            leading axis for a single source.
+        """
+        single = isinstance(points, State | torch.nn.Module | str | Tensor) or not isinstance(points, Sequence)
+        sources = [points] if single else list(points)  # type: ignore[arg-type, list-item]
+        start = self.coefficients(np.zeros(len(self.axes)))[0]
+        slopes = self.coefficients(np.eye(len(self.axes))) - start
+        gram = self.basis.gram()
+        normal = slopes @ gram @ slopes.T
+        coordinates, residuals = [], []
+        for source in sources:
+            state = self.space.select(State.of(source))
+            theta = {name: state.parameters[name] for name in self.basis.names}
+            against = np.array([inner(vector, theta) for vector in self.basis.vectors])
+            u = np.linalg.lstsq(normal, slopes @ (against - gram @ start), rcond=None)[0]
+            nearest = self.basis.point(self.coefficients(u)[0])
+            gap = {name: theta[name].to(torch.float64) - nearest.parameters[name].to(torch.float64) for name in theta}
+            coordinates.append(u)
+            residuals.append(np.sqrt(inner(gap, gap)))
+        if single:
+            return coordinates[0], np.float64(residuals[0])  # type: ignore[return-value]
+        return np.array(coordinates), np.array(residuals)
+
+    def cosine(self) -> float | None:
+        """Cosine of the angle between the two axes of a plane; None for other dimensions."""
+        if len(self.axes) != 2:
+            return None
+        start = self.coefficients(np.zeros(2))[0]
+        slopes = self.coefficients(np.eye(2)) - start
+        angle = slopes @ self.basis.gram() @ slopes.T
+        scale = np.sqrt(angle[0, 0] * angle[1, 1])
+        return float(angle[0, 1] / scale) if scale > 0 else None
+
+    def provenance(self) -> dict[str, Any]:
+        """What is needed to say where the points were, as plain values."""
+        return {
+            "kind": self.kind,
+            "models": [vertex.label for vertex in self.vertices],
+            "directions": [direction.label for direction in self.directions],
+            "axes": [{"name": a.name, "label": a.label, "span": [a.low, a.high]} for a in self.axes],
+            "orthogonal": self.orthogonal,
+            "cosine": self.cosine(),
+            "moved": list(self.space.moved) if len(self.space.moved) < len(self.space.shapes) else "all",
+            "zeroed": sorted(self.space.flat) if any(getattr(d, "zero_1d", False) for d in self.directions) else [],
+        }
+
+
+class Line(Subspace):
+    """A line: between two models (alpha 0 and 1), or through one along a random direction."""
+
+    def __init__(self, a: Source, b: Source, *, span: Span = (0.0, 1.0)) -> None:
+        """Join two models.
+
+        Args:
+            a: The model at alpha 0.
+            b: The model at alpha 1.
+            span: (low, high) of alpha; beyond [0, 1] the line is extended.
+        """
+        _init_hull(self, (a, b), ("alpha",), span, "line")
+
+    @classmethod
+    def random(
+        cls, origin: Source, seed: int = 0, normalize: Normalization = "filter", *, span: Span = 1.0, zero_1d: bool = True
+    ) -> Self:
+        """A line through one model along a Gaussian direction."""
+        return _around(cls, origin, (Gaussian(seed, normalize, zero_1d),), ("x",), span, False, "random line")
+
+
+class Plane(Subspace):
+    """A plane: around one model along two directions, or through three models."""
+
+    @classmethod
+    def random(
+        cls,
+        origin: Source,
+        seeds: tuple[int, int] = (0, 1),
+        normalize: Normalization = "filter",
+        *,
+        span: Span = 1.0,
+        orthogonal: bool = False,
+        zero_1d: bool = True,
+    ) -> Self:
+        """A plane around one model along two Gaussian directions.
+
+        Source: Li et al. 2018, section 4.
+
+        Args:
+            origin: The model in the centre.
+            seeds: One for each axis; equal seeds give equal directions and are refused.
+            normalize: "filter", "layer", "model" or "none".
+            span: s for [-s, s], or (low, high), in units of the normalised directions.
+            orthogonal: Make the second direction orthogonal to the first, after normalising.
+            zero_1d: Leave biases and norm scales where they are (the reference code's ``biasbn``).
+
+        Raises:
+            ValueError: The seeds are equal, or the normalisation is unknown.
+        """
+        if len(seeds) != 2 or seeds[0] == seeds[1]:
+            raise ValueError(f"Plane.random: seeds must be two different integers, got {seeds}. Use for example (0, 1).")
+        directions = tuple(Gaussian(seed, normalize, zero_1d) for seed in seeds)
+        return _around(cls, origin, directions, ("x", "y"), span, orthogonal, "random plane")
+
+    @classmethod
+    def spanned(cls, origin: Source, x: Source, y: Source, *, span: Span = 1.0, orthogonal: bool = False) -> Self:
+        """A plane around one model along two given directions, for example Hessian eigenvectors."""
+        directions = (Given(State.of(x), "x direction"), Given(State.of(y), "y direction"))
+        return _around(cls, origin, directions, ("x", "y"), span, orthogonal, "spanned plane")
+
+    @classmethod
+    def through(cls, a: Source, b: Source, c: Source, *, span: Span = (-0.25, 1.25)) -> Self:
+        """The plane through three models: a at (0, 0), b at (1, 0), c at (0, 1).
+
+        Coordinates are barycentric, so the three models are grid points and are evaluated exactly; the axes are in
+        general not orthogonal, and the cosine of their angle is part of the provenance.
+        """
+        plane = object.__new__(cls)
+        _init_hull(plane, (a, b, c), ("x", "y"), span, "plane through three models")
+        return plane
+
+
+def _init_hull(subspace: Subspace, sources: Sequence[Source], names: Sequence[str], span: Span, kind: str) -> None:
+    vertices = tuple(State.of(source) for source in sources)
+    labels = _letters(len(vertices))
+    space = _space_of(sources[0], vertices[0])
+    Subspace.__init__(
+        subspace,
+        space=space,
+        vertices=tuple(space.select(replace(v, label=f"{label}: {v.label}")) for label, v in zip(labels, vertices, strict=True)),
+        directions=(),
+        axes=tuple(
+            Axis(name, f"{name} (0 = {labels[0]}, 1 = {label})", low, high, (0.0, 1.0))
+            for name, label, (low, high) in zip(names, labels[1:], _extents(span, len(names)), strict=True)
+        ),
+        kind=kind,
+    )
+
+
+S = TypeVar("S", bound=Subspace)
+
+
+def _around(
+    cls: type[S],
+    origin: Source,
+    directions: tuple[Direction, ...],
+    names: Sequence[str],
+    span: Span,
+    orthogonal: bool,
+    kind: str,
+) -> S:
+    state = State.of(origin)
+    axes = tuple(
+        Axis(name, f"{name} ({d.label})", low, high, (0.0,))
+        for name, d, (low, high) in zip(names, directions, _extents(span, len(names)), strict=True)
+    )
+    subspace = object.__new__(cls)
+    Subspace.__init__(subspace, _space_of(origin, state), (state,), directions, axes, orthogonal, kind)
+    return subspace
+
+
+def _space_of(source: Source, state: State) -> ParameterSpace:
+    return ParameterSpace.of_module(source) if isinstance(source, torch.nn.Module) else ParameterSpace.of_state(state)
+
+
+def _letters(count: int) -> list[str]:
+    return [chr(ord("a") + i) for i in range(count)]
+
+
+def _extents(span: Any, dim: int) -> list[tuple[float, float]]:
+    """One (low, high) for every axis from any of the ways to say it."""
+    if isinstance(span, int | float):
+        pairs = [(-float(span), float(span))] * dim
+    elif len(span) == 2 and all(isinstance(s, int | float) for s in span) and float(span[0]) < float(span[1]):
+        pairs = [(float(span[0]), float(span[1]))] * dim
+    else:
+        pairs = [(-float(s), float(s)) if isinstance(s, int | float) else (float(s[0]), float(s[1])) for s in span]
+    if len(pairs) != dim or not all(np.isfinite(p).all() and p[0] < p[1] for p in pairs):
+        raise ValueError(
+            f"Subspace: span must be a positive number or (low, high) with low < high for each of {dim} axes, got {span!r}. "
+            "Use for example span=1.0."
+        )
+    return pairs
