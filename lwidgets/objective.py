@@ -76,7 +76,7 @@ class Objective:
         if "loss" in (metrics or {}):
             raise ValueError('Objective: metrics must not contain "loss", which names the loss itself. Use another name.')
         self.space = ParameterSpace.of_module(model, params)
-        self.model = model
+        self.model: nn.Module | None = model
         self.batchnorm = batchnorm
         self.device = torch.device(device) if device is not None else _device_of(model)
         self._spare: list[_Replica] = [_Replica(model, self.device)]
@@ -84,7 +84,8 @@ class Objective:
         self._train = self.data  # what BatchNorm is recalibrated on; a test objective keeps the training data
         self._measures = self._probe({"loss": loss, **(metrics or {})})
         self.names = self._check_names()
-        self.test: Objective | None = None if test is None else self.on(test)
+        self.split = "data" if test is None else "train"
+        self.test: Objective | None = None if test is None else self.on(test, split="test")
 
     @classmethod
     def from_function(cls, f: Callable[[Tensor], Tensor | Mapping[str, Tensor]], dim: int, names: Iterable[str] | None = None) -> Objective:
@@ -102,9 +103,15 @@ class Objective:
         """
         return FunctionObjective(f, dim, names)
 
-    def on(self, data: Any) -> Self:
-        """The same model, loss, metrics and parameter filter on other data; BatchNorm is still recalibrated on the first."""
+    def on(self, data: Any, split: str = "data") -> Self:
+        """The same model, loss, metrics and parameter filter on other data; BatchNorm is still recalibrated on the first.
+
+        Args:
+            data: Of the same kind.
+            split: Its name, "test" or "validation", for barriers and pictures.
+        """
         other = copy.copy(self)
+        other.split = split
         other.data = Batches.of(data, self.device)
         other.test = None
         return other
@@ -235,14 +242,16 @@ class FunctionObjective(Objective):
 
     def __init__(self, f: Callable[[Tensor], Tensor | Mapping[str, Tensor]], dim: int, names: Iterable[str] | None = None) -> None:
         """Try the function on one point."""
-        self.coordinate_names = tuple(names) if names is not None else None
+        self.coordinate_names: tuple[str, ...] | None = tuple(names) if names is not None else None
         if self.coordinate_names is not None and len(self.coordinate_names) != dim:
             raise ValueError(f"Objective.from_function: names must hold {dim} names, got {len(self.coordinate_names)}. Give one for each coordinate.")
         self.function = f
         self.space = ParameterSpace.of_vector(dim)
+        self.model = None
         self.batchnorm = None
         self.device = torch.device("cpu")
         self.test = None
+        self.split = "data"
         self.names = tuple(self._call(torch.zeros(1, dim, dtype=torch.float64)))
 
     def resolve(self, between_models: bool) -> str:

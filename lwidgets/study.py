@@ -289,26 +289,33 @@ class Study:
             ValueError: A value its slider does not allow.
             RuntimeError: The study was closed.
         """
+        moved = self.coerce(values)
+        with self._lock:
+            after = {**self.values, **moved}
+            for name, slider in self.sliders.items():
+                if slider.bounds is not None:  # a bound that moved in takes its slider along
+                    low, high = after[slider.bounds]
+                    if not low <= after[name] <= high:
+                        after[name] = moved[name] = min(max(after[name], low), high)
+            self.values.update(moved)
+            self._worker.request(moved)
+
+    def coerce(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values as their sliders hold them; nothing is moved. Raises as `set` does."""
         if self._worker.closed:
-            raise RuntimeError(f"Study.set: study must be open, got the closed {self.title!r}. Make a new one; its last results are still there.")
+            raise RuntimeError(
+                f"Study.set: study must be open, got the closed {self.title!r}. Make a new one; the last results can still be read."
+            )
         for name in values:
             if name not in self.sliders:
                 raise KeyError(f"Study.set: name must be one of {', '.join(self.sliders)}, got {name!r}. Check the spelling.")
         moved = {name: self.sliders[name].coerce(value) for name, value in values.items()}
-        with self._lock:
-            after = {**self.values, **moved}
-            for name, slider in self.sliders.items():
-                if slider.bounds is None:
-                    continue
-                low, high = after[slider.bounds]
-                if name in moved and not low <= moved[name] <= high:
-                    raise ValueError(
-                        f"Study.set: {name} must lie in {slider.bounds}, [{low:g}, {high:g}], got {moved[name]!r}. Widen {slider.bounds} first."
-                    )
-                if not low <= after[name] <= high:  # a bound that moved in takes its slider along
-                    after[name] = moved[name] = min(max(after[name], low), high)
-            self.values.update(moved)
-            self._worker.request(moved)
+        for name, value in moved.items():
+            bounds = self.sliders[name].bounds
+            low, high = {**self.values, **moved}[bounds] if bounds else (value, value)
+            if not low <= value <= high:
+                raise ValueError(f"Study.set: {name} must lie in {bounds}, [{low:g}, {high:g}], got {value!r}. Widen {bounds} first.")
+        return moved
 
     def __getitem__(self, name: str) -> Any:
         """The newest value of a slider or node.
@@ -399,7 +406,9 @@ class Study:
         except Exception as error:
             self._failures[node.name] = (key, error)
         else:
-            self._world[node.name] = _Entry(value, key, True, next(self._serials), inputs)
+            last = self._world.get(node.name)
+            serial = last.serial if last is not None and last.value is value and last.key == key else next(self._serials)
+            self._world[node.name] = _Entry(value, key, True, serial, inputs)
             self._remember(node, key, value)
         finally:
             self._running = None
@@ -430,9 +439,12 @@ class Study:
             inputs = self._inputs(node)
             if node.streams or inputs is None or node.name in self._failures:
                 continue
-            if entry is not None and entry.key == key and entry.inputs == inputs:
-                continue
             final = self._inputs_final(node)
+            if entry is not None and entry.key == key and entry.inputs == inputs:
+                if final:  # what it was computed from has turned out to be final
+                    entry.final = True
+                    self._remember(node, key, entry.value)
+                continue
             try:
                 value = node.function(**self._arguments(node))
             except Exception as error:

@@ -130,6 +130,14 @@ class Subspace:
         """Whether the subspace joins several models, so BatchNorm statistics of one do not fit the others."""
         return len(self.vertices) > 1
 
+    @property
+    def models(self) -> dict[tuple[float, ...], State]:
+        """Where the vertices are, in coordinates; empty where the origin is no model (an analytic objective's)."""
+        if not any(axis.marks for axis in self.axes):
+            return {}
+        corners = np.vstack([np.zeros(len(self.axes)), np.eye(len(self.axes))])
+        return {tuple(map(float, corner)): vertex for corner, vertex in zip(corners, self.vertices, strict=False)}
+
     @cached_property
     def basis(self) -> Basis:
         """The vectors V_k; made on first use and kept."""

@@ -113,6 +113,7 @@ def stream(
         "objective": objective.provenance(),
         "subspace": subspace.provenance(),
         "batchnorm": batchnorm,
+        "split": objective.split,
         "sampling": {
             "strategy": STRATEGY,
             "resolution": list(shape),

@@ -1,0 +1,233 @@
+"""The loss on the line between two models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+import ipywidgets as W
+import numpy as np
+from torch import nn
+
+from lwidgets.barrier import BARRIER_KINDS, Barrier
+from lwidgets.basis import inner
+from lwidgets.explorers import checks
+from lwidgets.landscape import Landscape
+from lwidgets.objective import Objective
+from lwidgets.parameters import Source
+from lwidgets.sampling import stream
+from lwidgets.study import Check, Study, together
+from lwidgets.subspaces import Line
+from lwidgets.widgets.line_plot import BLUE, GRAY, VERMILLION, LinePlot, Series
+from lwidgets.widgets.study import StudyWidget
+
+_COLORS = (BLUE, VERMILLION)
+
+
+class CurveExplorer(StudyWidget):
+    """Drag alpha from one model to the other: metrics on the way, training and test data together, and the barrier.
+
+    Traits (all keywords of the constructor): alpha; span, how far the line goes, (low, high) around [0, 1]; resolution;
+    metric; log; barrier, its definition; tolerance, of the interpolation.
+
+    Example:
+        >>> import lwidgets as lw
+        >>> objective, a, b = lw.demo.digits(steps=20)
+        >>> explorer = lw.CurveExplorer(objective, a, b, alpha=0.25)
+        >>> explorer.wait(60), explorer.landscape.shape
+        (True, (65,))
+        >>> explorer.close()
+    """
+
+    def __init__(self, objective: Objective, a: Source, b: Source, *, test: Any = None, title: str = "", **sliders: Any) -> None:
+        """Explore the line between two models.
+
+        Args:
+            objective: What to evaluate; with test data of its own, both are drawn.
+            a: The model at alpha 0: module, state dict or checkpoint.
+            b: The model at alpha 1.
+            test: Held-out data, where the objective has none.
+            title: Shown above.
+            **sliders: Where the sliders start.
+        """
+        held_out = objective.test if test is None else objective.on(test, split="test")
+        self._objectives = {one.split if held_out else "data": one for one in (objective, held_out) if one is not None}
+        if len(self._objectives) == 1 and held_out is not None:
+            self._objectives = {"train": objective, "test": held_out}
+        joined = Line(a, b).bound(objective.space, objective.device)
+        self.plot = LinePlot("alpha (0 = a, 1 = b)")
+        self.readout = W.HTML()
+        super().__init__(self._study(objective, joined, title), **sliders)
+
+    @property
+    def landscape(self) -> Landscape:
+        """The curve on the objective's own data for the present sliders; waits for it."""
+        return next(iter(self.landscapes.values()))
+
+    @property
+    def landscapes(self) -> dict[str, Landscape]:
+        """The curve on each data split."""
+        return dict(self.latest("curves"))
+
+    @property
+    def barriers(self) -> dict[str, Barrier]:
+        """The barrier on each data split, of the definition chosen."""
+        return dict(self.latest("barriers"))
+
+    def model_at(self, point: float) -> nn.Module:
+        """The model at an alpha as a new module in eval mode, BatchNorm recalibrated where the curve's is."""
+        objective = next(iter(self._objectives.values()))
+        line = self.latest("line")
+        return objective.model_at(line.point(np.atleast_1d(point)), objective.resolve(line.between_models))
+
+    def summary(self) -> str:
+        """Of the curves for the status bar."""
+        try:
+            curves = self.study["curves"]
+        except KeyError:
+            return ""
+        return "; ".join(f"{split}: {checks.error_words(one, self.metric)}" for split, one in curves.items())
+
+    def _study(self, objective: Objective, joined: Line, title: str) -> Study:
+        objectives, names = self._objectives, objective.names
+        study = Study(title or "Loss between two models")
+        study.slider("alpha", 0.5, low=0.0, high=1.0, step=0.01, bounds="span", help="Position between the models")
+        study.slider("span", (0.0, 1.0), low=-1.0, high=2.0, step=0.05, limits=(-100.0, 100.0), help="How far the line goes beyond the models")
+        study.slider("resolution", 65, low=9, high=257, step=8, limits=(3, 4097), help="Points of the curve")
+        study.slider("metric", names[0], options=names)
+        study.slider("barrier", "excess", options=BARRIER_KINDS, help="Over the chord, over the mean of the ends, or of the error")
+        study.slider("tolerance", 1e-3, low=0.0, high=1.0, help="Largest error of an interpolated value, relative to the range; 0 measures all")
+        study.slider("log", False, label="log height")
+
+        @study.node(keep=1)
+        def line(span: tuple[float, float]) -> Line:
+            return joined.over(span)
+
+        @study.node
+        def curves(line: Line, resolution: int, tolerance: float, log: bool, progress: Any) -> Iterator[dict[str, Landscape]]:
+            yield from together(
+                {
+                    split: stream(one, line, resolution=resolution, tolerance=tolerance, log=log, progress=progress)
+                    for split, one in objectives.items()
+                }
+            )
+
+        @study.node
+        def barriers(curves: dict[str, Landscape], metric: str, barrier: str) -> dict[str, Barrier | str]:
+            found: dict[str, Barrier | str] = {}
+            for split, one in curves.items():
+                try:
+                    found[split] = one.barrier(None if barrier == "error" else metric, kind=barrier)  # type: ignore[arg-type]
+                except ValueError as error:  # no barrier to speak of: the picture is still right, and the caption says why
+                    found[split] = str(error)
+            return found
+
+        @study.node
+        def here(line: Line, alpha: float, progress: Any) -> Iterator[dict[str, dict[str, float]]]:
+            point = line.coefficients([alpha])
+            measured = {}
+            for i, (split, one) in enumerate(objectives.items()):
+                progress(i, len(objectives))
+                measured[split] = next(one.evaluate(line.basis, point, batchnorm=one.resolve(line.between_models)))
+            yield measured
+
+        @study.view(widget=self.plot)
+        def draw_curves(curves: dict[str, Landscape], metric: str, log: bool) -> None:
+            self.plot.label(metric, log=log)
+            lines, points = [], []
+            for color, (split, one) in zip(_COLORS, curves.items(), strict=False):
+                x, y = one.coords[0], _drawable(one.values[metric], log)
+                lines.append(Series(x, y, split, color))
+                points.append(Series(x[one.evaluated], y[one.evaluated], "", color, "points", width=1.5, opacity=0.9))
+            self.plot.draw("curves", lines + points)
+
+        @study.view
+        def draw_barrier(barriers: dict[str, Barrier | str], curves: dict[str, Landscape], metric: str, log: bool) -> None:
+            split, one = next(iter(curves.items()))
+            found = barriers[split]
+            series = []
+            if isinstance(found, Barrier) and found.metric == metric:
+                series = _barrier_series(found, one, log)
+            self.plot.draw("barrier", series)
+            self.plot.describe(_barrier_words(barriers))
+
+        @study.view
+        def draw_alpha(alpha: float, curves: dict[str, Landscape], metric: str, log: bool) -> None:
+            shown = [_drawable(one.values[metric], log) for one in curves.values()]
+            low, high = (f([f(y[np.isfinite(y)], initial=s) for y in shown]) for f, s in ((np.min, np.inf), (np.max, -np.inf)))
+            dots = [
+                Series([alpha], [float(np.interp(alpha, one.coords[0], y))], "", color, "points", width=10)
+                for color, one, y in zip(_COLORS, curves.values(), shown, strict=False)
+            ]
+            self.plot.draw("alpha", [Series([alpha, alpha], [low, high], "", GRAY, "dashed", width=1.0), *dots])
+
+        @study.view(widget=self.readout)
+        def read_alpha(here: dict[str, dict[str, float]], alpha: float) -> None:
+            told = "; ".join(f"{split} " + ", ".join(f"{n} {v:.4g}" for n, v in values.items()) for split, values in here.items())
+            self.readout.value = f'<p class="lwidgets-readout" aria-live="polite"><b>alpha {alpha:.3g}</b>: {escape(told)} (measured)</p>'
+
+        own = next(iter(objectives.values()))
+
+        @study.check
+        def ends_reproduce(curves: dict[str, Landscape]) -> Check:
+            """The ends are the two models"""
+            return checks.reproduces(own, joined, next(iter(curves.values())))
+
+        @study.check
+        def is_deterministic() -> Check:
+            """The data are the same in every pass"""
+            return checks.deterministic(own, joined.vertices[0])
+
+        @study.check
+        def models_differ(line: Line) -> Check:
+            """The models are two"""
+            a, b = line.basis.vectors
+            distance = float(np.sqrt(max(0.0, inner(a, a) - 2 * inner(a, b) + inner(b, b))))
+            return Check.that(distance > 0, f"distance {distance:.4g}, norms {np.sqrt(inner(a, a)):.4g} and {np.sqrt(inner(b, b)):.4g}", "warn")
+
+        @study.check
+        def statistics(curves: dict[str, Landscape]) -> Check:
+            """BatchNorm"""
+            return checks.batchnorm_mode(next(iter(curves.values())))
+
+        @study.check
+        def all_finite(curves: dict[str, Landscape]) -> Check:
+            """Every value is finite"""
+            return checks.finite(*curves.values())
+
+        @study.check
+        def error_known(curves: dict[str, Landscape], tolerance: float) -> Check:
+            """The interpolation error meets the tolerance"""
+            return checks.error_estimate(tolerance, *curves.values())
+
+        return study
+
+
+def _drawable(values: np.ndarray, log: bool) -> np.ndarray:
+    """Values that are not finite, or have no logarithm on a log axis, leave a gap."""
+    return np.where(np.isfinite(values) & ((values > 0) | (not log)), values, np.nan)
+
+
+def _barrier_series(found: Barrier, curve: Landscape, log: bool) -> list[Series]:
+    """The reference line of the definition, and the height above it."""
+    alphas, values = curve.coords[0], curve.values[found.metric]
+    inside = (alphas >= 0) & (alphas <= 1)
+    t = alphas[inside]
+    ends = values[inside][[0, -1]]
+    reference = (1 - t) * ends[0] + t * ends[1] if found.kind == "excess" else np.full_like(t, ends.mean())
+    top = int(np.argmin(np.abs(t - found.alpha)))
+    return [
+        Series(t, _drawable(reference, log), "", GRAY, "dashed", width=1.0),
+        Series([found.alpha] * 2, _drawable(np.array([reference[top], values[inside][top]]), log), "", GRAY, width=2.5),
+    ]
+
+
+def _barrier_words(barriers: dict[str, Barrier | str]) -> str:
+    told = [
+        f"{split} {b.value:.4g} ± {b.error:.1g} at alpha {b.alpha:.3g}" if isinstance(b, Barrier) else f"{split}: {b}"
+        for split, b in barriers.items()
+    ]
+    first = next((b for b in barriers.values() if isinstance(b, Barrier)), None)
+    what = f"Barrier of the {first.metric}, {first.definition}: " if first else "No barrier: "
+    return what + "; ".join(told)

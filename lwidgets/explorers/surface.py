@@ -1,0 +1,234 @@
+"""The loss on a plane around a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from lwidgets.directions import NORMALIZATIONS, Normalization
+from lwidgets.explorers import checks
+from lwidgets.landscape import Landscape
+from lwidgets.objective import Objective
+from lwidgets.parameters import Source, State
+from lwidgets.sampling import stream
+from lwidgets.study import Check, Study
+from lwidgets.subspaces import Line, Plane, Subspace
+from lwidgets.widgets.height_field import HeightField, frame
+from lwidgets.widgets.line_plot import BLUE, GRAY, LinePlot, Series
+from lwidgets.widgets.study import StudyWidget
+
+COLORMAPS = ("viridis", "cividis", "magma", "gray")
+_ENVELOPE_POINTS = 33
+
+
+class SurfaceExplorer(StudyWidget):
+    """A map with contours and a 3-D surface of the loss around a model, side by side and linked.
+
+    Traits (all keywords of the constructor): seed_x and seed_y of the two random directions; span, in units of the
+    normalised directions; resolution; normalize; metric; log; colormap; show_points, the evaluated ones; envelope, how many
+    random directions are compared along one axis; tolerance, of the interpolation.
+
+    Example:
+        >>> import lwidgets as lw
+        >>> objective, a, b = lw.demo.digits(steps=20)
+        >>> explorer = lw.SurfaceExplorer(objective, span=0.5, resolution=33)
+        >>> explorer.wait(60), explorer.landscape.shape
+        (True, (33, 33))
+        >>> explorer.close()
+    """
+
+    def __init__(
+        self, objective: Objective, model: Source | Subspace | None = None, *, title: str = "", **sliders: Any
+    ) -> None:
+        """Explore a plane.
+
+        Args:
+            objective: What to evaluate.
+            model: The model in the centre, by default the objective's own; or a plane to explore as it is, for example
+                `Plane.through(a, b, c)`, whose seeds and normalisation are then its own business.
+            title: Shown above.
+            **sliders: Where the sliders start.
+        """
+        self._objective = objective
+        self.height_field = HeightField(description="Loss surface")
+        self.envelope_plot = LinePlot("distance along one direction", height="260px")
+        self.envelope_plot.layout.display = "none"
+        if model is None and objective.model is None:
+            model = Subspace.identity(objective.space.size, names=objective.coordinate_names)
+        plane = model if isinstance(model, Subspace) else None
+        centre = None if plane is not None else State.of(objective.model if model is None else model)
+        self._frames = 0
+        super().__init__(self._study(objective, centre, plane, title), **sliders)
+
+    @property
+    def landscape(self) -> Landscape:
+        """The surface for the present sliders; waits for it."""
+        found: Landscape = self.latest("surface")
+        return found
+
+    @property
+    def point(self) -> tuple[float, float] | None:
+        """The pinned point, or None."""
+        return tuple(self.height_field.point) or None  # type: ignore[return-value]
+
+    @point.setter
+    def point(self, point: tuple[float, float] | None) -> None:
+        self.height_field.point = list(point or ())
+
+    def model_at(self, point: tuple[float, float]) -> nn.Module:
+        """The model at a point of the plane as a new module in eval mode."""
+        placed = self.latest("placed")
+        return self._objective.model_at(placed.point(point), self._objective.resolve(placed.between_models))
+
+    def summary(self) -> str:
+        """Of the surface for the status bar."""
+        try:
+            return checks.error_words(self.study["surface"], self.metric)
+        except KeyError:
+            return ""
+
+    def _study(self, objective: Objective, centre: State | None, given: Subspace | None, title: str) -> Study:
+        names = objective.names
+        study = Study(title or "Loss surface")
+        if given is None:
+            study.slider("seed_x", 0, low=0, high=99, step=1, limits=(-(2**63), 2**63), label="seed x", help="Of the horizontal direction")
+            study.slider("seed_y", 1, low=0, high=99, step=1, limits=(-(2**63), 2**63), label="seed y", help="Of the vertical direction")
+            study.slider("span", 1.0, low=0.05, high=3.0, step=0.05, limits=(1e-9, 1e9), help="Half the width, in units of the normalised directions")
+            study.slider("normalize", "filter", options=NORMALIZATIONS, help="What a unit of the axes is")
+        else:
+            low, high = given.axes[0].low, given.axes[0].high
+            study.slider("span", (low, high), low=min(-2.0, low), high=max(3.0, high), step=0.05, limits=(-1e9, 1e9), help="Extent of both axes")
+        study.slider("resolution", 65, low=9, high=129, step=8, limits=(3, 2049), help="Pixels an axis")
+        study.slider("metric", names[0], options=names)
+        study.slider("colormap", "viridis", options=COLORMAPS, label="colours")
+        study.slider("tolerance", 1e-2, low=0.0, high=1.0, help="Largest error of an interpolated pixel, relative to the range; 0 measures all")
+        if given is None:
+            study.slider("envelope", 0, low=0, high=16, step=1, limits=(0, 256), label="compare seeds", help="How many random directions to compare along one axis")
+        study.slider("log", False, label="log height")
+        study.slider("show_points", False, label="evaluated points")
+
+        if given is None:
+
+            @study.node(keep=1)
+            def plane(seed_x: int, seed_y: int, normalize: Normalization) -> Subspace:
+                return Plane.random(centre, (seed_x, seed_y), normalize).bound(objective.space, objective.device)
+
+        else:
+
+            @study.node(keep=1)
+            def plane() -> Subspace:
+                return given.bound(objective.space, objective.device)
+
+        @study.node(keep=1)
+        def placed(plane: Subspace, span: float) -> Subspace:
+            plane.basis  # noqa: B018  made once here, and shared by every span
+            return plane.over(span)
+
+        @study.node
+        def surface(placed: Subspace, resolution: int, tolerance: float, log: bool, progress: Any) -> Iterator[Landscape]:
+            yield from stream(objective, placed, resolution=resolution, tolerance=tolerance, log=log, progress=progress)
+
+        @study.view(widget=self.height_field)
+        def draw(surface: Landscape, metric: str, log: bool, colormap: str) -> None:
+            self._frames += 1
+            self.height_field.frame = frame(
+                *surface.coords,
+                surface.values,
+                surface.evaluated,
+                surface.error,
+                metric=metric,
+                log=log,
+                colormap=colormap,
+                labels=surface.labels,
+                final=surface.final,
+                tag=self._frames,
+            )
+
+        @study.view
+        def mark_models(plane: Subspace) -> None:
+            self.height_field.markers = [
+                {"x": x, "y": y, "label": vertex.label.partition(":")[0] if plane.between_models else "model"}
+                for (x, y), vertex in plane.models.items()
+            ]
+
+        @study.view
+        def show_evaluated(show_points: bool) -> None:
+            self.height_field.show_points = show_points
+
+        if given is None:
+            self._add_envelope(study, objective, centre)
+        self._add_checks(study, objective, given)
+        return study
+
+    def _add_envelope(self, study: Study, objective: Objective, centre: State | None) -> None:
+        """Curves along many random directions: how much does the direction matter?"""
+
+        @study.node
+        def directions(envelope: int, normalize: Normalization, span: float, tolerance: float, progress: Any) -> Iterator[tuple[Landscape, ...]]:
+            curves: tuple[Landscape, ...] = ()
+            yield curves
+            for seed in range(envelope):
+                line = Line.random(centre, seed, normalize, span=span)
+                *_, curve = stream(objective, line, resolution=_ENVELOPE_POINTS, tolerance=tolerance, progress=progress)
+                curves = (*curves, curve)
+                yield curves
+
+        @study.view(widget=self.envelope_plot)
+        def draw_directions(directions: tuple[Landscape, ...], metric: str, log: bool) -> None:
+            self.envelope_plot.layout.display = "" if directions else "none"
+            if not directions:
+                return
+            x = directions[0].coords[0]
+            ys = np.array([one.values[metric] for one in directions])
+            ys = np.where(np.isfinite(ys) & ((ys > 0) | (not log)), ys, np.nan)
+            self.envelope_plot.label(metric, log=log)
+            with np.errstate(all="ignore"):
+                low, high, middle = np.fmin.reduce(ys), np.fmax.reduce(ys), np.nanmedian(ys, axis=0)
+            self.envelope_plot.draw("lines", [Series(x, y, "", GRAY, width=1.0, opacity=0.6) for y in ys])
+            self.envelope_plot.draw("band", [Series(x, np.stack([low, high]), "", BLUE, "band"), Series(x, middle, "median", BLUE, width=2.5)])
+            ends = ys[:, [0, -1]]
+            self.envelope_plot.describe(
+                f"{metric} along {len(directions)} random directions (seeds 0 to {len(directions) - 1}): "
+                f"at the ends between {np.nanmin(ends):.3g} and {np.nanmax(ends):.3g}, median {np.nanmedian(ends):.3g}."
+            )
+
+    def _add_checks(self, study: Study, objective: Objective, given: Subspace | None) -> None:
+        @study.check
+        def centre_reproduces(surface: Landscape, plane: Subspace) -> Check:
+            """The picture contains the model itself"""
+            return checks.reproduces(objective, plane, surface)
+
+        @study.check
+        def is_deterministic(plane: Subspace) -> Check:
+            """The data are the same in every pass"""
+            return checks.deterministic(objective, plane.vertices[0])
+
+        @study.check
+        def axes_differ(plane: Subspace) -> Check:
+            """The axes are two directions"""
+            cosine = plane.cosine() or 0.0
+            return Check.that(abs(cosine) < 0.1 or (given is not None and abs(cosine) < 0.99), f"cosine of their angle {cosine:.4f}", "warn")
+
+        @study.check
+        def biases(plane: Subspace) -> Check:
+            """Biases and norm scales"""
+            zeroed = plane.provenance()["zeroed"]
+            return Check("info", f"{len(zeroed)} one-dimensional parameters stay where they are" if zeroed else "move like everything else")
+
+        @study.check
+        def statistics(surface: Landscape) -> Check:
+            """BatchNorm"""
+            return checks.batchnorm_mode(surface)
+
+        @study.check
+        def all_finite(surface: Landscape) -> Check:
+            """Every value is finite"""
+            return checks.finite(surface)
+
+        @study.check
+        def error_known(surface: Landscape, tolerance: float) -> Check:
+            """The interpolation error meets the tolerance"""
+            return checks.error_estimate(tolerance, surface)

@@ -1,0 +1,174 @@
+"""Any study as a widget: its sliders, its views, what it is doing, and whether its picture is right."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import ipywidgets as W
+import traitlets
+
+from lwidgets.study import Report, Study
+from lwidgets.widgets.checks import ChecksPanel
+from lwidgets.widgets.controls import control_for, set_range
+from lwidgets.widgets.status import StatusBar
+
+
+class _SliderTrait(traitlets.TraitType[Any, Any]):
+    """A trait that holds what a study's slider may hold."""
+
+    def validate(self, obj: Any, value: Any) -> Any:
+        """Refuse with the study's own words."""
+        try:
+            return obj.study.coerce({self.name: value})[self.name]
+        except ValueError as error:
+            raise traitlets.TraitError(str(error)) from error
+
+
+class StudyWidget(W.VBox):
+    """A study on show. Every slider is a trait of the same name, kept equal to its control.
+
+    Attributes:
+        study: What is shown.
+        controls: Slider name -> ipywidgets control.
+        status_bar: Progress, error estimate, stop button, and an exception's words.
+        checks_panel: "Is my picture right?"
+    """
+
+    def __init__(self, study: Study, **sliders: Any) -> None:
+        """Show a study and start it.
+
+        Args:
+            study: Its views' widgets are laid out in the order of declaration.
+            **sliders: Values to start from.
+
+        Raises:
+            TypeError: A keyword is not a slider's name.
+        """
+        for name in sliders:
+            if name not in study.sliders:
+                raise TypeError(
+                    f"{type(self).__name__}: {name!r} must be one of the sliders {', '.join(study.sliders)}. Check the spelling."
+                )
+        self.study = study
+        self.controls = {name: control_for(slider) for name, slider in study.sliders.items()}
+        self.status_bar = StatusBar()
+        self.checks_panel = ChecksPanel()
+        self._closed = False
+        views = list(dict.fromkeys(widget for widget in study.views.values() if widget is not None))
+        head = f"<h3>{escape(study.title)}</h3>" + (f"<p>{escape(study.source)}</p>" if study.source else "")
+        super().__init__(
+            [
+                W.HTML(head, layout=W.Layout(display="" if study.source else "none")),
+                W.HBox(list(self.controls.values()), layout=W.Layout(flex_flow="row wrap", align_items="center", width="100%")),
+                *views,
+                self.status_bar,
+                self.checks_panel,
+            ],
+            layout=W.Layout(width="100%"),
+        )
+        self.add_class("lwidgets-explorer")
+        self.add_traits(**{name: _SliderTrait(slider.value) for name, slider in study.sliders.items()})
+        for name, control in self.controls.items():
+            self._join(name, control)
+        for name, value in sliders.items():
+            setattr(self, name, value)
+        self.status_bar.on_stop(study.stop)
+        study.listen(self._show_state)
+        study.start(paint=True)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until the picture for the present sliders is final (or has failed); False when ``timeout`` seconds were not enough.
+
+        Raises:
+            RuntimeError: The widget was closed.
+        """
+        self._require_open("wait")
+        return self.study.wait(timeout)
+
+    def verify(self, timeout: float | None = None) -> Report:
+        """Run the study's checks; see `Study.verify`."""
+        return self.study.verify(timeout)
+
+    def close(self) -> None:
+        """Stop computing and give everything in the browser back. Results can still be read; calling it twice is harmless."""
+        if self._closed:
+            return
+        self._closed = True
+        self.study.close()
+        for child in _descendants(self):
+            child.close()
+        super().close()
+
+    def latest(self, node: str) -> Any:
+        """The value of a node for the present sliders, waiting for it; the last good one where computing it has failed.
+
+        Raises:
+            Exception: What the computation raised, when there is no earlier value to return.
+        """
+        if not self._closed:
+            self.study.wait()
+        try:
+            return self.study[node]
+        except KeyError:
+            if self.study.error is not None:
+                raise self.study.error from None
+            raise
+
+    def _require_open(self, what: str) -> None:
+        if self._closed:
+            raise RuntimeError(f"{type(self).__name__}.{what}: widget must be open, got a closed one. Make a new one; its results can still be read.")
+
+    def _join(self, name: str, control: W.DOMWidget) -> None:
+        def from_control(change: Any) -> None:
+            setattr(self, name, change["new"])
+
+        def from_trait(change: Any) -> None:
+            self.study.set(**{name: change["new"]})
+            for other, value in self.study.values.items():  # a bound may have taken another slider along
+                if getattr(self, other) != value:
+                    setattr(self, other, value)
+            self._show_value(name, control)
+
+        control.observe(from_control, "value")
+        self.observe(from_trait, name)
+
+    def _show_value(self, name: str, control: W.DOMWidget) -> None:
+        value = getattr(self, name)
+        if self.study.sliders[name].kind == "integer" and not control.min <= value <= control.max:
+            set_range(control, min(value, control.min), max(value, control.max))
+        elif self.study.sliders[name].kind == "number" and not control.min <= value <= control.max:
+            set_range(control, min(value, control.min), max(value, control.max))
+        if control.value != value:
+            control.value = value
+        for other, slider in self.study.sliders.items():
+            if slider.bounds == name:
+                set_range(self.controls[other], *value)
+
+    def _show_state(self, study: Study) -> None:
+        status = study.status
+        self.status_bar.status = {
+            "phase": status.phase,
+            "done": status.done,
+            "total": status.total,
+            "text": self.summary(),
+            "message": status.message,
+            "where": status.where,
+        }
+        pending = status.phase == "running"
+        self.checks_panel.checks = [
+            {"name": name, "state": "pending" if pending else check.state, "detail": check.detail} for name, check in study.checks.items()
+        ]
+
+    def summary(self) -> str:
+        """One line about the present picture, for the status bar."""
+        return ""
+
+
+def _descendants(widget: W.Widget) -> list[W.Widget]:
+    found: list[W.Widget] = []
+    for child in getattr(widget, "children", ()):
+        found += [*_descendants(child), child]
+    if hasattr(widget, "marks"):  # a bqplot figure owns marks, axes and scales
+        found += [*widget.marks, *widget.axes]
+    return found

@@ -1,0 +1,97 @@
+"""LatestWins: the newest request wins, stale work stops, waiting means what it says."""
+
+import threading
+import time
+
+from lwidgets.scheduler import LatestWins, Stopped
+
+
+def make(steps, seen):
+    """A worker that takes `steps` polls a job and records which values it finished."""
+
+    def work():
+        values = worker.take()
+        for _ in range(steps):
+            time.sleep(0.001)
+            if worker.poll():
+                return
+        seen.append(dict(values))
+
+    worker = LatestWins(work, "test")
+    return worker
+
+
+def test_of_a_burst_of_requests_only_the_last_is_finished():
+    seen = []
+    worker = make(200, seen)
+    for i in range(20):
+        worker.request({"i": i})
+        time.sleep(0.002)
+    assert worker.wait(10)
+    assert seen[-1] == {"i": 19}
+    assert len(seen) <= 2
+    worker.close()
+
+
+def test_request_returns_at_once_and_wait_blocks_until_idle():
+    seen = []
+    worker = make(100, seen)
+    began = time.monotonic()
+    worker.request({"i": 1})
+    assert time.monotonic() - began < 0.05
+    assert not worker.wait(0.01)
+    assert worker.wait(10)
+    assert seen == [{"i": 1}]
+    worker.close()
+
+
+def test_stop_ends_the_job_within_a_step_and_the_next_request_runs():
+    seen = []
+    worker = make(10_000, seen)
+    worker.request({"i": 1})
+    time.sleep(0.05)
+    worker.stop()
+    assert worker.wait(1)
+    assert seen == []
+    quick = []
+    other = make(1, quick)
+    other.request({"i": 2})
+    assert other.wait(5)
+    assert quick == [{"i": 2}]
+    worker.close()
+    other.close()
+
+
+def test_stopping_an_idle_worker_does_not_stop_the_next_job():
+    seen = []
+    worker = make(3, seen)
+    worker.stop()
+    worker.request({"i": 1})
+    assert worker.wait(5)
+    assert seen == [{"i": 1}]
+    worker.close()
+
+
+def test_close_ends_the_thread_and_is_repeatable():
+    started = threading.Event()
+
+    def work():
+        worker.take()
+        started.set()
+        while True:
+            time.sleep(0.001)
+            worker.poll()
+
+    worker = LatestWins(work, "closing")
+    worker.request({})
+    assert started.wait(5)
+    worker.close()
+    worker.close()
+    assert worker.closed
+    assert worker.wait(0)
+    assert "closing" not in {thread.name for thread in threading.enumerate()}
+    worker.request({"late": 1})  # ignored
+
+
+def test_stopped_is_not_an_exception_so_handlers_of_errors_let_it_pass():
+    assert not issubclass(Stopped, Exception)
