@@ -85,7 +85,9 @@ def barrier_of(
         0.5
     """
     if kind not in BARRIER_KINDS:
-        raise ValueError(f"barrier: kind must be one of {', '.join(BARRIER_KINDS)}, got {kind!r}. The default is excess.")
+        raise ValueError(
+            f"barrier: kind must be one of {', '.join(BARRIER_KINDS)}, got {kind!r}. The default is excess."
+        )
     t, path = np.asarray(alphas, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if not (np.any(t == 0) and np.any(t == 1)):
         raise ValueError(

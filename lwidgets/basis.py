@@ -49,7 +49,9 @@ class Basis:
         """
         for name in self.names:
             target = out[name]
-            terms = [(float(c), v[name]) for c, v in zip(coefficients, self.vectors, strict=True) if c != 0 and name in v]
+            terms = [
+                (float(c), v[name]) for c, v in zip(coefficients, self.vectors, strict=True) if c != 0 and name in v
+            ]
             wide = torch.promote_types(target.dtype, torch.float32)
             total = target if target.dtype == wide else torch.empty_like(target, dtype=wide)
             if not terms:

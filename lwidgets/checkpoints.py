@@ -28,7 +28,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         ValueError: The file is damaged, would execute code, or holds no tensors.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"read_checkpoint: path must be a file, got {path.name!r}, which is not there. Check the path.")
+        raise FileNotFoundError(
+            f"read_checkpoint: path must be a file, got {path.name!r}, which is not there. Check the path."
+        )
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)

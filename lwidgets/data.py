@@ -67,7 +67,9 @@ class Batches:
         else:
             batches, counts = _read_twice(data)
         if not counts:
-            raise ValueError("Objective: data must hold at least one sample, got none. Check the dataset and its filters.")
+            raise ValueError(
+                "Objective: data must hold at least one sample, got none. Check the dataset and its filters."
+            )
         digest = hashlib.blake2b(digest_size=8)
         for sample, count in sorted(counts.items()):
             digest.update(sample + count.to_bytes(8, "little"))

@@ -84,7 +84,9 @@ class Given:
         """The moved part of the tensors, on the origin's device and in its dtypes."""
         known = {n: t for n, t in self.tensors.parameters.items() if n in space.moved}
         if not known:
-            raise ValueError(f"Given: {self.label} must name parameters that move, got {list(self.tensors.parameters)[:5]}. Use the model's own names.")
+            raise ValueError(
+                f"Given: {self.label} must name parameters that move, got {list(self.tensors.parameters)[:5]}. Use the model's own names."
+            )
         for name, tensor in known.items():
             if tuple(tensor.shape) != tuple(space.shapes[name]):
                 raise ValueError(
@@ -144,9 +146,7 @@ def normalize(
             factors = _ratio(_norm({name: weights[name]}), _norm({name: d}))
             scaled[name] = d * factors.to(d)
         else:
-            norms = [
-                torch.linalg.vector_norm(layout.split(t), dim=1, dtype=torch.float64) for t in (weights[name], d)
-            ]
+            norms = [torch.linalg.vector_norm(layout.split(t), dim=1, dtype=torch.float64) for t in (weights[name], d)]
             scaled[name] = layout.scale(d, _ratio(*norms).to(d))
     return scaled
 

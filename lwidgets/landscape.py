@@ -79,8 +79,12 @@ class Landscape:
         u = np.atleast_1d(np.asarray(point, dtype=np.float64))
         inside = len(u) == len(self.coords) and all(c[0] <= x <= c[-1] for c, x in zip(self.coords, u, strict=False))
         if not inside:
-            extent = ", ".join(f"{name} in [{c[0]:g}, {c[-1]:g}]" for name, c in zip(self.axes, self.coords, strict=True))
-            raise ValueError(f"Landscape.at: point must have {extent}, got {u.tolist()}. Widen the span or move the point.")
+            extent = ", ".join(
+                f"{name} in [{c[0]:g}, {c[-1]:g}]" for name, c in zip(self.axes, self.coords, strict=True)
+            )
+            raise ValueError(
+                f"Landscape.at: point must have {extent}, got {u.tolist()}. Widen the span or move the point."
+            )
         pixel = self.pixel(u)
         if all(c[i] == x for c, i, x in zip(self.coords, pixel, u, strict=True)):
             return {name: float(v[pixel]) for name, v in self.values.items()}
@@ -103,7 +107,9 @@ class Landscape:
             ValueError: Not a line through alpha 0 and 1, an unknown metric, or a non-finite value in between.
         """
         if len(self.coords) != 1:
-            raise ValueError(f"Landscape.barrier: landscape must be a curve, got {len(self.coords)} axes. Sample a Line(a, b).")
+            raise ValueError(
+                f"Landscape.barrier: landscape must be a curve, got {len(self.coords)} axes. Sample a Line(a, b)."
+            )
         metric = metric or ("error" if kind == "error" else "loss" if "loss" in self.values else self.metrics[0])
         if metric not in self.values:
             raise ValueError(
@@ -125,7 +131,8 @@ class Landscape:
         import xarray
 
         variables = {
-            name: xarray.DataArray(v.copy(), dims=self.axes, attrs={"error_estimate": self.error[name]}) for name, v in self.values.items()
+            name: xarray.DataArray(v.copy(), dims=self.axes, attrs={"error_estimate": self.error[name]})
+            for name, v in self.values.items()
         }
         variables["evaluated"] = xarray.DataArray(self.evaluated.copy(), dims=self.axes)
         coords = {
@@ -151,7 +158,8 @@ class Landscape:
             ],
             "shape": list(self.shape),
             "metrics": [
-                {"name": name, "values": _pack(v, "<f8"), "error": _pack(np.float64(self.error[name]), "<f8")} for name, v in self.values.items()
+                {"name": name, "values": _pack(v, "<f8"), "error": _pack(np.float64(self.error[name]), "<f8")}
+                for name, v in self.values.items()
             ],
             "evaluated": _pack(self.evaluated, "u1"),
             "evaluations": self.evaluations,
@@ -177,7 +185,9 @@ def load(path: str | Path) -> Landscape:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"load: path must be a landscape file, got {path.name!r}, which is not there. Check the path.")
+        raise FileNotFoundError(
+            f"load: path must be a landscape file, got {path.name!r}, which is not there. Check the path."
+        )
 
     def refuse(rule: str, got: str, step: str) -> ValueError:
         return ValueError(f"load: {path.name} must {rule}, got {got}. {step}")
@@ -188,12 +198,16 @@ def load(path: str | Path) -> Landscape:
         raise refuse("be a landscape file", "binary data", "Use a file that Landscape.save wrote.") from error
     except json.JSONDecodeError as error:
         raise refuse(
-            "be a complete landscape file", f"text that ends or breaks at character {error.pos}", "Copy or save it again."
+            "be a complete landscape file",
+            f"text that ends or breaks at character {error.pos}",
+            "Copy or save it again.",
         ) from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise refuse("be a landscape file", "JSON of another kind", "Use a file that Landscape.save wrote.")
     if content.get("version") != _VERSION:
-        raise refuse(f"have format version {_VERSION}", f"version {content.get('version')!r}", "Update lwidgets to read it.")
+        raise refuse(
+            f"have format version {_VERSION}", f"version {content.get('version')!r}", "Update lwidgets to read it."
+        )
     body = {key: value for key, value in content.items() if key not in ("format", "version", "digest")}
     if content.get("digest") != _digest(body):
         raise refuse("be as it was saved", "contents that do not match their digest", "Copy or save it again.")
@@ -211,7 +225,9 @@ def load(path: str | Path) -> Landscape:
             final=bool(body["final"]),
         )
     except (KeyError, TypeError, ValueError, binascii.Error) as error:
-        raise refuse("hold axes, metrics and their values", f"{type(error).__name__}: {error}", "Save it again.") from error
+        raise refuse(
+            "hold axes, metrics and their values", f"{type(error).__name__}: {error}", "Save it again."
+        ) from error
 
 
 def _pack(array: ArrayLike, dtype: str) -> str:
@@ -219,7 +235,11 @@ def _pack(array: ArrayLike, dtype: str) -> str:
 
 
 def _unpack(text: str, dtype: str, shape: Sequence[int]) -> Any:
-    return np.frombuffer(base64.b64decode(text, validate=True), dtype=dtype).reshape(tuple(shape)).astype(dtype.lstrip("<"))
+    return (
+        np.frombuffer(base64.b64decode(text, validate=True), dtype=dtype)
+        .reshape(tuple(shape))
+        .astype(dtype.lstrip("<"))
+    )
 
 
 def _digest(body: Mapping[str, Any]) -> str:

@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lwidgets.basis import Basis
-from lwidgets.batchnorm import BATCHNORM_MODES, BatchNormMode, batchnorm_layers, cumulative_statistics, resolve_batchnorm
+from lwidgets.batchnorm import (
+    BATCHNORM_MODES,
+    BatchNormMode,
+    batchnorm_layers,
+    cumulative_statistics,
+    resolve_batchnorm,
+)
 from lwidgets.data import Batches, random_state_kept
 from lwidgets.parameters import VECTOR, ParameterSpace, Source, State
 
@@ -74,7 +80,9 @@ class Objective:
                 "Leave it out for the usual choice."
             )
         if "loss" in (metrics or {}):
-            raise ValueError('Objective: metrics must not contain "loss", which names the loss itself. Use another name.')
+            raise ValueError(
+                'Objective: metrics must not contain "loss", which names the loss itself. Use another name.'
+            )
         self.space = ParameterSpace.of_module(model, params)
         self.model: nn.Module | None = model
         self.batchnorm = batchnorm
@@ -88,7 +96,9 @@ class Objective:
         self.test: Objective | None = None if test is None else self.on(test, split="test")
 
     @classmethod
-    def from_function(cls, f: Callable[[Tensor], Tensor | Mapping[str, Tensor]], dim: int, names: Iterable[str] | None = None) -> Objective:
+    def from_function(
+        cls, f: Callable[[Tensor], Tensor | Mapping[str, Tensor]], dim: int, names: Iterable[str] | None = None
+    ) -> Objective:
         """An analytic objective.
 
         Args:
@@ -122,7 +132,9 @@ class Objective:
             self.batchnorm, has_layers=bool(batchnorm_layers(self.model)), between_models=between_models
         )
 
-    def evaluate(self, basis: Basis, coefficients: NDArray[np.float64], *, batchnorm: str = "frozen") -> Iterator[dict[str, float]]:
+    def evaluate(
+        self, basis: Basis, coefficients: NDArray[np.float64], *, batchnorm: str = "frozen"
+    ) -> Iterator[dict[str, float]]:
         """Metrics at every point, one after another; stop iterating to stop computing.
 
         Args:
@@ -227,7 +239,9 @@ class Objective:
             replica.module.eval()
             first, second = (self._values(replica.module, batch) for _ in range(2))
         if "loss" not in first:
-            raise ValueError(f'Objective: loss must return a number or a dict with the key "loss", got keys {list(first)}. Rename one.')
+            raise ValueError(
+                f'Objective: loss must return a number or a dict with the key "loss", got keys {list(first)}. Rename one.'
+            )
         for name, value in first.items():
             if not torch.equal(value, second[name]) and not (value.isnan().any() and second[name].isnan().any()):
                 raise ValueError(
@@ -240,11 +254,15 @@ class Objective:
 class FunctionObjective(Objective):
     """An analytic objective; made by `Objective.from_function`."""
 
-    def __init__(self, f: Callable[[Tensor], Tensor | Mapping[str, Tensor]], dim: int, names: Iterable[str] | None = None) -> None:
+    def __init__(
+        self, f: Callable[[Tensor], Tensor | Mapping[str, Tensor]], dim: int, names: Iterable[str] | None = None
+    ) -> None:
         """Try the function on one point."""
         self.coordinate_names: tuple[str, ...] | None = tuple(names) if names is not None else None
         if self.coordinate_names is not None and len(self.coordinate_names) != dim:
-            raise ValueError(f"Objective.from_function: names must hold {dim} names, got {len(self.coordinate_names)}. Give one for each coordinate.")
+            raise ValueError(
+                f"Objective.from_function: names must hold {dim} names, got {len(self.coordinate_names)}. Give one for each coordinate."
+            )
         self.function = f
         self.space = ParameterSpace.of_vector(dim)
         self.model = None
@@ -258,7 +276,9 @@ class FunctionObjective(Objective):
         """Always "none"."""
         return "none"
 
-    def evaluate(self, basis: Basis, coefficients: NDArray[np.float64], *, batchnorm: str = "none") -> Iterator[dict[str, float]]:
+    def evaluate(
+        self, basis: Basis, coefficients: NDArray[np.float64], *, batchnorm: str = "none"
+    ) -> Iterator[dict[str, float]]:
         """Values at every point, computed many at once."""
         vectors = torch.stack([v[VECTOR] for v in basis.vectors])
         for chunk in torch.as_tensor(coefficients).split(_CHUNK):
@@ -273,11 +293,17 @@ class FunctionObjective(Objective):
 
     def model_at(self, state: State, batchnorm: str = "none") -> nn.Module:
         """There is no model to return."""
-        raise TypeError("Objective.model_at: an analytic objective has no model. Use subspace.point(coordinates) instead.")
+        raise TypeError(
+            "Objective.model_at: an analytic objective has no model. Use subspace.point(coordinates) instead."
+        )
 
     def provenance(self) -> dict[str, Any]:
         """What was evaluated, as plain values."""
-        return {"function": getattr(self.function, "__name__", "function"), "dim": self.space.size, "metrics": list(self.names)}
+        return {
+            "function": getattr(self.function, "__name__", "function"),
+            "dim": self.space.size,
+            "metrics": list(self.names),
+        }
 
     def _call(self, points: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():

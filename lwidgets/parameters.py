@@ -66,7 +66,9 @@ class State:
                 )
             return cls({VECTOR: _own(source).to(torch.float64)}, label=label or "vector")
         if isinstance(source, Mapping):
-            return cls._split({name: _own(t) for name, t in source.items() if isinstance(t, Tensor)}, label or "state dict")
+            return cls._split(
+                {name: _own(t) for name, t in source.items() if isinstance(t, Tensor)}, label or "state dict"
+            )
         raise TypeError(
             f"State.of: source must be a module, a state dict, a checkpoint path or a 1-D tensor, got "
             f"{type(source).__name__}. Pass for example model or model.state_dict()."
@@ -178,9 +180,7 @@ class ParameterSpace:
         parameters = dict(module.named_parameters())
         names = {id(p): name for name, p in parameters.items()}
         aliases = {
-            name: names[id(p)]
-            for name, p in module.named_parameters(remove_duplicate=False)
-            if names[id(p)] != name
+            name: names[id(p)] for name, p in module.named_parameters(remove_duplicate=False) if names[id(p)] != name
         }
         persistent = module.state_dict().keys()
         filters = {}
@@ -250,7 +250,9 @@ class ParameterSpace:
                 found = given[alias] if alias is not None else None
             if found is None:
                 close = difflib.get_close_matches(name, given, n=1)
-                faults.append(f"key {name!r} of shape {shape} is missing" + (f" (is it {close[0]!r}?)" if close else ""))
+                faults.append(
+                    f"key {name!r} of shape {shape} is missing" + (f" (is it {close[0]!r}?)" if close else "")
+                )
             elif tuple(found.shape) != shape:
                 faults.append(f"key {name!r} must have shape {shape}, got {tuple(found.shape)}")
             else:

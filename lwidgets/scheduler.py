@@ -6,7 +6,9 @@ between evaluation steps and decides whether what it is doing has become stale.
 
 from __future__ import annotations
 
+import atexit
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +20,16 @@ class Superseded(BaseException):
 
 class Stopped(BaseException):
     """Raised inside a computation that was stopped or closed."""
+
+
+_open: weakref.WeakSet[LatestWins] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """End every worker before the interpreter goes: a thread inside a torch kernel would abort the process."""
+    for worker in list(_open):
+        worker.close()
 
 
 class LatestWins:
@@ -41,6 +53,7 @@ class LatestWins:
         self._idle = threading.Event()
         self._idle.set()
         self._thread: threading.Thread | None = None
+        _open.add(self)
 
     @property
     def closed(self) -> bool:

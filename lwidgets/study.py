@@ -92,7 +92,7 @@ class Slider:
         return self._within(float(value))
 
     def _within(self, value: float) -> float:
-        low, high = self.limits or (self.low, self.high)
+        low, high = (None, None) if self.bounds else self.limits or (self.low, self.high)
         if (low is not None and value < low) or (high is not None and value > high) or value != value:
             raise self._refusal(f"lie in [{low:g}, {high:g}]", value)
         return value
@@ -308,13 +308,17 @@ class Study:
             )
         for name in values:
             if name not in self.sliders:
-                raise KeyError(f"Study.set: name must be one of {', '.join(self.sliders)}, got {name!r}. Check the spelling.")
+                raise KeyError(
+                    f"Study.set: name must be one of {', '.join(self.sliders)}, got {name!r}. Check the spelling."
+                )
         moved = {name: self.sliders[name].coerce(value) for name, value in values.items()}
         for name, value in moved.items():
             bounds = self.sliders[name].bounds
             low, high = {**self.values, **moved}[bounds] if bounds else (value, value)
             if not low <= value <= high:
-                raise ValueError(f"Study.set: {name} must lie in {bounds}, [{low:g}, {high:g}], got {value!r}. Widen {bounds} first.")
+                raise ValueError(
+                    f"Study.set: {name} must lie in {bounds}, [{low:g}, {high:g}], got {value!r}. Widen {bounds} first."
+                )
         return moved
 
     def __getitem__(self, name: str) -> Any:
@@ -407,7 +411,9 @@ class Study:
             self._failures[node.name] = (key, error)
         else:
             last = self._world.get(node.name)
-            serial = last.serial if last is not None and last.value is value and last.key == key else next(self._serials)
+            serial = (
+                last.serial if last is not None and last.value is value and last.key == key else next(self._serials)
+            )
             self._world[node.name] = _Entry(value, key, True, serial, inputs)
             self._remember(node, key, value)
         finally:
@@ -489,7 +495,9 @@ class Study:
 
     def _claim(self, name: str) -> None:
         if name == PROGRESS or name in self.sliders or name in self._nodes or not name.isidentifier():
-            raise ValueError(f"Study: {name!r} must be a new name and an identifier other than {PROGRESS!r}. Choose another.")
+            raise ValueError(
+                f"Study: {name!r} must be a new name and an identifier other than {PROGRESS!r}. Choose another."
+            )
 
     def _declare(self, function: Callable[..., Any], keep: int = 0) -> _Function:
         takes = tuple(inspect.signature(function).parameters)
@@ -539,7 +547,11 @@ class Study:
 
     def _arguments(self, function: _Function) -> dict[str, Any]:
         return {
-            name: self._progress if name == PROGRESS else self._world[name].value if name in self._nodes else self._current[name]
+            name: self._progress
+            if name == PROGRESS
+            else self._world[name].value
+            if name in self._nodes
+            else self._current[name]
             for name in function.takes
         }
 

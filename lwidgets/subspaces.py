@@ -72,9 +72,16 @@ class Axis:
         gap = inside[1] - inside[0]
         best = min(
             (
-                (abs(inside[0] - before * gap / steps - self.low) + abs(inside[0] + (size - 1 - before) * gap / steps - self.high), steps, before)
+                (
+                    abs(inside[0] - before * gap / steps - self.low)
+                    + abs(inside[0] + (size - 1 - before) * gap / steps - self.high),
+                    steps,
+                    before,
+                )
                 for steps in range(1, size)
-                for before in {max(0, min(size - 1 - steps, round((inside[0] - self.low) * steps / gap) + d)) for d in (-1, 0, 1)}
+                for before in {
+                    max(0, min(size - 1 - steps, round((inside[0] - self.low) * steps / gap) + d)) for d in (-1, 0, 1)
+                }
             ),
         )
         _, steps, before = best
@@ -102,7 +109,9 @@ class Subspace:
     kind: str = "subspace"
 
     @classmethod
-    def identity(cls, dim: int, span: Span | Sequence[tuple[float, float]] = 1.0, names: Sequence[str] | None = None) -> Subspace:
+    def identity(
+        cls, dim: int, span: Span | Sequence[tuple[float, float]] = 1.0, names: Sequence[str] | None = None
+    ) -> Subspace:
         """The coordinates of an analytic objective themselves.
 
         Args:
@@ -272,7 +281,13 @@ class Line(Subspace):
 
     @classmethod
     def random(
-        cls, origin: Source, seed: int = 0, normalize: Normalization = "filter", *, span: Span = 1.0, zero_1d: bool = True
+        cls,
+        origin: Source,
+        seed: int = 0,
+        normalize: Normalization = "filter",
+        *,
+        span: Span = 1.0,
+        zero_1d: bool = True,
     ) -> Self:
         """A line through one model along a Gaussian direction."""
         return _around(cls, origin, (Gaussian(seed, normalize, zero_1d),), ("x",), span, False, "random line")
@@ -308,7 +323,9 @@ class Plane(Subspace):
             ValueError: The seeds are equal, or the normalisation is unknown.
         """
         if len(seeds) != 2 or seeds[0] == seeds[1]:
-            raise ValueError(f"Plane.random: seeds must be two different integers, got {seeds}. Use for example (0, 1).")
+            raise ValueError(
+                f"Plane.random: seeds must be two different integers, got {seeds}. Use for example (0, 1)."
+            )
         directions = tuple(Gaussian(seed, normalize, zero_1d) for seed in seeds)
         return _around(cls, origin, directions, ("x", "y"), span, orthogonal, "random plane")
 
@@ -337,7 +354,9 @@ def _init_hull(subspace: Subspace, sources: Sequence[Source], names: Sequence[st
     Subspace.__init__(
         subspace,
         space=space,
-        vertices=tuple(space.select(replace(v, label=f"{label}: {v.label}")) for label, v in zip(labels, vertices, strict=True)),
+        vertices=tuple(
+            space.select(replace(v, label=f"{label}: {v.label}")) for label, v in zip(labels, vertices, strict=True)
+        ),
         directions=(),
         axes=tuple(
             Axis(name, f"{name} (0 = {labels[0]}, 1 = {label})", low, high, (0.0, 1.0))

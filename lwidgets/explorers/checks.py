@@ -51,13 +51,17 @@ def batchnorm_mode(landscape: Landscape) -> Check:
 def finite(*landscapes: Landscape) -> Check:
     """How many pixels are not finite."""
     count, total = sum(one.nonfinite for one in landscapes), sum(one.evaluated.size for one in landscapes)
-    return Check.that(count == 0, f"{count:,} of {total:,} values are not finite" + (", and are left blank" if count else ""), "warn")
+    return Check.that(
+        count == 0, f"{count:,} of {total:,} values are not finite" + (", and are left blank" if count else ""), "warn"
+    )
 
 
 def error_estimate(tolerance: float, *landscapes: Landscape) -> Check:
     """The estimate of every metric, and whether the deciding one met the tolerance."""
     met = all(one.provenance["sampling"]["settled"] for one in landscapes)
-    told = "; ".join(f"{one.provenance['split']} {name} within {one.error[name]:.2g}" for one in landscapes for name in one.metrics)
+    told = "; ".join(
+        f"{one.provenance['split']} {name} within {one.error[name]:.2g}" for one in landscapes for name in one.metrics
+    )
     return Check.that(met, f"{told} (tolerance {tolerance:g} of the range)", "warn")
 
 
@@ -77,4 +81,10 @@ def error_words(landscape: Landscape, metric: str) -> str:
 
 
 def _name(point: tuple[float, ...]) -> str:
-    return f"alpha = {point[0]:g}" if len(point) == 1 else "the centre" if not any(point) else f"({', '.join(f'{u:g}' for u in point)})"
+    return (
+        f"alpha = {point[0]:g}"
+        if len(point) == 1
+        else "the centre"
+        if not any(point)
+        else f"({', '.join(f'{u:g}' for u in point)})"
+    )

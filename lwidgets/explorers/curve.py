@@ -40,7 +40,9 @@ class CurveExplorer(StudyWidget):
         >>> explorer.close()
     """
 
-    def __init__(self, objective: Objective, a: Source, b: Source, *, test: Any = None, title: str = "", **sliders: Any) -> None:
+    def __init__(
+        self, objective: Objective, a: Source, b: Source, *, test: Any = None, title: str = "", **sliders: Any
+    ) -> None:
         """Explore the line between two models.
 
         Args:
@@ -93,11 +95,30 @@ class CurveExplorer(StudyWidget):
         objectives, names = self._objectives, objective.names
         study = Study(title or "Loss between two models")
         study.slider("alpha", 0.5, low=0.0, high=1.0, step=0.01, bounds="span", help="Position between the models")
-        study.slider("span", (0.0, 1.0), low=-1.0, high=2.0, step=0.05, limits=(-100.0, 100.0), help="How far the line goes beyond the models")
+        study.slider(
+            "span",
+            (0.0, 1.0),
+            low=-1.0,
+            high=2.0,
+            step=0.05,
+            limits=(-100.0, 100.0),
+            help="How far the line goes beyond the models",
+        )
         study.slider("resolution", 65, low=9, high=257, step=8, limits=(3, 4097), help="Points of the curve")
         study.slider("metric", names[0], options=names)
-        study.slider("barrier", "excess", options=BARRIER_KINDS, help="Over the chord, over the mean of the ends, or of the error")
-        study.slider("tolerance", 1e-3, low=0.0, high=1.0, help="Largest error of an interpolated value, relative to the range; 0 measures all")
+        study.slider(
+            "barrier",
+            "excess",
+            options=BARRIER_KINDS,
+            help="Over the chord, over the mean of the ends, or of the error",
+        )
+        study.slider(
+            "tolerance",
+            1e-3,
+            low=0.0,
+            high=1.0,
+            help="Largest error of an interpolated value, relative to the range; 0 measures all",
+        )
         study.slider("log", False, label="log height")
 
         @study.node(keep=1)
@@ -105,7 +126,9 @@ class CurveExplorer(StudyWidget):
             return joined.over(span)
 
         @study.node
-        def curves(line: Line, resolution: int, tolerance: float, log: bool, progress: Any) -> Iterator[dict[str, Landscape]]:
+        def curves(
+            line: Line, resolution: int, tolerance: float, log: bool, progress: Any
+        ) -> Iterator[dict[str, Landscape]]:
             yield from together(
                 {
                     split: stream(one, line, resolution=resolution, tolerance=tolerance, log=log, progress=progress)
@@ -119,7 +142,9 @@ class CurveExplorer(StudyWidget):
             for split, one in curves.items():
                 try:
                     found[split] = one.barrier(None if barrier == "error" else metric, kind=barrier)  # type: ignore[arg-type]
-                except ValueError as error:  # no barrier to speak of: the picture is still right, and the caption says why
+                except (
+                    ValueError
+                ) as error:  # no barrier to speak of: the picture is still right, and the caption says why
                     found[split] = str(error)
             return found
 
@@ -140,10 +165,13 @@ class CurveExplorer(StudyWidget):
                 x, y = one.coords[0], _drawable(one.values[metric], log)
                 lines.append(Series(x, y, split, color))
                 points.append(Series(x[one.evaluated], y[one.evaluated], "", color, "points", width=1.5, opacity=0.9))
+            self.plot.fit(next(iter(curves.values())).coords[0], *(one.y for one in lines))
             self.plot.draw("curves", lines + points)
 
         @study.view
-        def draw_barrier(barriers: dict[str, Barrier | str], curves: dict[str, Landscape], metric: str, log: bool) -> None:
+        def draw_barrier(
+            barriers: dict[str, Barrier | str], curves: dict[str, Landscape], metric: str, log: bool
+        ) -> None:
             split, one = next(iter(curves.items()))
             found = barriers[split]
             series = []
@@ -155,7 +183,9 @@ class CurveExplorer(StudyWidget):
         @study.view
         def draw_alpha(alpha: float, curves: dict[str, Landscape], metric: str, log: bool) -> None:
             shown = [_drawable(one.values[metric], log) for one in curves.values()]
-            low, high = (f([f(y[np.isfinite(y)], initial=s) for y in shown]) for f, s in ((np.min, np.inf), (np.max, -np.inf)))
+            low, high = (
+                f([f(y[np.isfinite(y)], initial=s) for y in shown]) for f, s in ((np.min, np.inf), (np.max, -np.inf))
+            )
             dots = [
                 Series([alpha], [float(np.interp(alpha, one.coords[0], y))], "", color, "points", width=10)
                 for color, one, y in zip(_COLORS, curves.values(), shown, strict=False)
@@ -164,8 +194,10 @@ class CurveExplorer(StudyWidget):
 
         @study.view(widget=self.readout)
         def read_alpha(here: dict[str, dict[str, float]], alpha: float) -> None:
-            told = "; ".join(f"{split} " + ", ".join(f"{n} {v:.4g}" for n, v in values.items()) for split, values in here.items())
-            self.readout.value = f'<p class="lwidgets-readout" aria-live="polite"><b>alpha {alpha:.3g}</b>: {escape(told)} (measured)</p>'
+            told = "; ".join(
+                f"{split} " + ", ".join(f"{n} {v:.4g}" for n, v in values.items()) for split, values in here.items()
+            )
+            self.readout.value = f'<div class="lwidgets-readout" aria-live="polite" style="margin: 0 12px"><b>alpha {alpha:.3g}</b>: {escape(told)} (measured)</div>'
 
         own = next(iter(objectives.values()))
 
@@ -184,7 +216,11 @@ class CurveExplorer(StudyWidget):
             """The models are two"""
             a, b = line.basis.vectors
             distance = float(np.sqrt(max(0.0, inner(a, a) - 2 * inner(a, b) + inner(b, b))))
-            return Check.that(distance > 0, f"distance {distance:.4g}, norms {np.sqrt(inner(a, a)):.4g} and {np.sqrt(inner(b, b)):.4g}", "warn")
+            return Check.that(
+                distance > 0,
+                f"distance {distance:.4g}, norms {np.sqrt(inner(a, a)):.4g} and {np.sqrt(inner(b, b)):.4g}",
+                "warn",
+            )
 
         @study.check
         def statistics(curves: dict[str, Landscape]) -> Check:

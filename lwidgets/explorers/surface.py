@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import ipywidgets as W
 import numpy as np
 from torch import nn
 
@@ -55,7 +56,9 @@ class SurfaceExplorer(StudyWidget):
         self._objective = objective
         self.height_field = HeightField(description="Loss surface")
         self.envelope_plot = LinePlot("distance along one direction", height="260px")
-        self.envelope_plot.layout.display = "none"
+        self.envelope_box = (
+            W.VBox()
+        )  # holds the plot once there are curves: a figure that is laid out hidden draws nonsense
         if model is None and objective.model is None:
             model = Subspace.identity(objective.space.size, names=objective.coordinate_names)
         plane = model if isinstance(model, Subspace) else None
@@ -94,19 +97,68 @@ class SurfaceExplorer(StudyWidget):
         names = objective.names
         study = Study(title or "Loss surface")
         if given is None:
-            study.slider("seed_x", 0, low=0, high=99, step=1, limits=(-(2**63), 2**63), label="seed x", help="Of the horizontal direction")
-            study.slider("seed_y", 1, low=0, high=99, step=1, limits=(-(2**63), 2**63), label="seed y", help="Of the vertical direction")
-            study.slider("span", 1.0, low=0.05, high=3.0, step=0.05, limits=(1e-9, 1e9), help="Half the width, in units of the normalised directions")
+            study.slider(
+                "seed_x",
+                0,
+                low=0,
+                high=99,
+                step=1,
+                limits=(-(2**63), 2**63),
+                label="seed x",
+                help="Of the horizontal direction",
+            )
+            study.slider(
+                "seed_y",
+                1,
+                low=0,
+                high=99,
+                step=1,
+                limits=(-(2**63), 2**63),
+                label="seed y",
+                help="Of the vertical direction",
+            )
+            study.slider(
+                "span",
+                1.0,
+                low=0.05,
+                high=3.0,
+                step=0.05,
+                limits=(1e-9, 1e9),
+                help="Half the width, in units of the normalised directions",
+            )
             study.slider("normalize", "filter", options=NORMALIZATIONS, help="What a unit of the axes is")
         else:
             low, high = given.axes[0].low, given.axes[0].high
-            study.slider("span", (low, high), low=min(-2.0, low), high=max(3.0, high), step=0.05, limits=(-1e9, 1e9), help="Extent of both axes")
+            study.slider(
+                "span",
+                (low, high),
+                low=min(-2.0, low),
+                high=max(3.0, high),
+                step=0.05,
+                limits=(-1e9, 1e9),
+                help="Extent of both axes",
+            )
         study.slider("resolution", 65, low=9, high=129, step=8, limits=(3, 2049), help="Pixels an axis")
         study.slider("metric", names[0], options=names)
         study.slider("colormap", "viridis", options=COLORMAPS, label="colours")
-        study.slider("tolerance", 1e-2, low=0.0, high=1.0, help="Largest error of an interpolated pixel, relative to the range; 0 measures all")
+        study.slider(
+            "tolerance",
+            1e-2,
+            low=0.0,
+            high=1.0,
+            help="Largest error of an interpolated pixel, relative to the range; 0 measures all",
+        )
         if given is None:
-            study.slider("envelope", 0, low=0, high=16, step=1, limits=(0, 256), label="compare seeds", help="How many random directions to compare along one axis")
+            study.slider(
+                "envelope",
+                0,
+                low=0,
+                high=16,
+                step=1,
+                limits=(0, 256),
+                label="compare seeds",
+                help="How many random directions to compare along one axis",
+            )
         study.slider("log", False, label="log height")
         study.slider("show_points", False, label="evaluated points")
 
@@ -128,7 +180,9 @@ class SurfaceExplorer(StudyWidget):
             return plane.over(span)
 
         @study.node
-        def surface(placed: Subspace, resolution: int, tolerance: float, log: bool, progress: Any) -> Iterator[Landscape]:
+        def surface(
+            placed: Subspace, resolution: int, tolerance: float, log: bool, progress: Any
+        ) -> Iterator[Landscape]:
             yield from stream(objective, placed, resolution=resolution, tolerance=tolerance, log=log, progress=progress)
 
         @study.view(widget=self.height_field)
@@ -167,7 +221,9 @@ class SurfaceExplorer(StudyWidget):
         """Curves along many random directions: how much does the direction matter?"""
 
         @study.node
-        def directions(envelope: int, normalize: Normalization, span: float, tolerance: float, progress: Any) -> Iterator[tuple[Landscape, ...]]:
+        def directions(
+            envelope: int, normalize: Normalization, span: float, tolerance: float, progress: Any
+        ) -> Iterator[tuple[Landscape, ...]]:
             curves: tuple[Landscape, ...] = ()
             yield curves
             for seed in range(envelope):
@@ -176,19 +232,23 @@ class SurfaceExplorer(StudyWidget):
                 curves = (*curves, curve)
                 yield curves
 
-        @study.view(widget=self.envelope_plot)
+        @study.view(widget=self.envelope_box)
         def draw_directions(directions: tuple[Landscape, ...], metric: str, log: bool) -> None:
-            self.envelope_plot.layout.display = "" if directions else "none"
+            self.envelope_box.children = [self.envelope_plot] if directions else []
             if not directions:
                 return
             x = directions[0].coords[0]
             ys = np.array([one.values[metric] for one in directions])
             ys = np.where(np.isfinite(ys) & ((ys > 0) | (not log)), ys, np.nan)
             self.envelope_plot.label(metric, log=log)
+            self.envelope_plot.fit(x, ys)
             with np.errstate(all="ignore"):
                 low, high, middle = np.fmin.reduce(ys), np.fmax.reduce(ys), np.nanmedian(ys, axis=0)
             self.envelope_plot.draw("lines", [Series(x, y, "", GRAY, width=1.0, opacity=0.6) for y in ys])
-            self.envelope_plot.draw("band", [Series(x, np.stack([low, high]), "", BLUE, "band"), Series(x, middle, "median", BLUE, width=2.5)])
+            self.envelope_plot.draw(
+                "band",
+                [Series(x, np.stack([low, high]), "", BLUE, "band"), Series(x, middle, "median", BLUE, width=2.5)],
+            )
             ends = ys[:, [0, -1]]
             self.envelope_plot.describe(
                 f"{metric} along {len(directions)} random directions (seeds 0 to {len(directions) - 1}): "
@@ -210,13 +270,22 @@ class SurfaceExplorer(StudyWidget):
         def axes_differ(plane: Subspace) -> Check:
             """The axes are two directions"""
             cosine = plane.cosine() or 0.0
-            return Check.that(abs(cosine) < 0.1 or (given is not None and abs(cosine) < 0.99), f"cosine of their angle {cosine:.4f}", "warn")
+            return Check.that(
+                abs(cosine) < 0.1 or (given is not None and abs(cosine) < 0.99),
+                f"cosine of their angle {cosine:.4f}",
+                "warn",
+            )
 
         @study.check
         def biases(plane: Subspace) -> Check:
             """Biases and norm scales"""
             zeroed = plane.provenance()["zeroed"]
-            return Check("info", f"{len(zeroed)} one-dimensional parameters stay where they are" if zeroed else "move like everything else")
+            return Check(
+                "info",
+                f"{len(zeroed)} one-dimensional parameters stay where they are"
+                if zeroed
+                else "move like everything else",
+            )
 
         @study.check
         def statistics(surface: Landscape) -> Check:

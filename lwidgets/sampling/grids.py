@@ -61,7 +61,9 @@ def interpolate(nodes: Nodes, values: NDArray[np.float64]) -> NDArray[np.float64
     known = values[np.ix_(*nodes)]
     pixels = [np.arange(size, dtype=np.float64) for size in values.shape]
     if not np.isfinite(known).all():
-        linear = RegularGridInterpolator([n.astype(np.float64) for n in nodes], np.where(np.isfinite(known), known, np.nan))
+        linear = RegularGridInterpolator(
+            [n.astype(np.float64) for n in nodes], np.where(np.isfinite(known), known, np.nan)
+        )
         filled = linear(np.stack(np.meshgrid(*pixels, indexing="ij"), axis=-1))
     elif len(nodes) == 1:
         filled = make_interp_spline(nodes[0], known, k=min(3, len(nodes[0]) - 1))(pixels[0])

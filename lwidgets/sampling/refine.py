@@ -111,8 +111,12 @@ def refine(
             if not complete:
                 return picture
             if all(error[name] <= allowed[name] for name in deciding):
-                edge = [~field.evaluated & np.isnan(guess[n]) & (finite_share(nodes, field.values[n]) > 0) for n in names]
-                wanted = np.argwhere(np.any(edge, axis=0))  # nothing can be interpolated at the rim of a non-finite region
+                edge = [
+                    ~field.evaluated & np.isnan(guess[n]) & (finite_share(nodes, field.values[n]) > 0) for n in names
+                ]
+                wanted = np.argwhere(
+                    np.any(edge, axis=0)
+                )  # nothing can be interpolated at the rim of a non-finite region
                 if len(wanted):
                     complete = field.take(wanted, (yield wanted, picture))
                 return _picture(field, guess, error, level, logs, settled=complete)
@@ -148,11 +152,15 @@ class _Field:
         for name, values in self.values.items():
             finite = _to(values[self.evaluated & np.isfinite(values)], name in logs)
             rounding = _ROUNDING * np.abs(finite).max(initial=0.0)
-            limits[name] = float(max(tolerance * (np.ptp(finite) if len(finite) else 0.0), rounding, np.finfo(float).tiny))
+            limits[name] = float(
+                max(tolerance * (np.ptp(finite) if len(finite) else 0.0), rounding, np.finfo(float).tiny)
+            )
         return limits
 
 
-def _residuals(guess: Mapping[str, Array], field: _Field, pixels: NDArray[np.intp], logs: frozenset[str]) -> dict[str, float]:
+def _residuals(
+    guess: Mapping[str, Array], field: _Field, pixels: NDArray[np.intp], logs: frozenset[str]
+) -> dict[str, float]:
     """Largest difference between what was predicted and what was measured there; nan where nothing can be compared."""
     at = tuple(pixels.T)
     largest = {}
@@ -182,7 +190,13 @@ def _order(pixels: NDArray[np.intp], change: Array, shape: Sequence[int]) -> NDA
 
 
 def _picture(
-    field: _Field, guess: Mapping[str, Array], error: Mapping[str, float], level: tuple[int, ...], logs: frozenset[str], *, settled: bool
+    field: _Field,
+    guess: Mapping[str, Array],
+    error: Mapping[str, float],
+    level: tuple[int, ...],
+    logs: frozenset[str],
+    *,
+    settled: bool,
 ) -> Picture:
     values, errors = {}, {}
     for name, measured in field.values.items():

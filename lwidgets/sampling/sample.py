@@ -31,7 +31,9 @@ class Interrupted(KeyboardInterrupt):
         """Keep the picture."""
         self.landscape = landscape
         done = 0 if landscape is None else landscape.evaluations
-        super().__init__(f"sample: interrupted after {done} evaluations. The picture so far is this exception's .landscape.")
+        super().__init__(
+            f"sample: interrupted after {done} evaluations. The picture so far is this exception's .landscape."
+        )
 
 
 def sample(
@@ -140,7 +142,11 @@ def stream(
         return {name: np.array([row[name] for row in rows]) for name in objective.names}
 
     def landscape(picture: Picture, final: bool) -> Landscape:
-        sampling = {**provenance["sampling"], "seconds": round(time.perf_counter() - began, 3), "level": list(picture.level)}
+        sampling = {
+            **provenance["sampling"],
+            "seconds": round(time.perf_counter() - began, 3),
+            "level": list(picture.level),
+        }
         return Landscape(
             coords=coords,
             axes=tuple(axis.name for axis in subspace.axes),
@@ -177,11 +183,17 @@ def _check(
             f"Use for example resolution={65 if dim == 1 else (65, 65)}."
         )
     if not 0 <= tolerance < np.inf:
-        raise ValueError(f"sample: tolerance must be a share of the range, 0 or more, got {tolerance!r}. Use for example 1e-2.")
+        raise ValueError(
+            f"sample: tolerance must be a share of the range, 0 or more, got {tolerance!r}. Use for example 1e-2."
+        )
     if budget is not None and budget < 3**dim:
-        raise ValueError(f"sample: budget must be at least {3**dim} evaluations, the coarsest grid, got {budget!r}. Raise it.")
+        raise ValueError(
+            f"sample: budget must be at least {3**dim} evaluations, the coarsest grid, got {budget!r}. Raise it."
+        )
     deciding = objective.names[:1] if metric is None else (metric,) if isinstance(metric, str) else tuple(metric)
     unknown = [name for name in deciding if name not in objective.names]
     if unknown or not deciding:
-        raise ValueError(f"sample: metric must be among {', '.join(objective.names)}, got {metric!r}. Use one of these.")
+        raise ValueError(
+            f"sample: metric must be among {', '.join(objective.names)}, got {metric!r}. Use one of these."
+        )
     return tuple(int(n) for n in shape), deciding

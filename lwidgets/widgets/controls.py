@@ -9,8 +9,9 @@ import ipywidgets as W
 
 from lwidgets.study import Slider
 
-_WIDE = W.Layout(width="auto", min_width="300px", flex="1 1 300px", max_width="460px")
-_STYLE = {"description_width": "92px"}
+_WIDE = {"width": "auto", "min_width": "280px", "flex": "1 1 300px", "max_width": "460px"}
+_NARROW = {"width": "auto", "margin": "2px 12px 2px 108px"}
+_STYLE = {"description_width": "104px"}
 
 
 def control_for(slider: Slider) -> W.DOMWidget:
@@ -20,7 +21,7 @@ def control_for(slider: Slider) -> W.DOMWidget:
         "description": slider.label or slider.name.replace("_", " "),
         "tooltip": slider.help or None,
         "style": dict(_STYLE),
-        "layout": W.Layout(**{key: getattr(_WIDE, key) for key in ("width", "min_width", "flex", "max_width")}),
+        "layout": W.Layout(**(_NARROW if slider.kind == "toggle" else _WIDE)),
     }
     control = _MAKERS[slider.kind](slider, common)
     control.add_class(f"lwidgets-{slider.name.replace('_', '-')}")

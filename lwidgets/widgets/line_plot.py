@@ -10,10 +10,12 @@ from typing import Literal
 import bqplot
 import ipywidgets as W
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 BLUE, VERMILLION, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "#808080"
 """Okabe and Ito's colours, told apart by every kind of colour vision; gray for what is not data."""
+
+_SMALL = "font-size: 12px; line-height: 1.4; margin: 0 16px 4px 12px"
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class LinePlot(W.VBox):
         self._y: dict[bool, bqplot.Scale] = {False: bqplot.LinearScale(), True: bqplot.LogScale()}
         self._log = False
         self._groups: dict[str, list[bqplot.Mark]] = {}
-        self.x_axis = bqplot.Axis(scale=self._x, label=x_label, grid_lines="solid", grid_color="rgba(128,128,128,0.2)", num_ticks=7)
+        self.x_axis = bqplot.Axis(scale=self._x, label=x_label, grid_lines="solid", grid_color="rgba(128,128,128,0.2)")
         self.y_axis = bqplot.Axis(
             scale=self._y[False],
             label=y_label,
@@ -65,7 +67,6 @@ class LinePlot(W.VBox):
             label_offset="50px",
             grid_lines="solid",
             grid_color="rgba(128,128,128,0.2)",
-            num_ticks=6,
         )
         self.figure = bqplot.Figure(
             axes=[self.x_axis, self.y_axis],
@@ -90,6 +91,22 @@ class LinePlot(W.VBox):
         for mark in self.figure.marks:
             mark.scales = self._scales()
 
+    def fit(self, x: ArrayLike, *ys: ArrayLike) -> None:
+        """Choose both ranges, a little wider than the data, and round ticks inside them."""
+        finite = np.concatenate([np.ravel(y) for y in ys])
+        finite = finite[np.isfinite(finite) & ((finite > 0) | (not self._log))]
+        low, high = (finite.min(), finite.max()) if len(finite) else (0.1, 1.0)
+        for scale, axis, ends, log in (
+            (self._x, self.x_axis, (np.min(x), np.max(x)), False),
+            (self._y[self._log], self.y_axis, (low, high), self._log),
+        ):
+            start, end = padded(*map(float, ends), log=log)
+            with scale.hold_sync():
+                scale.min, scale.max = start, end
+            ticks = round_ticks(start, end, log=log)
+            with axis.hold_sync():
+                axis.tick_values, axis.tick_format = ticks, tick_format(ticks, log=log)
+
     def draw(self, group: str, series: Sequence[Series]) -> None:
         """Replace a group; marks are reused, so an update is one small message a mark."""
         marks = self._groups.get(group, [])
@@ -107,8 +124,7 @@ class LinePlot(W.VBox):
 
     def describe(self, text: str) -> None:
         """One sentence below the figure, which is also its accessible name."""
-        self.caption.value = f'<p class="lwidgets-caption">{escape(text)}</p>'
-        self.figure.tooltip = text
+        self.caption.value = f'<div class="lwidgets-caption" style="{_SMALL}">{escape(text)}</div>'
 
     def _scales(self) -> dict[str, bqplot.Scale]:
         return {"x": self._x, "y": self._y[self._log]}
@@ -118,11 +134,67 @@ class LinePlot(W.VBox):
         common = {"x": x, "y": y, "scales": self._scales(), "labels": _labels(one), "display_legend": bool(one.label)}
         if one.style == "points":
             return bqplot.Scatter(
-                colors=[one.color], default_size=max(8, int(8 * one.width)), default_opacities=[one.opacity], stroke_width=0, **common
+                colors=[one.color],
+                default_size=max(8, int(8 * one.width)),
+                default_opacities=[one.opacity],
+                stroke_width=0,
+                **common,
             )
         if one.style == "band":
-            return bqplot.Lines(colors=[one.color] * 2, fill="between", fill_colors=[one.color], fill_opacities=[0.15], stroke_width=0.5, **common)
-        return bqplot.Lines(colors=[one.color], line_style=one.style, stroke_width=one.width, opacities=[one.opacity], **common)
+            return bqplot.Lines(
+                colors=[one.color] * 2,
+                fill="between",
+                fill_colors=[one.color],
+                fill_opacities=[0.15],
+                stroke_width=0.5,
+                **common,
+            )
+        return bqplot.Lines(
+            colors=[one.color], line_style=one.style, stroke_width=one.width, opacities=[one.opacity], **common
+        )
+
+
+def padded(low: float, high: float, *, log: bool = False) -> tuple[float, float]:
+    """A range a few per cent wider, so that nothing is cut off at the frame; a single value gets some room.
+
+    >>> padded(0.0, 1.0)
+    (-0.03, 1.03)
+    """
+    if log:
+        ratio = max(high / low, 1.2) ** 0.03
+        return low / ratio, high * ratio
+    room = 0.03 * (high - low) or 0.05 * abs(high) or 0.5
+    return low - room, high + room
+
+
+def round_ticks(low: float, high: float, *, log: bool = False) -> NDArray[np.float64]:
+    """Between three and nine round numbers inside a range: steps of 1, 2 or 5 times a power of ten.
+
+    >>> round_ticks(-0.03, 1.03).tolist()
+    [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    >>> round_ticks(0.5, 2000.0, log=True).tolist()
+    [1.0, 10.0, 100.0, 1000.0]
+    """
+    if log:
+        exponents = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+        exponents = exponents[:: max(1, len(exponents) // 8)]
+        for steps in ((1,), (1, 3), (1, 2, 5)):
+            ticks = np.array([step * 10.0**e for e in exponents for step in steps])
+            ticks = ticks[(ticks >= low) & (ticks <= high)]
+            if len(ticks) >= 3:
+                return ticks
+    power = 10.0 ** np.floor(np.log10((high - low) / 4))
+    step = next(power * m for m in (1, 2, 5, 10) if (high - low) / (power * m) <= 7)
+    first, last = np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9)
+    return np.round(np.arange(first, last + 1) * step, 15) + 0.0  # no minus zero
+
+
+def tick_format(ticks: NDArray[np.float64], *, log: bool = False) -> str:
+    """As many digits as tell the ticks apart, in d3's notation."""
+    if log or np.abs(ticks).max(initial=0.0) >= 1e5 or np.ptp(ticks) < 1e-4:
+        return ".3~g"
+    step = np.diff(ticks).min(initial=1.0)
+    return f".{max(0, -int(np.floor(np.log10(step) + 1e-9)))}f"
 
 
 def _arrays(one: Series) -> tuple[np.ndarray, np.ndarray]:

@@ -60,7 +60,10 @@ class StudyWidget(W.VBox):
         super().__init__(
             [
                 W.HTML(head, layout=W.Layout(display="" if study.source else "none")),
-                W.HBox(list(self.controls.values()), layout=W.Layout(flex_flow="row wrap", align_items="center", width="100%")),
+                W.HBox(
+                    list(self.controls.values()),
+                    layout=W.Layout(flex_flow="row wrap", align_items="center", width="100%"),
+                ),
                 *views,
                 self.status_bar,
                 self.checks_panel,
@@ -117,7 +120,9 @@ class StudyWidget(W.VBox):
 
     def _require_open(self, what: str) -> None:
         if self._closed:
-            raise RuntimeError(f"{type(self).__name__}.{what}: widget must be open, got a closed one. Make a new one; its results can still be read.")
+            raise RuntimeError(
+                f"{type(self).__name__}.{what}: widget must be open, got a closed one. Make a new one; its results can still be read."
+            )
 
     def _join(self, name: str, control: W.DOMWidget) -> None:
         def from_control(change: Any) -> None:
@@ -157,7 +162,8 @@ class StudyWidget(W.VBox):
         }
         pending = status.phase == "running"
         self.checks_panel.checks = [
-            {"name": name, "state": "pending" if pending else check.state, "detail": check.detail} for name, check in study.checks.items()
+            {"name": name, "state": "pending" if pending else check.state, "detail": check.detail}
+            for name, check in study.checks.items()
         ]
 
     def summary(self) -> str:

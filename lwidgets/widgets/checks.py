@@ -1,0 +1,21 @@
+"""The panel "Is my picture right?": what was checked about a picture and how it went."""
+
+from __future__ import annotations
+
+import anywidget
+import traitlets
+
+from lwidgets.widgets.height_field import script
+
+
+class ChecksPanel(anywidget.AnyWidget):
+    """A folded list of checks whose summary counts them.
+
+    Attributes:
+        checks: Each ``{"name": str, "state": str, "detail": str}`` with a state of ``pass``, ``warn``,
+            ``fail``, ``info`` or ``pending``.
+    """
+
+    _esm = script("checks.js")
+
+    checks = traitlets.List(traitlets.Dict()).tag(sync=True)

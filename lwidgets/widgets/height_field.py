@@ -1,0 +1,192 @@
+"""The height field: a metric over a plane, as a map with contour lines and as a surface to turn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import numpy as np
+import traitlets
+from numpy.typing import ArrayLike, NDArray
+
+COLORMAPS = ("viridis", "cividis", "magma", "gray")
+
+
+def script(name: str) -> Path:
+    """Return the built script of a widget.
+
+    Args:
+        name: File name in ``lwidgets/static``, e.g. ``"height_field.js"``.
+
+    Returns:
+        The path of an existing file.
+
+    Raises:
+        FileNotFoundError: The script was not built.
+
+    Example:
+        >>> script("no_such.js")
+        Traceback (most recent call last):
+        ...
+        FileNotFoundError: script: lwidgets/static must hold no_such.js, got no such file. Run `make build`.
+    """
+    path = Path(__file__).parent.parent / "static" / name
+    if not path.is_file():
+        raise FileNotFoundError(f"script: lwidgets/static must hold {name}, got no such file. Run `make build`.")
+    return path
+
+
+class HeightField(anywidget.AnyWidget):
+    """A metric on a grid: a map with contour lines and a surface in a box, which share colours and pointer.
+
+    ``frame`` carries the data, all of it at once, so that a picture never mixes two states; build it with
+    :func:`frame`. The other traits say how it is looked at.
+
+    Attributes:
+        frame: What to draw, from :func:`frame`; ``{}`` while nothing has been computed.
+        panes: ``"map"``, ``"surface"`` or both.
+        camera: Of the surface: ``yaw`` and ``pitch`` in radians (yaw 0 looks along +y, pitch pi/2 looks
+            straight down) and ``zoom`` (1 fits the box). Written by the browser at the end of a gesture.
+        point: The pinned point ``[x, y]`` in the units of the axes, or ``[]``.
+        show_points: Draw a dot on every point that was really evaluated.
+        contours: About how many contour levels; they lie at round values that contain the colour bar's
+            ticks. 0 for none.
+        markers: Named places, each ``{"x": float, "y": float, "label": str}``.
+        description: Accessible name of the figure.
+    """
+
+    _esm = script("height_field.js")
+
+    frame = traitlets.Dict().tag(sync=True)
+    panes = traitlets.List(traitlets.Enum(["map", "surface"]), ["map", "surface"]).tag(sync=True)
+    camera = traitlets.Dict(default_value={"yaw": 0.7, "pitch": 0.6, "zoom": 1.0}).tag(sync=True, echo_update=False)
+    point = traitlets.List(traitlets.CFloat()).tag(sync=True)
+    show_points = traitlets.Bool(False).tag(sync=True)
+    contours = traitlets.Int(12, min=0, max=40).tag(sync=True)
+    markers = traitlets.List(traitlets.Dict()).tag(sync=True)
+    description = traitlets.Unicode("").tag(sync=True)
+
+    @traitlets.validate("point")
+    def _valid_point(self, proposal: dict[str, Any]) -> list[float]:
+        point: list[float] = proposal["value"]
+        if len(point) not in (0, 2) or not np.isfinite(point).all():
+            raise traitlets.TraitError(
+                f"HeightField: point must be [x, y] with finite numbers, or [], got {point}. "
+                "Pass [] to unpin the point."
+            )
+        return point
+
+
+def frame(
+    x: ArrayLike,
+    y: ArrayLike,
+    values: Mapping[str, ArrayLike],
+    evaluated: ArrayLike,
+    errors: Mapping[str, float | None],
+    *,
+    metric: str,
+    log: bool = False,
+    colormap: str = "viridis",
+    labels: Sequence[str] = ("x", "y"),
+    final: bool = True,
+    tag: int = 0,
+) -> dict[str, Any]:
+    """Pack a landscape for the ``frame`` trait of :class:`HeightField`.
+
+    Grids are ``ij``: ``values[m][i, j]`` belongs to ``x[i]``, ``y[j]``. Numbers are rounded to float32 on the
+    way; NaN and infinities stay what they are and are drawn as holes.
+
+    Args:
+        x: Strictly increasing coordinates. Shape (nx,), nx >= 2.
+        y: Strictly increasing coordinates. Shape (ny,), ny >= 2.
+        values: Each metric on the grid. Shape (nx, ny).
+        evaluated: True where a value was evaluated, False where it was interpolated. Shape (nx, ny).
+        errors: Estimated largest error of an interpolated value, in the unit of its metric; None, NaN or no
+            entry while it is not known.
+        metric: The metric to draw, a key of ``values``.
+        log: Whether height and colour are logarithmic.
+        colormap: One of ``viridis``, ``cividis``, ``magma``, ``gray``.
+        labels: Names of the two axes.
+        final: False while a finer picture is still on its way.
+        tag: A number that increases from frame to frame.
+
+    Returns:
+        A new dict of JSON values and ``bytes`` (little endian).
+
+    Raises:
+        ValueError: A shape, a coordinate or a name does not fit.
+
+    Example:
+        >>> import numpy as np
+        >>> x, y = np.linspace(-1, 1, 3), np.linspace(0, 1, 2)
+        >>> packed = frame(x, y, {"loss": x[:, None] + y}, np.ones((3, 2), bool), {}, metric="loss")
+        >>> packed["shape"], packed["errors"], len(packed["values"])
+        ([3, 2], [None], 24)
+    """
+    xs, ys = _axis("x", x), _axis("y", y)
+    shape = (len(xs), len(ys))
+    if metric not in values:
+        raise ValueError(
+            f"frame: metric must be one of {', '.join(map(repr, values)) or 'the values'}, got {metric!r}. "
+            "Pass a key of values."
+        )
+    if colormap not in COLORMAPS:
+        raise ValueError(
+            f"frame: colormap must be one of {', '.join(COLORMAPS)}, got {colormap!r}. Choose one of these."
+        )
+    if len(labels) != 2 or isinstance(labels, str):
+        raise ValueError(f"frame: labels must be two strings, got {labels!r}. Name the x and the y axis.")
+    with np.errstate(over="ignore"):  # beyond float32 a value is drawn as the infinity it would show as
+        grids = [_grid(f"values[{name!r}]", grid, shape).astype("<f4") for name, grid in values.items()]
+    mask = _grid("evaluated", evaluated, shape)
+    return {
+        "shape": list(shape),
+        "x": xs.tobytes(),
+        "y": ys.tobytes(),
+        "labels": [str(label) for label in labels],
+        "metrics": list(values),
+        "values": np.stack(grids).tobytes(),
+        "evaluated": (mask != 0).astype(np.uint8).tobytes(),
+        "errors": [_known(errors.get(name)) for name in values],
+        "metric": metric,
+        "log": bool(log),
+        "colormap": colormap,
+        "final": bool(final),
+        "tag": int(tag),
+    }
+
+
+def _axis(name: str, coordinates: ArrayLike) -> NDArray[np.float32]:
+    """Check one axis and round it to little-endian float32."""
+    given = np.asarray(coordinates, dtype=np.float64)
+    if given.ndim != 1 or len(given) < 2:
+        raise ValueError(
+            f"frame: {name} must have shape (n,) with n >= 2, got {given.shape}. Pass the coordinates of one axis."
+        )
+    rounded = given.astype("<f4")
+    wrong = np.flatnonzero(~(np.diff(rounded) > 0) | ~np.isfinite(rounded[1:]) | ~np.isfinite(rounded[:-1]))
+    if len(wrong):
+        k = int(wrong[0])
+        raise ValueError(
+            f"frame: {name} must be finite and strictly increasing in float32, got {given[k]:g}, {given[k + 1]:g} "
+            f"at index {k}. Sort the axis, or widen its span."
+        )
+    return rounded
+
+
+def _grid(name: str, grid: ArrayLike, shape: tuple[int, int]) -> NDArray[Any]:
+    """Return a grid as an array of the expected shape."""
+    array = np.asarray(grid)
+    if array.shape != shape:
+        hint = (
+            "Transpose it: grids are [i, j] = [x, y]." if array.shape == shape[::-1] else "Evaluate on the same grid."
+        )
+        raise ValueError(f"frame: {name} must have shape {shape} for these axes, got {array.shape}. {hint}")
+    return array
+
+
+def _known(error: float | None) -> float | None:
+    """Return an error estimate as JSON can carry it: NaN and infinity mean that it is not known."""
+    return None if error is None or not np.isfinite(error) else float(error)
