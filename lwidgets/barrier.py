@@ -63,8 +63,8 @@ def barrier_of(
     .. math:: B_\text{excess} = \max_\alpha L(\alpha) - (1-\alpha) L(0) - \alpha L(1), \quad
               B_\text{mean} = B_\text{error} = \max_\alpha L(\alpha) - \tfrac12 (L(0) + L(1)).
 
-    The maximum is over grid points and so a lower bound for the path's; a cubic through them tells how much may be missing.
-    A mean barrier is at least \|L(0) - L(1)\| / 2 however straight the path is.
+    The maximum is over grid points and so a lower bound for the path's; a cubic through them tells how much may be
+    missing. A mean barrier is at least \|L(0) - L(1)\| / 2 however straight the path is.
 
     Args:
         alphas: Strictly increasing, with 0 and 1 among them; others may lie beyond. Shape (n,).

@@ -47,7 +47,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         ) from error
     except (RuntimeError, EOFError, OSError) as error:
         raise ValueError(
-            f"read_checkpoint: {path.name} must be a complete checkpoint, got: {_first_line(error)}. Copy the file again."
+            f"read_checkpoint: {path.name} must be a complete checkpoint, got: {_first_line(error)}. Copy the "
+            "file again."
         ) from error
     return _tensors(loaded, path)
 

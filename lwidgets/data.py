@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -134,7 +135,8 @@ def _as_tensors(data: Any) -> Any | None:
     lengths = [v.shape[0] if v.ndim else 0 for v in values]
     if len(set(lengths)) > 1:
         raise ValueError(
-            f"Objective: data must have one length along the first axis, got {lengths}. Pass X and y of the same samples."
+            f"Objective: data must have one length along the first axis, got {lengths}. Pass X and y of the same "
+            "samples."
         )
     return _map(data if isinstance(data, Mapping) else tuple(data), lambda t: t, arrays=True)
 
@@ -145,7 +147,7 @@ def _split(arrays: Any) -> list[Any]:
         return []
     entries = max(leaf[0].numel() for leaf in _leaves(arrays))
     size = max(1, min(length, _BATCH_ENTRIES // max(1, entries)))
-    return [_map(arrays, lambda t, i=i: t[i : i + size]) for i in range(0, length, size)]
+    return [_map(arrays, itemgetter(slice(i, i + size))) for i in range(0, length, size)]
 
 
 def _samples(batches: Any) -> Counter[bytes]:

@@ -85,12 +85,14 @@ class Given:
         known = {n: t for n, t in self.tensors.parameters.items() if n in space.moved}
         if not known:
             raise ValueError(
-                f"Given: {self.label} must name parameters that move, got {list(self.tensors.parameters)[:5]}. Use the model's own names."
+                f"Given: {self.label} must name parameters that move, got {list(self.tensors.parameters)[:5]}. "
+                "Use the model's own names."
             )
         for name, tensor in known.items():
             if tuple(tensor.shape) != tuple(space.shapes[name]):
                 raise ValueError(
-                    f"Given: key {name!r} of {self.label} must have shape {space.shapes[name]}, got {tuple(tensor.shape)}. "
+                    f"Given: key {name!r} of {self.label} must have shape {space.shapes[name]}, got "
+                    f"{tuple(tensor.shape)}. "
                     "Use a direction made for this model."
                 )
         return {name: tensor.to(origin.parameters[name]) for name, tensor in known.items()}
@@ -153,7 +155,8 @@ def normalize(
 
 def _norm(tensors: Mapping[str, Tensor]) -> Tensor:
     norms = [torch.linalg.vector_norm(t, dtype=torch.float64) for t in tensors.values()]
-    return torch.linalg.vector_norm(torch.stack(norms))
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    return norm
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:

@@ -35,12 +35,12 @@ class Landscape:
         coords: One increasing float64 array for each axis.
         axes: Names of the axes.
         labels: What the axes measure, for pictures.
-        values: Metric -> float64 array of the grid's shape; measured where ``evaluated``, interpolated elsewhere; nan or
-            inf where the metric is not finite or could not be interpolated.
+        values: Metric -> float64 array of the grid's shape; measured where ``evaluated``, interpolated elsewhere; nan
+            or inf where the metric is not finite or could not be interpolated.
         evaluated: Bool array of the grid's shape.
         evaluations: How many points were evaluated.
-        error: Metric -> estimate of the largest error among the interpolated values, in the metric's unit; 0.0 when all were
-            evaluated, nan while it is not known yet.
+        error: Metric -> estimate of the largest error among the interpolated values, in the metric's unit; 0.0 when
+            all were evaluated, nan while it is not known yet.
         provenance: Where it came from: objective, subspace, BatchNorm mode, sampling; plain values.
         final: False for a picture that `stream` is still improving.
     """
@@ -101,7 +101,8 @@ class Landscape:
 
         Args:
             metric: By default "loss", or "error" for kind "error".
-            kind: "excess" over the chord (Entezari), "mean" of the ends (Ainsworth), or "error" (Frankle). See `barrier_of`.
+            kind: "excess" over the chord (Entezari), "mean" of the ends (Ainsworth), or "error" (Frankle). See
+                `barrier_of`.
 
         Raises:
             ValueError: Not a line through alpha 0 and 1, an unknown metric, or a non-finite value in between.
@@ -127,7 +128,7 @@ class Landscape:
         )
 
     def to_xarray(self) -> xarray.Dataset:
-        """An xarray Dataset: a variable for each metric over the axes, ``evaluated``, errors and provenance as attributes."""
+        """An xarray Dataset: a variable for each metric, ``evaluated``; errors and provenance as attributes."""
         import xarray
 
         variables = {

@@ -55,19 +55,20 @@ class Objective:
         Args:
             model: Any module.
             data: (X, y), a Dataset, a DataLoader, or whatever batches ``loss(model, batch)`` takes. See `Batches.of`.
-            loss: ``loss(output, target)``, called with the model's output, or ``loss(model, batch)``, which calls the model
-                itself (physics-informed networks, autoencoders, language models). A mean over the batch: a 0-d real tensor.
-                It may return a dict of such tensors with the key "loss".
+            loss: ``loss(output, target)``, called with the model's output, or ``loss(model, batch)``, which calls the
+                model itself (physics-informed networks, autoencoders, language models). A mean over the batch: a 0-d
+                real tensor. It may return a dict of such tensors with the key "loss".
             metrics: Further metrics by name, of either form, computed in the same pass.
-            batchnorm: "recalibrate", "frozen" or "batch"; None chooses recalibrate between models and frozen around one.
+            batchnorm: "recalibrate", "frozen" or "batch"; None chooses recalibrate between models and frozen around
+                one.
             params: Glob or globs on names of the parameters that may move; ``!glob`` leaves names out.
             device: Where to compute; by default where the model's parameters are.
             test: Held-out data of the same kind; then ``objective.test`` evaluates the same metrics on them.
 
         Raises:
             TypeError: The loss fits neither form, or a parameter that would move is integer or complex.
-            ValueError: Data are empty or differ between two passes; a loss is not one real number; an unknown mode; or the
-                model gives different losses for the same batch.
+            ValueError: Data are empty or differ between two passes; a loss is not one real number; an unknown mode;
+                or the model gives different losses for the same batch.
         """
         if not isinstance(model, nn.Module):
             raise TypeError(
@@ -84,7 +85,7 @@ class Objective:
                 'Objective: metrics must not contain "loss", which names the loss itself. Use another name.'
             )
         self.space = ParameterSpace.of_module(model, params)
-        self.model: nn.Module | None = model
+        self.module = model
         self.batchnorm = batchnorm
         self.device = torch.device(device) if device is not None else _device_of(model)
         self._spare: list[_Replica] = [_Replica(model, self.device)]
@@ -114,7 +115,9 @@ class Objective:
         return FunctionObjective(f, dim, names)
 
     def on(self, data: Any, split: str = "data") -> Self:
-        """The same model, loss, metrics and parameter filter on other data; BatchNorm is still recalibrated on the first.
+        """The same model, loss, metrics and parameter filter on other data.
+
+        BatchNorm is still recalibrated on the first.
 
         Args:
             data: Of the same kind.
@@ -129,7 +132,7 @@ class Objective:
     def resolve(self, between_models: bool) -> str:
         """The BatchNorm mode for a subspace: "none", "frozen", "recalibrate" or "batch"."""
         return resolve_batchnorm(
-            self.batchnorm, has_layers=bool(batchnorm_layers(self.model)), between_models=between_models
+            self.batchnorm, has_layers=bool(batchnorm_layers(self.module)), between_models=between_models
         )
 
     def evaluate(
@@ -155,8 +158,8 @@ class Objective:
     def measure(self, source: Source, batchnorm: str = "frozen") -> dict[str, float]:
         """Metrics of one model: a module, state dict, checkpoint or State of this architecture.
 
-        With "frozen" its own BatchNorm statistics are used, so a grid point that is the model must agree to the last bit
-        of float32.
+        With "frozen" its own BatchNorm statistics are used, so a grid point that is the model must agree to the last
+        bit of float32.
         """
         with self._replica() as replica:
             replica.load(self.space.select(State.of(source)))
@@ -168,7 +171,7 @@ class Objective:
             replica.load(self.space.select(state))
             replica.prepare(batchnorm, self._train, self._measures)
             module = copy.deepcopy(replica.module)
-        trained = dict(self.model.named_parameters())
+        trained = dict(self.module.named_parameters())
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(trained[name].requires_grad)
         return module
@@ -176,8 +179,8 @@ class Objective:
     def provenance(self) -> dict[str, Any]:
         """What was evaluated, as plain values."""
         return {
-            "model": type(self.model).__name__,
-            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "model": type(self.module).__name__,
+            "parameters": sum(p.numel() for p in self.module.parameters()),
             "moved": self.space.size,
             "metrics": list(self.names),
             "loss": self._measures["loss"].label,
@@ -195,7 +198,7 @@ class Objective:
         try:
             replica = self._spare.pop()
         except IndexError:
-            replica = _Replica(self.model, self.device)
+            replica = _Replica(self.module, self.device)
         try:
             yield replica
         finally:
@@ -240,13 +243,16 @@ class Objective:
             first, second = (self._values(replica.module, batch) for _ in range(2))
         if "loss" not in first:
             raise ValueError(
-                f'Objective: loss must return a number or a dict with the key "loss", got keys {list(first)}. Rename one.'
+                f"Objective: loss must return a number or a dict with the key 'loss', got keys {list(first)}. "
+                "Rename one."
             )
         for name, value in first.items():
             if not torch.equal(value, second[name]) and not (value.isnan().any() and second[name].isnan().any()):
                 raise ValueError(
-                    f"Objective: model and loss must be deterministic in eval mode, got {name} = {value.item():.9g} and then "
-                    f"{second[name].item():.9g} on the same batch. Switch off the dropout or sampling that stays on in eval()."
+                    f"Objective: model and loss must be deterministic in eval mode, got {name} = "
+                    f"{value.item():.9g} and then "
+                    f"{second[name].item():.9g} on the same batch. Switch off the dropout or sampling that stays "
+                    "on in eval()."
                 )
         return tuple(first)
 
@@ -261,11 +267,11 @@ class FunctionObjective(Objective):
         self.coordinate_names: tuple[str, ...] | None = tuple(names) if names is not None else None
         if self.coordinate_names is not None and len(self.coordinate_names) != dim:
             raise ValueError(
-                f"Objective.from_function: names must hold {dim} names, got {len(self.coordinate_names)}. Give one for each coordinate."
+                f"Objective.from_function: names must hold {dim} names, got {len(self.coordinate_names)}. Give "
+                "one for each coordinate."
             )
         self.function = f
         self.space = ParameterSpace.of_vector(dim)
-        self.model = None
         self.batchnorm = None
         self.device = torch.device("cpu")
         self.test = None
@@ -347,11 +353,13 @@ class _Measure:
             except Exception as error:
                 failures.append((takes_model, error))
         told = "; ".join(
-            f"as {label}({'model, batch' if takes_model else 'output, target'}): {type(error).__name__}: {str(error)[:300]}"
+            f"as {label}({'model, batch' if takes_model else 'output, target'}): {type(error).__name__}: "
+            f"{str(error)[:300]}"
             for takes_model, error in failures
         )
         raise TypeError(
-            f"Objective: {name} must work as loss(output, target) or as loss(model, batch) on the first batch, got {told}. "
+            f"Objective: {name} must work as loss(output, target) or as loss(model, batch) on the first batch, "
+            f"got {told}. "
             "Call it by hand on one batch to see the whole traceback."
         ) from failures[0][1]
 
@@ -418,11 +426,10 @@ def _target(batch: Any) -> Any:
 
 
 def _one_number(name: str, value: Any) -> Tensor:
-    if not isinstance(value, Tensor):
-        value = torch.as_tensor(value)
-    if value.ndim != 0 or value.is_complex():
+    number: Tensor = torch.as_tensor(value)
+    if number.ndim != 0 or number.is_complex():
         raise ValueError(
-            f"Objective: {name} must return one real number for a batch, got shape {tuple(value.shape)} of {value.dtype}. "
-            "Use reduction='mean', or take .mean()."
+            f"Objective: {name} must return one real number for a batch, got shape {tuple(number.shape)} of "
+            f"{number.dtype}. Use reduction='mean', or take .mean()."
         )
-    return value.detach()
+    return number.detach()

@@ -135,7 +135,8 @@ class Filters:
         trailing = (1,) * (tensor.ndim - 2)
         if self.groups > 1:
             per_group = factors.reshape(self.groups, 1, -1, *trailing)
-            return (tensor.unflatten(0, (self.groups, -1)) * per_group).flatten(0, 1)
+            scaled: Tensor = tensor.unflatten(0, (self.groups, -1)) * per_group
+            return scaled.flatten(0, 1)
         shape = [1] * tensor.ndim
         shape[self.dim] = -1
         return tensor * factors.reshape(shape)

@@ -1,7 +1,7 @@
 """One worker thread that always works on the newest request.
 
-A slider callback must return at once, and may run on any thread; so it only leaves a note here. The worker looks for notes
-between evaluation steps and decides whether what it is doing has become stale.
+A slider callback must return at once, and may run on any thread; so it only leaves a note here. The worker looks for
+notes between evaluation steps and decides whether what it is doing has become stale.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from typing import Any
 
 
 class Superseded(BaseException):
-    """Raised inside a computation that newer values have made stale. Not an Exception, so that no handler of errors in
-    between takes it for one."""
+    """Raised inside a computation that newer values have made stale.
+
+    Not an Exception, so that no handler of errors in between takes it for one.
+    """
 
 
 class Stopped(BaseException):
@@ -39,8 +41,8 @@ class LatestWins:
         """Prepare; the thread starts with the first request.
 
         Args:
-            work: Brings everything up to date; reads the newest values with `take`, calls `poll` between steps, and lets
-                Stopped through.
+            work: Brings everything up to date; reads the newest values with `take`, calls `poll` between steps, and
+                lets Stopped through.
             name: Of the thread.
         """
         self._work = work

@@ -1,7 +1,7 @@
 """Studies: sliders -> nodes -> views and checks, a small reactive graph that a person touches.
 
-A node, view or check is a function; its argument names are the edges. A slider that moves recomputes what depends on it and
-nothing else. Nodes that are generators show what they have after every ``yield``.
+A node, view or check is a function; its argument names are the edges. A slider that moves recomputes what depends on
+it and nothing else. Nodes that are generators show what they have after every ``yield``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, overload
 
 from lwidgets.scheduler import LatestWins, Stopped, Superseded
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 PROGRESS = "progress"
 """An argument of this name receives ``progress(done, total)``, to be called between steps; it ends stale work."""
@@ -84,10 +86,10 @@ class Slider:
                 raise self._refusal("be (low, high) with low < high", value)
             return (self._within(float(pair[0])), self._within(float(pair[1])))
         if self.kind == "integer":
-            if not isinstance(value, Integral) or isinstance(value, bool):
+            if isinstance(value, bool) or not isinstance(value, Integral):
                 raise self._refusal("be an integer", value)
             return int(self._within(int(value)))
-        if not isinstance(value, Real) or isinstance(value, bool):
+        if isinstance(value, bool) or not isinstance(value, Real):
             raise self._refusal("be a number", value)
         return self._within(float(value))
 
@@ -247,21 +249,27 @@ class Study:
         self.values[name] = self._current[name] = value
         return slider
 
-    def node(self, function: Callable[..., Any] | None = None, *, keep: int = 8) -> Any:
+    @overload
+    def node(self, function: F) -> F: ...
+    @overload
+    def node(self, *, keep: int = 8) -> Callable[[F], F]: ...
+    def node(self, function: F | None = None, *, keep: int = 8) -> F | Callable[[F], F]:
         """Declare a value computed from sliders and earlier nodes; a decorator.
 
         Args:
-            function: Its argument names are what it takes. A generator function shows every value it yields; the last counts.
+            function: Its argument names are what it takes. A generator function shows every value it yields; the last
+                counts.
             keep: How many results are remembered, so that a slider that returns costs nothing.
         """
         if function is None:
-            return lambda f: self.node(f, keep=keep)
-        self._claim(function.__name__)
-        self._nodes[function.__name__] = self._declare(function, keep)
-        self._memo[function.__name__] = OrderedDict()
-        return function
+            return lambda f: self._add_node(f, keep)
+        return self._add_node(function, keep)
 
-    def view(self, function: Callable[..., Any] | None = None, *, widget: Any = None) -> Any:
+    @overload
+    def view(self, function: F) -> F: ...
+    @overload
+    def view(self, *, widget: Any = None) -> Callable[[F], F]: ...
+    def view(self, function: F | None = None, *, widget: Any = None) -> F | Callable[[F], F]:
         """Declare a function that paints whenever one of its arguments has a new value; a decorator.
 
         Args:
@@ -269,10 +277,8 @@ class Study:
             widget: Where it paints; laid out by the study's widget in the order of declaration.
         """
         if function is None:
-            return lambda f: self.view(f, widget=widget)
-        self._painters[function.__name__] = self._declare(function)
-        self.views[function.__name__] = widget
-        return function
+            return lambda f: self._add_view(f, widget)
+        return self._add_view(function, widget)
 
     def check(self, function: Callable[..., Check]) -> Callable[..., Check]:
         """Declare a self-check, run when everything it takes is final; its docstring's first line is its name."""
@@ -304,7 +310,8 @@ class Study:
         """The values as their sliders hold them; nothing is moved. Raises as `set` does."""
         if self._worker.closed:
             raise RuntimeError(
-                f"Study.set: study must be open, got the closed {self.title!r}. Make a new one; the last results can still be read."
+                f"Study.set: study must be open, got the closed {self.title!r}. Make a new one; the last results "
+                "can still be read."
             )
         for name in values:
             if name not in self.sliders:
@@ -493,6 +500,17 @@ class Study:
 
     # --- the graph ---
 
+    def _add_node(self, function: F, keep: int) -> F:
+        self._claim(function.__name__)
+        self._nodes[function.__name__] = self._declare(function, keep)
+        self._memo[function.__name__] = OrderedDict()
+        return function
+
+    def _add_view(self, function: F, widget: Any) -> F:
+        self._painters[function.__name__] = self._declare(function)
+        self.views[function.__name__] = widget
+        return function
+
     def _claim(self, name: str) -> None:
         if name == PROGRESS or name in self.sliders or name in self._nodes or not name.isidentifier():
             raise ValueError(
@@ -505,7 +523,8 @@ class Study:
         if unknown:
             known = ", ".join([*self.sliders, *self._nodes, PROGRESS])
             raise ValueError(
-                f"Study: arguments of {function.__name__} must name sliders or earlier nodes, got {unknown[0]!r}. Known are {known}."
+                f"Study: arguments of {function.__name__} must name sliders or earlier nodes, got {unknown[0]!r}. "
+                f"Known are {known}."
             )
         title = (inspect.getdoc(function) or function.__name__).partition("\n")[0].rstrip(".")
         return _Function(function.__name__, function, takes, keep, title, self._sliders_of(takes))
@@ -524,7 +543,7 @@ class Study:
         return tuple(self._current[name] for name in function.sliders)
 
     def _inputs(self, function: _Function) -> tuple[Any, ...] | None:
-        """What the function would be given now, as slider values and serial numbers; None when a node is not there yet."""
+        """What the function would be given now: slider values and serial numbers; None when a node is not there yet."""
         inputs: list[Any] = []
         for name in function.takes:
             if name in self._nodes:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from dataclasses import fields as dc_fields
 from functools import cached_property
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 import torch
@@ -64,11 +64,11 @@ class Axis:
             raise ValueError(f"Axis.grid: resolution must be at least 2, got {size}. Use an odd number such as 33.")
         inside = [m for m in self.marks if self.low <= m <= self.high]
         if not inside:
-            return np.linspace(self.low, self.high, size)
+            return np.asarray(np.linspace(self.low, self.high, size), dtype=np.float64)
         if len(inside) == 1:
             step = (self.high - self.low) / (size - 1)
             before = round((inside[0] - self.low) / step)
-            return inside[0] + (np.arange(size) - before) * step
+            return np.asarray(inside[0] + (np.arange(size) - before) * step)
         gap = inside[1] - inside[0]
         best = min(
             (
@@ -85,7 +85,7 @@ class Axis:
             ),
         )
         _, steps, before = best
-        return inside[0] + gap * ((np.arange(size) - before) / steps)
+        return np.asarray(inside[0] + gap * ((np.arange(size) - before) / steps))
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,8 +222,8 @@ class Subspace:
             Coordinates, float64 of shape (P, n), and Euclidean residuals, float64 of shape (P,); without the
             leading axis for a single source.
         """
-        single = isinstance(points, State | torch.nn.Module | str | Tensor) or not isinstance(points, Sequence)
-        sources = [points] if single else list(points)  # type: ignore[arg-type, list-item]
+        single = isinstance(points, str | torch.nn.Module | Tensor) or not isinstance(points, Sequence)
+        sources = cast(list[Source], [points] if single else list(cast(Sequence[Source], points)))
         start = self.coefficients(np.zeros(len(self.axes)))[0]
         slopes = self.coefficients(np.eye(len(self.axes))) - start
         gram = self.basis.gram()
@@ -406,7 +406,8 @@ def _extents(span: Any, dim: int) -> list[tuple[float, float]]:
         pairs = [(-float(s), float(s)) if isinstance(s, int | float) else (float(s[0]), float(s[1])) for s in span]
     if len(pairs) != dim or not all(np.isfinite(p).all() and p[0] < p[1] for p in pairs):
         raise ValueError(
-            f"Subspace: span must be a positive number or (low, high) with low < high for each of {dim} axes, got {span!r}. "
+            f"Subspace: span must be a positive number or (low, high) with low < high for each of {dim} axes, got "
+            f"{span!r}. "
             "Use for example span=1.0."
         )
     return pairs

@@ -204,7 +204,11 @@ def test_an_exception_is_shown_in_its_own_words_and_the_last_picture_stays():
     study.wait(10)
     study.set(x=-4)
     study.wait(10)
-    assert (study.status.phase, study.status.where, study.status.message) == ("failed", "root", "ValueError: x has no root")
+    assert (study.status.phase, study.status.where, study.status.message) == (
+        "failed",
+        "root",
+        "ValueError: x has no root",
+    )
     assert isinstance(study.error, ValueError)
     assert painted == [1.0]
     assert study["root"] == 1.0

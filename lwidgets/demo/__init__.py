@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -67,7 +68,7 @@ def train_mlp(images: Tensor, labels: Tensor, hidden: Sequence[int], seed: int, 
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
         layers: list[nn.Module] = []
-        for wide, narrow in zip(sizes[:-1], sizes[1:], strict=True):
+        for wide, narrow in pairwise(sizes):
             layers += [nn.Linear(wide, narrow), nn.ReLU()]
         model = nn.Sequential(*layers[:-1])
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)

@@ -10,7 +10,8 @@ from lwidgets.subspaces import Subspace
 
 _MODES = {
     "none": "The model keeps no running statistics.",
-    "frozen": "Frozen: every point uses the running statistics of the model in the origin, which fit its own weights only.",
+    "frozen": "Frozen: every point uses the running statistics of the model in the origin, which fit its own "
+    "weights only.",
     "recalibrate": "Recalibrated: at every point statistics are reset and averaged over one pass of the training data.",
     "batch": "Batch: every point uses each batch's own statistics.",
 }
@@ -19,8 +20,8 @@ _MODES = {
 def reproduces(objective: Objective, subspace: Subspace, landscape: Landscape) -> Check:
     """The grid points that are models against those models evaluated by themselves.
 
-    Where BatchNorm is recalibrated, or frozen to another model's statistics, the values belong to other statistics than the
-    model's own, and the check says how far apart they are instead of failing.
+    Where BatchNorm is recalibrated, or frozen to another model's statistics, the values belong to other statistics
+    than the model's own, and the check says how far apart they are instead of failing.
     """
     metric, mode = objective.names[0], landscape.provenance["batchnorm"]
     worst, told = 0.0, []

@@ -197,23 +197,26 @@ class CurveExplorer(StudyWidget):
             told = "; ".join(
                 f"{split} " + ", ".join(f"{n} {v:.4g}" for n, v in values.items()) for split, values in here.items()
             )
-            self.readout.value = f'<div class="lwidgets-readout" aria-live="polite" style="margin: 0 12px"><b>alpha {alpha:.3g}</b>: {escape(told)} (measured)</div>'
+            self.readout.value = (
+                '<div class="lwidgets-readout" aria-live="polite" style="margin: 0 12px">'
+                f"<b>alpha {alpha:.3g}</b>: {escape(told)} (measured)</div>"
+            )
 
         own = next(iter(objectives.values()))
 
         @study.check
         def ends_reproduce(curves: dict[str, Landscape]) -> Check:
-            """The ends are the two models"""
+            """The ends are the two models."""
             return checks.reproduces(own, joined, next(iter(curves.values())))
 
         @study.check
         def is_deterministic() -> Check:
-            """The data are the same in every pass"""
+            """The data are the same in every pass."""
             return checks.deterministic(own, joined.vertices[0])
 
         @study.check
         def models_differ(line: Line) -> Check:
-            """The models are two"""
+            """The models are two."""
             a, b = line.basis.vectors
             distance = float(np.sqrt(max(0.0, inner(a, a) - 2 * inner(a, b) + inner(b, b))))
             return Check.that(
@@ -224,17 +227,17 @@ class CurveExplorer(StudyWidget):
 
         @study.check
         def statistics(curves: dict[str, Landscape]) -> Check:
-            """BatchNorm"""
+            """BatchNorm."""
             return checks.batchnorm_mode(next(iter(curves.values())))
 
         @study.check
         def all_finite(curves: dict[str, Landscape]) -> Check:
-            """Every value is finite"""
+            """Every value is finite."""
             return checks.finite(*curves.values())
 
         @study.check
         def error_known(curves: dict[str, Landscape], tolerance: float) -> Check:
-            """The interpolation error meets the tolerance"""
+            """The interpolation error meets the tolerance."""
             return checks.error_estimate(tolerance, *curves.values())
 
         return study

@@ -12,25 +12,26 @@ from torch import nn
 from lwidgets.directions import NORMALIZATIONS, Normalization
 from lwidgets.explorers import checks
 from lwidgets.landscape import Landscape
-from lwidgets.objective import Objective
+from lwidgets.objective import FunctionObjective, Objective
 from lwidgets.parameters import Source, State
 from lwidgets.sampling import stream
 from lwidgets.study import Check, Study
 from lwidgets.subspaces import Line, Plane, Subspace
-from lwidgets.widgets.height_field import HeightField, frame
+from lwidgets.widgets.height_field import COLORMAPS, HeightField, frame
 from lwidgets.widgets.line_plot import BLUE, GRAY, LinePlot, Series
 from lwidgets.widgets.study import StudyWidget
 
-COLORMAPS = ("viridis", "cividis", "magma", "gray")
 _ENVELOPE_POINTS = 33
+_ENVELOPE_HELP = "How many random directions to compare along one axis"
+_TOLERANCE_HELP = "Largest error of an interpolated pixel, relative to the range; 0 measures all"
 
 
 class SurfaceExplorer(StudyWidget):
     """A map with contours and a 3-D surface of the loss around a model, side by side and linked.
 
     Traits (all keywords of the constructor): seed_x and seed_y of the two random directions; span, in units of the
-    normalised directions; resolution; normalize; metric; log; colormap; show_points, the evaluated ones; envelope, how many
-    random directions are compared along one axis; tolerance, of the interpolation.
+    normalised directions; resolution; normalize; metric; log; colormap; show_points, the evaluated ones; envelope,
+    how many random directions are compared along one axis; tolerance, of the interpolation.
 
     Example:
         >>> import lwidgets as lw
@@ -56,15 +57,22 @@ class SurfaceExplorer(StudyWidget):
         self._objective = objective
         self.height_field = HeightField(description="Loss surface")
         self.envelope_plot = LinePlot("distance along one direction", height="260px")
-        self.envelope_box = (
-            W.VBox()
-        )  # holds the plot once there are curves: a figure that is laid out hidden draws nonsense
-        if model is None and objective.model is None:
-            model = Subspace.identity(objective.space.size, names=objective.coordinate_names)
-        plane = model if isinstance(model, Subspace) else None
-        centre = None if plane is not None else State.of(objective.model if model is None else model)
+        # Holds the plot once there are curves: a figure that is laid out while hidden draws nonsense.
+        self.envelope_box = W.VBox()
         self._frames = 0
-        super().__init__(self._study(objective, centre, plane, title), **sliders)
+        if model is None and isinstance(objective, FunctionObjective):
+            model = Subspace.identity(objective.space.size, names=objective.coordinate_names)
+        study = Study(title or "Loss surface")
+        if isinstance(model, Subspace):
+            self._add_given_plane(study, model)
+            self._add_surface(study)
+        else:
+            centre = State.of(model if model is not None else objective.module)
+            self._add_random_plane(study, centre)
+            self._add_surface(study)
+            self._add_envelope(study, centre)
+        self._add_checks(study)
+        super().__init__(study, **sliders)
 
     @property
     def landscape(self) -> Landscape:
@@ -93,86 +101,56 @@ class SurfaceExplorer(StudyWidget):
         except KeyError:
             return ""
 
-    def _study(self, objective: Objective, centre: State | None, given: Subspace | None, title: str) -> Study:
-        names = objective.names
-        study = Study(title or "Loss surface")
-        if given is None:
-            study.slider(
-                "seed_x",
-                0,
-                low=0,
-                high=99,
-                step=1,
-                limits=(-(2**63), 2**63),
-                label="seed x",
-                help="Of the horizontal direction",
-            )
-            study.slider(
-                "seed_y",
-                1,
-                low=0,
-                high=99,
-                step=1,
-                limits=(-(2**63), 2**63),
-                label="seed y",
-                help="Of the vertical direction",
-            )
-            study.slider(
-                "span",
-                1.0,
-                low=0.05,
-                high=3.0,
-                step=0.05,
-                limits=(1e-9, 1e9),
-                help="Half the width, in units of the normalised directions",
-            )
-            study.slider("normalize", "filter", options=NORMALIZATIONS, help="What a unit of the axes is")
-        else:
-            low, high = given.axes[0].low, given.axes[0].high
-            study.slider(
-                "span",
-                (low, high),
-                low=min(-2.0, low),
-                high=max(3.0, high),
-                step=0.05,
-                limits=(-1e9, 1e9),
-                help="Extent of both axes",
-            )
+    def _add_given_plane(self, study: Study, given: Subspace) -> None:
+        """A plane that is explored as it is."""
+        bound = given.bound(self._objective.space, self._objective.device)
+        low, high = given.axes[0].low, given.axes[0].high
+        study.slider(
+            "span",
+            (low, high),
+            low=min(-2.0, low),
+            high=max(3.0, high),
+            step=0.05,
+            limits=(-1e9, 1e9),
+            help="Extent of both axes",
+        )
+
+        @study.node(keep=1)
+        def plane() -> Subspace:
+            return bound
+
+    def _add_random_plane(self, study: Study, centre: State) -> None:
+        """A plane of two random directions."""
+        objective = self._objective
+        any_integer = (-(2**63), 2**63)
+        study.slider(
+            "seed_x", 0, low=0, high=99, limits=any_integer, label="seed x", help="Of the horizontal direction"
+        )
+        study.slider("seed_y", 1, low=0, high=99, limits=any_integer, label="seed y", help="Of the vertical direction")
+        study.slider(
+            "span",
+            1.0,
+            low=0.05,
+            high=3.0,
+            step=0.05,
+            limits=(1e-9, 1e9),
+            help="Half the width, in units of the normalised directions",
+        )
+        study.slider("normalize", "filter", options=NORMALIZATIONS, help="What a unit of the axes is")
+
+        @study.node(keep=1)
+        def plane(seed_x: int, seed_y: int, normalize: Normalization) -> Subspace:
+            return Plane.random(centre, (seed_x, seed_y), normalize).bound(objective.space, objective.device)
+
+    def _add_surface(self, study: Study) -> None:
+        """The surface over the plane, and its picture."""
+        objective, names = self._objective, self._objective.names
         study.slider("resolution", 65, low=9, high=129, step=8, limits=(3, 2049), help="Pixels an axis")
         study.slider("metric", names[0], options=names)
         study.slider("colormap", "viridis", options=COLORMAPS, label="colours")
-        study.slider(
-            "tolerance",
-            1e-2,
-            low=0.0,
-            high=1.0,
-            help="Largest error of an interpolated pixel, relative to the range; 0 measures all",
-        )
-        if given is None:
-            study.slider(
-                "envelope",
-                0,
-                low=0,
-                high=16,
-                step=1,
-                limits=(0, 256),
-                label="compare seeds",
-                help="How many random directions to compare along one axis",
-            )
+        study.slider("tolerance", 1e-2, low=0.0, high=1.0, help=_TOLERANCE_HELP)
         study.slider("log", False, label="log height")
         study.slider("show_points", False, label="evaluated points")
-
-        if given is None:
-
-            @study.node(keep=1)
-            def plane(seed_x: int, seed_y: int, normalize: Normalization) -> Subspace:
-                return Plane.random(centre, (seed_x, seed_y), normalize).bound(objective.space, objective.device)
-
-        else:
-
-            @study.node(keep=1)
-            def plane() -> Subspace:
-                return given.bound(objective.space, objective.device)
 
         @study.node(keep=1)
         def placed(plane: Subspace, span: float) -> Subspace:
@@ -189,7 +167,8 @@ class SurfaceExplorer(StudyWidget):
         def draw(surface: Landscape, metric: str, log: bool, colormap: str) -> None:
             self._frames += 1
             self.height_field.frame = frame(
-                *surface.coords,
+                surface.coords[0],
+                surface.coords[1],
                 surface.values,
                 surface.evaluated,
                 surface.error,
@@ -212,13 +191,10 @@ class SurfaceExplorer(StudyWidget):
         def show_evaluated(show_points: bool) -> None:
             self.height_field.show_points = show_points
 
-        if given is None:
-            self._add_envelope(study, objective, centre)
-        self._add_checks(study, objective, given)
-        return study
-
-    def _add_envelope(self, study: Study, objective: Objective, centre: State | None) -> None:
+    def _add_envelope(self, study: Study, centre: State) -> None:
         """Curves along many random directions: how much does the direction matter?"""
+        objective = self._objective
+        study.slider("envelope", 0, low=0, high=16, limits=(0, 256), label="compare seeds", help=_ENVELOPE_HELP)
 
         @study.node
         def directions(
@@ -255,30 +231,32 @@ class SurfaceExplorer(StudyWidget):
                 f"at the ends between {np.nanmin(ends):.3g} and {np.nanmax(ends):.3g}, median {np.nanmedian(ends):.3g}."
             )
 
-    def _add_checks(self, study: Study, objective: Objective, given: Subspace | None) -> None:
+    def _add_checks(self, study: Study) -> None:
+        objective = self._objective
+
         @study.check
         def centre_reproduces(surface: Landscape, plane: Subspace) -> Check:
-            """The picture contains the model itself"""
+            """The picture contains the model itself."""
             return checks.reproduces(objective, plane, surface)
 
         @study.check
         def is_deterministic(plane: Subspace) -> Check:
-            """The data are the same in every pass"""
+            """The data are the same in every pass."""
             return checks.deterministic(objective, plane.vertices[0])
 
         @study.check
         def axes_differ(plane: Subspace) -> Check:
-            """The axes are two directions"""
+            """The axes are two directions."""
             cosine = plane.cosine() or 0.0
             return Check.that(
-                abs(cosine) < 0.1 or (given is not None and abs(cosine) < 0.99),
+                abs(cosine) < (0.99 if plane.between_models else 0.1),
                 f"cosine of their angle {cosine:.4f}",
                 "warn",
             )
 
         @study.check
         def biases(plane: Subspace) -> Check:
-            """Biases and norm scales"""
+            """Biases and norm scales."""
             zeroed = plane.provenance()["zeroed"]
             return Check(
                 "info",
@@ -289,15 +267,15 @@ class SurfaceExplorer(StudyWidget):
 
         @study.check
         def statistics(surface: Landscape) -> Check:
-            """BatchNorm"""
+            """BatchNorm."""
             return checks.batchnorm_mode(surface)
 
         @study.check
         def all_finite(surface: Landscape) -> Check:
-            """Every value is finite"""
+            """Every value is finite."""
             return checks.finite(surface)
 
         @study.check
         def error_known(surface: Landscape, tolerance: float) -> Check:
-            """The interpolation error meets the tolerance"""
+            """The interpolation error meets the tolerance."""
             return checks.error_estimate(tolerance, surface)

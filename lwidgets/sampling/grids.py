@@ -64,7 +64,7 @@ def interpolate(nodes: Nodes, values: NDArray[np.float64]) -> NDArray[np.float64
         linear = RegularGridInterpolator(
             [n.astype(np.float64) for n in nodes], np.where(np.isfinite(known), known, np.nan)
         )
-        filled = linear(np.stack(np.meshgrid(*pixels, indexing="ij"), axis=-1))
+        filled: NDArray[np.float64] = linear(np.stack(np.meshgrid(*pixels, indexing="ij"), axis=-1))
     elif len(nodes) == 1:
         filled = make_interp_spline(nodes[0], known, k=min(3, len(nodes[0]) - 1))(pixels[0])
     else:
@@ -78,4 +78,7 @@ def finite_share(nodes: Nodes, values: NDArray[np.float64]) -> NDArray[np.float6
     """Weight of finite nodes in the linear interpolation of each pixel: 1 inside, 0 where all around is not finite."""
     known = np.isfinite(values[np.ix_(*nodes)]).astype(np.float64)
     share = RegularGridInterpolator([n.astype(np.float64) for n in nodes], known)
-    return share(np.stack(np.meshgrid(*(np.arange(size) for size in values.shape), indexing="ij"), axis=-1))
+    shares: NDArray[np.float64] = share(
+        np.stack(np.meshgrid(*(np.arange(size) for size in values.shape), indexing="ij"), axis=-1)
+    )
+    return shares

@@ -61,8 +61,8 @@ def refine(
         log: Interpolate and judge the logarithm of metrics that are positive everywhere measured.
 
     Yields:
-        (pixels, picture): indices to measure next, int of shape (m, axes), most useful first, and the picture so far, once
-        after each completed step (None in between). Send back metric -> values, shape (m,), or fewer to end early.
+        (pixels, picture): indices to measure next, int of shape (m, axes), most useful first, and the picture so far,
+        once after each completed step (None in between). Send back metric -> values, shape (m,), or fewer to end early.
 
     Returns:
         The last picture.
@@ -95,7 +95,7 @@ def refine(
         if not before or tolerance == 0 or any(not error[n] <= _HOPE * allowed[n] for n in deciding):
             continue
         finer = np.argwhere(mask_of(grids[depth + 1], shape) & ~field.evaluated)
-        change = sum(np.nan_to_num(np.abs(guess[n] - before[n])) / allowed[n] for n in deciding)
+        change = np.sum([np.nan_to_num(np.abs(guess[n] - before[n])) / allowed[n] for n in deciding], axis=0)
         order = _order(finer, change[tuple(finer.T)], shape)
         seen = dict.fromkeys(names, 0.0)
         used = 0
@@ -173,8 +173,8 @@ def _residuals(
 def _order(pixels: NDArray[np.intp], change: Array, shape: Sequence[int]) -> NDArray[np.intp]:
     """The order in which to probe pixels: alternately where the interpolant changed most, and evenly over the list.
 
-    The first kind keeps a distance from its predecessors, so that one cliff does not take all probes; the second follows
-    the golden-ratio sequence, whose every beginning is even.
+    The first kind keeps a distance from its predecessors, so that one cliff does not take all probes; the second
+    follows the golden-ratio sequence, whose every beginning is even.
     """
     count = min(len(pixels), max(probes for probes, _ in PROBES))
     apart = 0.5 * np.sqrt(np.prod(shape) / count) if len(shape) > 1 else 0.0

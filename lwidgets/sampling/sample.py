@@ -71,7 +71,7 @@ def sample(
         >>> landscape.values["loss"].shape, landscape.evaluations < 100
         ((65, 33), True)
     """
-    landscape = None
+    best = None
     try:
         for landscape in stream(
             objective,
@@ -83,11 +83,11 @@ def sample(
             metric=metric,
             progress=progress,
         ):
-            pass
+            best = landscape
     except KeyboardInterrupt as interrupt:
-        raise Interrupted(landscape) from interrupt
-    assert landscape is not None
-    return landscape
+        raise Interrupted(best) from interrupt
+    assert best is not None
+    return best
 
 
 def stream(
@@ -110,20 +110,20 @@ def stream(
     subspace = subspace.bound(objective.space, objective.device)
     coords = tuple(axis.grid(size) for axis, size in zip(subspace.axes, shape, strict=True))
     batchnorm = objective.resolve(subspace.between_models)
+    settings = {
+        "strategy": STRATEGY,
+        "resolution": list(shape),
+        "tolerance": tolerance,
+        "deciding": list(deciding),
+        "budget": budget,
+        "log": log,
+    }
     provenance = {
         "lwidgets": __version__,
         "objective": objective.provenance(),
         "subspace": subspace.provenance(),
         "batchnorm": batchnorm,
         "split": objective.split,
-        "sampling": {
-            "strategy": STRATEGY,
-            "resolution": list(shape),
-            "tolerance": tolerance,
-            "deciding": list(deciding),
-            "budget": budget,
-            "log": log,
-        },
     }
     total = int(np.prod(shape))
     done = 0
@@ -143,9 +143,10 @@ def stream(
 
     def landscape(picture: Picture, final: bool) -> Landscape:
         sampling = {
-            **provenance["sampling"],
+            **settings,
             "seconds": round(time.perf_counter() - began, 3),
             "level": list(picture.level),
+            "settled": picture.settled,
         }
         return Landscape(
             coords=coords,
@@ -155,7 +156,7 @@ def stream(
             evaluated=picture.evaluated,
             evaluations=int(picture.evaluated.sum()),
             error=picture.error,
-            provenance={**provenance, "sampling": {**sampling, "settled": picture.settled}},
+            provenance={**provenance, "sampling": sampling},
             final=final,
         )
 

@@ -63,7 +63,7 @@ class LinePlot(W.VBox):
         self.y_axis = bqplot.Axis(
             scale=self._y[False],
             label=y_label,
-            orientation="vertical",
+            side="left",
             label_offset="50px",
             grid_lines="solid",
             grid_color="rgba(128,128,128,0.2)",
@@ -136,7 +136,7 @@ class LinePlot(W.VBox):
             return bqplot.Scatter(
                 colors=[one.color],
                 default_size=max(8, int(8 * one.width)),
-                default_opacities=[one.opacity],
+                opacities=[one.opacity],
                 stroke_width=0,
                 **common,
             )
@@ -186,7 +186,8 @@ def round_ticks(low: float, high: float, *, log: bool = False) -> NDArray[np.flo
     power = 10.0 ** np.floor(np.log10((high - low) / 4))
     step = next(power * m for m in (1, 2, 5, 10) if (high - low) / (power * m) <= 7)
     first, last = np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9)
-    return np.round(np.arange(first, last + 1) * step, 15) + 0.0  # no minus zero
+    rounded: NDArray[np.float64] = np.round(np.arange(first, last + 1) * step, 15)
+    return rounded + 0.0  # no minus zero
 
 
 def tick_format(ticks: NDArray[np.float64], *, log: bool = False) -> str:

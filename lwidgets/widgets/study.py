@@ -35,6 +35,8 @@ class StudyWidget(W.VBox):
         checks_panel: "Is my picture right?"
     """
 
+    _closed = False
+
     def __init__(self, study: Study, **sliders: Any) -> None:
         """Show a study and start it.
 
@@ -48,13 +50,14 @@ class StudyWidget(W.VBox):
         for name in sliders:
             if name not in study.sliders:
                 raise TypeError(
-                    f"{type(self).__name__}: {name!r} must be one of the sliders {', '.join(study.sliders)}. Check the spelling."
+                    f"{type(self).__name__}: {name!r} must be one of the sliders {', '.join(study.sliders)}. "
+                    "Check the spelling."
                 )
         self.study = study
         self.controls = {name: control_for(slider) for name, slider in study.sliders.items()}
         self.status_bar = StatusBar()
         self.checks_panel = ChecksPanel()
-        self._closed = False
+
         views = list(dict.fromkeys(widget for widget in study.views.values() if widget is not None))
         head = f"<h3>{escape(study.title)}</h3>" + (f"<p>{escape(study.source)}</p>" if study.source else "")
         super().__init__(
@@ -81,7 +84,10 @@ class StudyWidget(W.VBox):
         study.start(paint=True)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until the picture for the present sliders is final (or has failed); False when ``timeout`` seconds were not enough.
+        """Block until the picture for the present sliders is final, or has failed.
+
+        Returns:
+            False when ``timeout`` seconds were not enough.
 
         Raises:
             RuntimeError: The widget was closed.
@@ -94,7 +100,7 @@ class StudyWidget(W.VBox):
         return self.study.verify(timeout)
 
     def close(self) -> None:
-        """Stop computing and give everything in the browser back. Results can still be read; calling it twice is harmless."""
+        """Stop computing and give everything in the browser back; results can still be read. Twice is harmless."""
         if self._closed:
             return
         self._closed = True
@@ -121,7 +127,8 @@ class StudyWidget(W.VBox):
     def _require_open(self, what: str) -> None:
         if self._closed:
             raise RuntimeError(
-                f"{type(self).__name__}.{what}: widget must be open, got a closed one. Make a new one; its results can still be read."
+                f"{type(self).__name__}.{what}: widget must be open, got a closed one. Make a new one; its "
+                "results can still be read."
             )
 
     def _join(self, name: str, control: W.DOMWidget) -> None:
@@ -140,9 +147,7 @@ class StudyWidget(W.VBox):
 
     def _show_value(self, name: str, control: W.DOMWidget) -> None:
         value = getattr(self, name)
-        if self.study.sliders[name].kind == "integer" and not control.min <= value <= control.max:
-            set_range(control, min(value, control.min), max(value, control.max))
-        elif self.study.sliders[name].kind == "number" and not control.min <= value <= control.max:
+        if self.study.sliders[name].kind in ("integer", "number") and not control.min <= value <= control.max:
             set_range(control, min(value, control.min), max(value, control.max))
         if control.value != value:
             control.value = value

@@ -1,0 +1,32 @@
+// Small helpers for plain DOM. Text goes in as text only: nothing here parses HTML.
+
+export interface Props {
+  class?: string;
+  text?: string;
+  [attribute: string]: string | undefined;
+}
+
+export function el<K extends keyof HTMLElementTagNameMap>(
+  tag: K, props: Props = {}, ...children: (Node | string)[]
+): HTMLElementTagNameMap[K] {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(props)) {
+    if (value === undefined) continue;
+    if (name === 'text') node.textContent = value;
+    else node.setAttribute(name, value);
+  }
+  node.append(...children);
+  return node;
+}
+
+let ids = 0;
+
+/** An id that is unique on the page, also across the copies of this module that the widgets load. */
+export function uniqueId(prefix: string): string {
+  return `${prefix}-${(++ids).toString(36)}${Math.random().toString(36).slice(2, 8)}`;
+}
+
+/** Set text only where it differs, so that observers and screen readers are not woken for nothing. */
+export function setText(node: Node, text: string): void {
+  if (node.textContent !== text) node.textContent = text;
+}

@@ -1,0 +1,392 @@
+// The figure: map and surface side by side, one colour bar, linked pointers, a readout line and a caption.
+
+import { DEFAULT_ORBIT, type Orbit } from './camera';
+import { ColorBar } from './colorbar';
+import { el, setText, uniqueId } from './dom';
+import { makeField } from './field';
+import { decodeFrame, FrameError, nearest } from './frame';
+import { MapPane } from './map_pane';
+import { makePalette } from './palette';
+import { type GridPoint, type Marker, Pane, pointOf, type Shared } from './pane';
+import { Renderer } from './renderer';
+import { makeRoot } from './root';
+import { maskedText, pointText, summary } from './summary';
+import { SurfacePane } from './surface_pane';
+import { contourLevels, formatNumber, formatTicks, linearTicks, logTicks } from './ticks';
+
+export interface HeightFieldOptions {
+  panes: readonly string[];
+  camera: Partial<Orbit>;
+  point: readonly number[];
+  showPoints: boolean;
+  contours: number;
+  markers: readonly Marker[];
+  description: string;
+}
+
+export interface HeightFieldEvents {
+  /** The orbit at the end of a gesture. */
+  camera?(orbit: Orbit): void;
+  /** The pinned point, or [] when it was taken away. */
+  point?(point: [number, number] | []): void;
+}
+
+const NARROW = 560;
+const BAR_LONG = 52;
+
+export class HeightFieldView {
+  private readonly home;
+  private readonly id = uniqueId('lw');
+  private readonly notice = el('div', { class: 'lw-notice', role: 'alert', hidden: '' });
+  private readonly panesEl = el('div', { class: 'lw-panes' });
+  private readonly empty = el('div', { class: 'lw-empty', text: 'Nothing computed yet' });
+  private readonly readout = el('div', { class: 'lw-readout', role: 'status', 'aria-live': 'polite' });
+  private readonly caption = el('div', { class: 'lw-caption', id: this.id });
+  private readonly shared: Shared;
+  private readonly bar: ColorBar;
+  private panes: Pane[] = [];
+  private options: HeightFieldOptions = {
+    panes: ['map', 'surface'], camera: DEFAULT_ORBIT, point: [], showPoints: false, contours: 12, markers: [], description: '',
+  };
+  private readonly dirty = new Set<Pane>();
+  private barDirty = false;
+  private overlayDirty = false;
+  private raf = 0;
+  private width = 0;
+  private resizing: ResizeObserver;
+  private unlisten: () => void = () => undefined;
+  private ratioWatch = new AbortController();
+  private disposed = false;
+
+  constructor(parent: HTMLElement, private readonly events: HeightFieldEvents = {}) {
+    const home = (this.home = makeRoot(parent, 'lw-height-field', (theme) => {
+      this.shared.theme = theme;
+      this.touchAll();
+    }));
+    const renderer = Renderer.shared();
+    this.shared = {
+      renderer, picture: renderer?.picture() ?? null, theme: home.theme(), field: null, palette: null,
+      ticks: [], tickTexts: [], levels: { values: [], major: [] }, hover: null, pinned: null, markers: [], showPoints: false,
+    };
+    this.bar = new ColorBar(this.shared);
+    home.root.setAttribute('role', 'figure');
+    home.root.setAttribute('aria-describedby', this.id);
+    home.root.append(this.notice, this.panesEl, el('div', { class: 'lw-text' }, this.readout, this.caption));
+    if (renderer) this.unlisten = renderer.onRestored(() => this.touchAll());
+    // In the next frame: changing sizes inside the observer makes the browser complain about a loop.
+    this.resizing = new ResizeObserver(() => requestAnimationFrame(() => this.disposed || this.layout()));
+    this.resizing.observe(home.root);
+    this.watchRatio();
+    this.build();
+  }
+
+  get root(): HTMLElement {
+    return this.home.root;
+  }
+
+  /** Change some options; what they do not touch is not drawn again. */
+  set(change: Partial<HeightFieldOptions>): void {
+    Object.assign(this.options, change);
+    if (change.panes) this.build();
+    if (change.camera) this.turn(change.camera);
+    if (change.point) {
+      const [x, y] = change.point;
+      this.shared.pinned = x !== undefined && y !== undefined ? [x, y] : null;
+      this.touchOverlay();
+    }
+    if (change.showPoints !== undefined || change.markers) {
+      this.shared.showPoints = this.options.showPoints;
+      this.shared.markers = this.options.markers;
+      this.touchAll();
+    }
+    if (change.contours !== undefined) this.scale();
+    if (change.description !== undefined) {
+      this.root.setAttribute('aria-label', this.options.description || 'Loss landscape');
+    }
+    this.touch();
+  }
+
+  /** Show a frame; {} shows that there is none yet, a bad one its fault above the last good picture. */
+  setFrame(raw: unknown): void {
+    const none = !raw || (typeof raw === 'object' && !Object.keys(raw).length);
+    try {
+      this.setNotice('');
+      const field = none ? null : makeField(decodeFrame(raw));
+      const before = this.shared.field?.frame;
+      this.shared.field = field;
+      if (this.shared.picture) this.shared.picture.field = field;
+      // A grid point means the same place only while the grid is the same.
+      const hover = this.shared.hover;
+      if (hover && (!field || !before || before.nx !== field.frame.nx || before.ny !== field.frame.ny)) {
+        this.shared.hover = field && before
+          ? { i: nearest(field.frame.x, before.x[hover.i]!), j: nearest(field.frame.y, before.y[hover.j]!) }
+          : null;
+      }
+    } catch (error) {
+      if (!(error instanceof FrameError)) throw error;
+      this.setNotice(`This picture could not be drawn: ${error.message}`);
+      return;
+    }
+    this.scale();
+    this.layout(true);
+  }
+
+  dispose(): void {
+    if (this.disposed) return;
+    this.disposed = true;
+    cancelAnimationFrame(this.raf);
+    this.resizing.disconnect();
+    this.ratioWatch.abort();
+    this.unlisten();
+    for (const pane of this.panes) pane.dispose();
+    this.shared.picture?.dispose();
+    this.home.dispose();
+  }
+
+  /** Draw now what is due; otherwise the next animation frame does. */
+  flush(): void {
+    cancelAnimationFrame(this.raf);
+    this.raf = 0;
+    if (this.disposed) return;
+    const { field } = this.shared;
+    let drawn = this.dirty.size > 0;
+    for (const pane of this.dirty) drawn = pane.draw() && drawn;
+    this.dirty.clear();
+    if (this.barDirty) this.drawBar();
+    if (this.overlayDirty || drawn) {
+      for (const pane of this.panes) pane.drawOverlay();
+      this.writeReadout();
+    }
+    this.overlayDirty = false;
+    if (!drawn || !field) return;
+    const { frame } = field;
+    Object.assign(this.root.dataset, {
+      tag: String(frame.tag), metric: frame.metric, shape: `${frame.nx}x${frame.ny}`, final: String(frame.final),
+      min: String(field.min), max: String(field.max), log: String(field.log), colormap: frame.colormap,
+    });
+    const hook = (globalThis as { __lwidgetsPainted?: (what: object) => void }).__lwidgetsPainted;
+    hook?.({ kind: 'height_field', shape: [frame.nx, frame.ny], tag: frame.tag, metric: frame.metric, final: frame.final });
+  }
+
+  // ---------------------------------------------------------------- parts
+
+  private build(): void {
+    for (const pane of this.panes) pane.dispose();
+    this.dirty.clear();
+    const hasGl = this.shared.renderer !== null;
+    let kinds = ['map', 'surface'].filter((kind) => this.options.panes.includes(kind));
+    if (!hasGl && kinds.includes('surface')) kinds = ['map'];
+    this.panes = kinds.map((kind) => {
+      const events = {
+        hover: (point: GridPoint | null) => this.hover(point),
+        pin: (point: GridPoint | null) => this.pin(point),
+        moved: () => {
+          this.touch(pane);
+          this.touchOverlay();
+        },
+        settled: () => {
+          if (!(pane instanceof SurfacePane)) return;
+          this.options.camera = pane.camera;
+          this.events.camera?.(pane.camera);
+        },
+      };
+      const pane: Pane = kind === 'map' ? new MapPane(this.shared, events) : new SurfacePane(this.shared, events, () => this.refine(pane));
+      return pane;
+    });
+    this.panesEl.replaceChildren(...this.panes.map((pane) => pane.el), this.bar.el, this.empty);
+    this.turn(this.options.camera);
+    this.setNotice('');
+    this.layout(true);
+  }
+
+  /** Colour scale, ticks and contour levels, which belong together. */
+  private scale(): void {
+    const { shared, options } = this;
+    const { field } = shared;
+    if (field && field.argmin >= 0) {
+      const { min, max, log } = field;
+      shared.ticks = log ? logTicks(min, max, 6) : linearTicks(min, max, 6);
+      // Evenly spaced ticks share their decimals even on a log scale; powers of ten are written one by one.
+      shared.tickTexts = formatTicks(shared.ticks, log && max / min > 10);
+      if (!shared.ticks.length) {
+        shared.ticks = [min];
+        shared.tickTexts = [formatNumber(min)];
+      }
+      shared.levels = contourLevels(min, max, log, shared.ticks, options.contours);
+      shared.palette = makePalette(field.frame.colormap, shared.levels, min, max, log);
+    } else {
+      shared.ticks = [];
+      shared.tickTexts = [];
+      shared.levels = { values: [], major: [] };
+      shared.palette = field && makePalette(field.frame.colormap, shared.levels, 0, 1, false);
+    }
+    if (shared.picture) shared.picture.palette = shared.palette;
+    this.writeCaption();
+    this.touchAll();
+  }
+
+  private layout(force = false): void {
+    const width = Math.floor(this.panesEl.clientWidth);
+    const ratio = Math.min(globalThis.devicePixelRatio || 1, 3);
+    if (!width || (!force && width === this.width)) return;
+    this.width = width;
+    const has = this.shared.field !== null;
+    this.empty.hidden = has;
+    this.bar.el.hidden = !has || this.shared.field!.argmin < 0;
+    for (const pane of this.panes) pane.el.hidden = !has;
+    const narrow = width < NARROW;
+    const gap = 12;
+    const barWidth = this.barWidth();
+    const beside = narrow ? 1 : this.panes.length;
+    const room = narrow ? width : width - barWidth - gap * beside;
+    const each = Math.min(Math.floor(room / beside), narrow ? width : 640);
+    const height = Math.round(Math.max(230, Math.min(480, each * (narrow ? 0.86 : 0.82))));
+    this.empty.style.cssText = `width:${width - 20}px;height:${Math.min(height, 240)}px`;
+    // The map is as wide as its picture; the surface can use what is left.
+    const map = beside === 2 ? Math.min(each, Math.ceil(MapPane.widthFor(this.shared.field, height))) : each;
+    for (const pane of this.panes) {
+      const w = pane.kind === 'map' ? map : beside === 2 ? Math.min(room - map, Math.round(height * 1.7)) : each;
+      pane.el.style.width = `${w}px`;
+      pane.el.style.height = `${height}px`;
+      pane.resize(w, height, ratio);
+    }
+    if (narrow) this.bar.resize(width, BAR_LONG + 8, ratio);
+    else this.bar.resize(barWidth, height, ratio);
+    this.touchAll();
+  }
+
+  private barWidth(): number {
+    const longest = Math.max(3, ...this.shared.tickTexts.map((text) => text.length));
+    return 14 + 14 + 7 * longest + 22;
+  }
+
+  private drawBar(): void {
+    this.barDirty = false;
+    const narrow = this.width < NARROW;
+    if (narrow) {
+      this.bar.draw(false, 16, Math.max(60, this.width - 20));
+    } else {
+      const tall = this.panes[0]?.el.clientHeight ?? 0;
+      this.bar.draw(true, 14, Math.max(60, tall - 46));
+    }
+  }
+
+  private turn(camera: Partial<Orbit>): void {
+    for (const pane of this.panes) {
+      if (!(pane instanceof SurfacePane)) continue;
+      const wanted = { ...DEFAULT_ORBIT, ...camera };
+      const { yaw, pitch, zoom } = pane.camera;
+      if (yaw === wanted.yaw && pitch === wanted.pitch && zoom === wanted.zoom) continue;
+      if (![wanted.yaw, wanted.pitch, wanted.zoom].every(Number.isFinite)) continue;
+      pane.camera = wanted;
+      this.touch(pane);
+    }
+  }
+
+  // ---------------------------------------------------------------- pointing
+
+  private hover(point: GridPoint | null): void {
+    const before = this.shared.hover;
+    if (before?.i === point?.i && before?.j === point?.j) return;
+    this.shared.hover = point;
+    this.touchOverlay();
+  }
+
+  private pin(point: GridPoint | null): void {
+    const { field } = this.shared;
+    if (!field) return;
+    const at = point && pointOf(field, point);
+    this.shared.pinned = at;
+    this.touchOverlay();
+    this.events.point?.(at ?? []);
+  }
+
+  private writeReadout(): void {
+    const { field, hover, pinned } = this.shared;
+    const frame = field?.frame;
+    let point = hover;
+    let lead = '';
+    if (!point && pinned && frame) {
+      point = { i: nearest(frame.x, pinned[0]), j: nearest(frame.y, pinned[1]) };
+      const [x, y] = pointOf(field, point);
+      const close = (a: number, b: number) => Math.abs(a - b) <= 1e-5 * Math.max(1, Math.abs(a), Math.abs(b));
+      lead = close(x, pinned[0]) && close(y, pinned[1])
+        ? 'pinned'
+        : `pinned (${formatNumber(pinned[0])}, ${formatNumber(pinned[1])}), nearest grid point`;
+    }
+    if (!point || !frame) {
+      const hint = frame ? 'Point at the picture to read values; click to pin a point.' : '';
+      if (this.readout.textContent !== hint) this.readout.replaceChildren(el('span', { class: 'lw-dim', text: hint }));
+      return;
+    }
+    const { where, metrics, how } = pointText(frame, point.i, point.j);
+    const parts = [
+      el('span', { text: lead ? `${lead}: ${where}` : where }),
+      ...metrics.map(([name, value]) => el('span', {}, `${name} `, el('b', { text: value }))),
+      el('span', { class: 'lw-dim', text: how }),
+    ];
+    if (this.readout.textContent !== parts.map((part) => part.textContent).join('')) this.readout.replaceChildren(...parts);
+  }
+
+  private writeCaption(): void {
+    const { field, showPoints } = this.shared;
+    if (!field) {
+      this.caption.replaceChildren();
+      return;
+    }
+    const parts = [el('span', { text: summary(field) })];
+    const masked = maskedText(field);
+    if (masked) parts.push(el('span', {}, el('i', { class: 'lw-key lw-key-masked', 'aria-hidden': 'true' }), masked));
+    if (showPoints) parts.push(el('span', {}, el('i', { class: 'lw-key lw-key-point', 'aria-hidden': 'true' }), 'measured point'));
+    if (!field.frame.final) parts.push(el('span', { class: 'lw-refining', text: 'refining…' }));
+    this.caption.replaceChildren(...parts);
+    const name = this.options.description || 'Loss landscape';
+    for (const pane of this.panes) {
+      pane.base.setAttribute('aria-label', `${name}, ${pane.kind === 'map' ? 'map' : 'surface'}: ${summary(field)}`);
+    }
+  }
+
+  /** Say what is wrong above the panes; with no fault, that the 3-D picture is missing where it is. */
+  private setNotice(fault: string): void {
+    const wanted = this.options.panes.includes('surface') && this.shared.renderer === null;
+    const text = fault || (wanted
+      ? 'This picture needs WebGL2 for its 3-D surface, and this browser does not offer it. Turn on hardware acceleration ' +
+        'in the browser’s settings (or start it with --enable-unsafe-swiftshader) and reload the page. The map below shows the same values.'
+      : '');
+    setText(this.notice, text);
+    this.notice.hidden = !text;
+  }
+
+  // ---------------------------------------------------------------- scheduling
+
+  private touch(pane?: Pane): void {
+    if (pane) this.dirty.add(pane);
+    this.raf ||= requestAnimationFrame(() => this.flush());
+  }
+
+  private touchAll(): void {
+    for (const pane of this.panes) this.dirty.add(pane);
+    this.barDirty = this.overlayDirty = true;
+    this.writeCaption();
+    this.touch();
+  }
+
+  private touchOverlay(): void {
+    this.overlayDirty = true;
+    this.touch();
+  }
+
+  /** Draw one pane again, better; nothing has changed, so nobody is told. */
+  private refine(pane: Pane): void {
+    if (!this.disposed && !this.dirty.has(pane)) pane.draw();
+  }
+
+  /** A window dragged to another screen, or browser zoom: same size in CSS pixels, other pixels. */
+  private watchRatio(): void {
+    const { signal } = this.ratioWatch;
+    matchMedia(`(resolution: ${globalThis.devicePixelRatio || 1}dppx)`).addEventListener('change', () => {
+      this.layout(true);
+      this.watchRatio();
+    }, { once: true, signal });
+  }
+}

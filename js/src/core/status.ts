@@ -1,0 +1,69 @@
+// One line about a running computation: how far, how exact, a way to stop it, and the exception when it failed.
+
+import { el, setText } from './dom';
+import { makeRoot } from './root';
+
+export interface Status {
+  phase: string;
+  done: number;
+  total: number;
+  text: string;
+  message: string;
+  where: string;
+}
+
+const WORDS: Record<string, string> = {
+  idle: 'Ready', running: 'Computing…', done: 'Done', stopped: 'Stopped', failed: 'Failed', closed: 'Closed',
+};
+
+export class StatusView {
+  private readonly home;
+  private readonly fill = el('div', { class: 'lw-fill' });
+  private readonly track = el('div', { class: 'lw-track', role: 'progressbar', 'aria-label': 'Progress', 'aria-valuemin': '0' }, this.fill);
+  private readonly text = el('div', { class: 'lw-status-text', role: 'status', 'aria-live': 'polite' });
+  private readonly stop = el('button', { class: 'lw-stop', type: 'button', 'data-lm-suppress-shortcuts': 'true', text: 'Stop' });
+  private readonly where = el('b');
+  private readonly message = el('pre');
+  private readonly alert = el('div', { class: 'lw-notice lw-alert', role: 'alert', hidden: '', tabindex: '0', 'data-lm-suppress-shortcuts': 'true' });
+
+  constructor(parent: HTMLElement, onStop: () => void) {
+    this.home = makeRoot(parent, 'lw-status-root', () => undefined);
+    this.stop.addEventListener('click', () => {
+      this.stop.disabled = true;
+      onStop();
+    });
+    this.home.root.append(el('div', { class: 'lw-status' }, this.track, this.text, this.stop, this.alert));
+    this.show({});
+  }
+
+  get root(): HTMLElement {
+    return this.home.root;
+  }
+
+  show(status: Partial<Status>): void {
+    const phase = status.phase ?? 'idle';
+    const total = Math.max(0, Number(status.total) || 0);
+    const done = Math.min(total, Math.max(0, Number(status.done) || 0));
+    this.root.dataset.phase = phase;
+    this.fill.style.width = `${total ? (100 * done) / total : 0}%`;
+    this.track.setAttribute('aria-valuemax', String(total));
+    this.track.setAttribute('aria-valuenow', String(done));
+    const word = WORDS[phase] ?? phase;
+    setText(this.text, status.text ? (phase === 'running' || phase === 'done' || phase === 'idle' ? status.text : `${word} · ${status.text}`) : word);
+    this.stop.disabled = phase !== 'running';
+    const failed = phase === 'failed';
+    if (failed) {
+      setText(this.where, status.where ? `Failed in ${status.where}` : 'Failed');
+      setText(this.message, status.message || 'No message was given.');
+      // An alert is read out when it gets its content, so that comes last.
+      if (!this.alert.firstChild) this.alert.append(this.where, this.message);
+    } else {
+      this.alert.replaceChildren();
+    }
+    this.alert.hidden = !failed;
+  }
+
+  dispose(): void {
+    this.home.dispose();
+  }
+}

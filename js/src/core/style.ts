@@ -1,0 +1,62 @@
+// The style sheet of the widgets. It travels inside each root element, so it also works in a shadow tree.
+// Colours come from JupyterLab's variables; theme.ts fills the --lw-* ones in for pages that have none.
+
+export const STYLE = `
+.lw-root { --lw-gap: 12px; box-sizing: border-box; width: 100%; min-width: 0; color: var(--lw-text);
+  font: 12px/1.5 var(--lw-font); container-type: inline-size; overflow: hidden; }
+.lw-root *, .lw-root *::before { box-sizing: border-box; }
+.lw-root [hidden] { display: none !important; }
+.lw-root.lw-card { background: var(--lw-background); padding: 10px; border-radius: 6px; }
+.lw-panes { display: flex; flex-wrap: wrap; gap: var(--lw-gap); align-items: flex-start; }
+.lw-pane { position: relative; min-width: 0; }
+.lw-pane canvas { position: absolute; inset: 0; width: 100%; height: 100%; display: block; }
+.lw-base { pointer-events: none; }
+.lw-bar { display: block; flex: none; }
+.lw-overlay { cursor: crosshair; border-radius: 4px; outline: none; touch-action: pan-y; }
+.lw-surface .lw-overlay { cursor: grab; }
+.lw-surface .lw-overlay:active { cursor: grabbing; }
+.lw-overlay:focus { touch-action: none; box-shadow: inset 0 0 0 2px var(--lw-accent); }
+.lw-root .lw-reset { position: absolute; top: 4px; right: 4px; padding: 1px 8px; border: 1px solid var(--lw-line); border-radius: 10px;
+  background: var(--lw-background); color: var(--lw-text); font: 11px/1.5 var(--lw-font); cursor: pointer; }
+.lw-root :is(.lw-reset, .lw-stop, summary):focus-visible { outline: 2px solid var(--lw-accent); outline-offset: 2px; }
+.lw-hint { position: absolute; left: 50%; top: 42%; transform: translate(-50%, -50%); padding: 5px 12px; border-radius: 14px;
+  background: rgba(20,24,28,0.82); color: #fff; font-size: 12px; text-align: center; pointer-events: none; opacity: 0; transition: opacity 160ms; }
+.lw-hint.lw-on { opacity: 1; }
+.lw-text { padding: 2px 10px 4px; }
+.lw-readout { min-height: 1.5em; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.lw-readout b { font-weight: 600; }
+.lw-readout .lw-dim { color: var(--lw-muted); }
+.lw-readout > span:not(:last-child)::after, .lw-caption > span:not(:last-child)::after { content: " · "; color: var(--lw-muted); }
+.lw-caption { color: var(--lw-muted); font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.lw-key { display: inline-block; width: 12px; height: 12px; margin-right: 5px; vertical-align: -2px; border: 1px solid var(--lw-line); border-radius: 2px; }
+.lw-key-masked { background: repeating-linear-gradient(135deg, var(--lw-stripe) 0 1.5px, var(--lw-ground) 1.5px 5px); }
+.lw-key-point { width: 8px; height: 8px; margin-left: 2px; vertical-align: 0; border: 2px solid #333; border-radius: 50%; background: #fff; }
+.lw-refining { color: var(--lw-accent); }
+.lw-notice { margin: 4px 10px; padding: 8px 12px; border-left: 3px solid var(--lw-pin); background: var(--lw-wash);
+  border-radius: 3px; white-space: pre-wrap; overflow-wrap: anywhere; }
+.lw-empty { display: grid; place-items: center; color: var(--lw-muted); border: 1px dashed var(--lw-line); border-radius: 4px; margin: 8px 10px; }
+@media (prefers-reduced-motion: reduce) { .lw-hint, .lw-fill { transition: none; } }
+
+.lw-status { display: flex; flex-wrap: wrap; align-items: center; gap: 6px 12px; padding: 4px 10px; }
+.lw-track { flex: 1 1 110px; max-width: 240px; height: 6px; border-radius: 3px; background: var(--lw-wash); overflow: hidden; }
+.lw-fill { height: 100%; width: 0; border-radius: 3px; background: var(--lw-accent); transition: width 120ms linear; }
+.lw-status-text { flex: 4 1 200px; min-width: 0; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.lw-root .lw-stop { padding: 2px 12px; border: 1px solid var(--lw-line); border-radius: 3px; background: transparent; color: var(--lw-text);
+  font: 12px/1.5 var(--lw-font); cursor: pointer; }
+.lw-root .lw-stop:disabled { opacity: 0.45; cursor: default; }
+.lw-alert { flex: 1 1 100%; margin: 2px 0; max-height: 14em; overflow: auto; border-left-color: var(--lw-bad); }
+.lw-alert b { display: block; font-weight: 600; }
+.lw-root .lw-alert pre { margin: 2px 0 0; font: 12px/1.45 var(--lw-mono); white-space: pre-wrap; overflow-wrap: anywhere; background: none; color: inherit; }
+
+.lw-checks { padding: 4px 10px; }
+.lw-checks summary { cursor: pointer; border-radius: 3px; }
+.lw-checks summary b { font-weight: 600; }
+.lw-checks summary span { color: var(--lw-muted); margin-left: 8px; }
+.lw-checks ul { list-style: none; margin: 6px 0 2px; padding: 0; }
+.lw-checks li { display: grid; grid-template-columns: 20px minmax(0, 1fr); padding: 3px 0; overflow-wrap: anywhere; }
+.lw-checks li b { font-weight: 600; }
+.lw-icon { font-weight: 700; }
+.lw-icon-pass { color: var(--lw-good); } .lw-icon-warn { color: var(--lw-pin); } .lw-icon-fail { color: var(--lw-bad); }
+.lw-icon-info { color: var(--lw-accent); } .lw-icon-pending { color: var(--lw-muted); }
+.lw-hidden { position: absolute; width: 1px; height: 1px; margin: -1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+`;

@@ -1,0 +1,20 @@
+import { expect, test } from 'vitest';
+import { countText } from '../src/core/checks';
+import { colormap, COLORMAPS } from '../src/core/colormaps';
+
+test('checks are counted in words', () => {
+  const checks = (states: string) => states.split(' ').map((state) => ({ state }));
+  expect(countText(checks('pass pass warn'))).toBe('2 passed, 1 warning');
+  expect(countText(checks('fail fail info pending'))).toBe('2 failures, 1 note, 1 pending');
+  expect(countText([])).toBe('nothing checked yet');
+});
+
+test.each(COLORMAPS)('%s gets lighter all the way', (name) => {
+  const table = colormap(name);
+  let last = -1;
+  for (let k = 0; k < 256; k += 8) {
+    const light = 0.2126 * table[4 * k]! + 0.7152 * table[4 * k + 1]! + 0.0722 * table[4 * k + 2]!;
+    expect(light).toBeGreaterThan(last);
+    last = light;
+  }
+});

@@ -1,0 +1,421 @@
+// The figure in a real Chromium, judged by properties of its pixels.
+
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { HeightFieldView, type HeightFieldEvents } from '../src/core/height_field';
+import { Renderer } from '../src/core/renderer';
+import { rawFrame, type Wanted } from './frames';
+
+type F = (x: number, y: number, m: number) => number;
+const bowl: F = (x, y) => x * x + 2 * y * y;
+const views: HeightFieldView[] = [];
+const hook = globalThis as { __lwidgetsPainted?: (what: Record<string, unknown>) => void };
+
+function mount(f: F = bowl, wanted: Wanted = {}, { width = 900, events = {} as HeightFieldEvents } = {}) {
+  const host = document.createElement('div');
+  host.style.width = `${width}px`;
+  document.body.append(host);
+  const view = new HeightFieldView(host, events);
+  views.push(view);
+  view.setFrame(rawFrame(f, wanted));
+  view.flush();
+  return { view, host, root: view.root };
+}
+
+beforeEach(() => { document.body.style.background = '#fff'; });
+afterEach(() => {
+  for (const view of views.splice(0)) view.dispose();
+  document.body.replaceChildren();
+  delete hook.__lwidgetsPainted;
+});
+
+const frames = (n: number) => new Promise<void>((done) => {
+  const step = () => (n-- > 0 ? requestAnimationFrame(step) : done());
+  step();
+});
+const canvas = (root: Element, kind: string, layer = 'base') => root.querySelector<HTMLCanvasElement>(`.lw-${kind} .lw-${layer}`)!;
+
+function pixels(c: HTMLCanvasElement) {
+  const { data, width, height } = c.getContext('2d')!.getImageData(0, 0, c.width, c.height);
+  const colors = new Map<number, number>();
+  for (let k = 0; k < data.length; k += 4) {
+    if (data[k + 3]! < 250) continue;
+    const color = (data[k]! << 16) | (data[k + 1]! << 8) | data[k + 2]!;
+    colors.set(color, (colors.get(color) ?? 0) + 1);
+  }
+  return { data, width, height, colors: colors.size };
+}
+
+/** Mean lightness of the coloured (saturated) pixels in a part of a canvas given in fractions. */
+function lightness(c: HTMLCanvasElement, [x0, y0, x1, y1]: readonly [number, number, number, number]) {
+  const { data, width, height } = pixels(c);
+  let sum = 0;
+  let n = 0;
+  for (let y = Math.floor(y0 * height); y < y1 * height; y++) {
+    for (let x = Math.floor(x0 * width); x < x1 * width; x++) {
+      const [r, g, b, a] = data.subarray(4 * (y * width + x));
+      if (a! < 250 || Math.max(r!, g!, b!) - Math.min(r!, g!, b!) < 30) continue;
+      sum += 0.3 * r! + 0.6 * g! + 0.1 * b!;
+      n++;
+    }
+  }
+  return n ? sum / n : NaN;
+}
+
+/** The centre of the map's picture, found by its frame: where coloured pixels are. */
+function pictureBox(c: HTMLCanvasElement) {
+  const { data, width, height } = pixels(c);
+  const box = { left: width, right: 0, top: height, bottom: 0 };
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const [r, g, b, a] = data.subarray(4 * (y * width + x));
+      if (a! < 250 || Math.max(r!, g!, b!) - Math.min(r!, g!, b!) < 30) continue;
+      box.left = Math.min(box.left, x);
+      box.right = Math.max(box.right, x);
+      box.top = Math.min(box.top, y);
+      box.bottom = Math.max(box.bottom, y);
+    }
+  }
+  return box;
+}
+
+function pointer(target: HTMLElement, type: string, x: number, y: number, more: PointerEventInit = {}) {
+  const box = target.getBoundingClientRect();
+  target.dispatchEvent(new PointerEvent(type, { clientX: box.left + x, clientY: box.top + y, bubbles: true, pointerId: 1, pointerType: 'mouse', ...more }));
+}
+const press = (target: HTMLElement, key: string, shiftKey = false) => {
+  const event = new KeyboardEvent('keydown', { key, shiftKey, bubbles: true, cancelable: true });
+  target.dispatchEvent(event);
+  return event;
+};
+
+describe('pictures', () => {
+  test('both panes are full of colours', () => {
+    const { root } = mount();
+    expect(pixels(canvas(root, 'map')).colors).toBeGreaterThan(200);
+    expect(pixels(canvas(root, 'surface')).colors).toBeGreaterThan(200);
+  });
+
+  test.each([
+    ['x', 33, 17, (x: number) => x, [0.1, 0.4, 0.35, 0.6], [0.7, 0.4, 0.95, 0.6]],
+    ['y', 33, 17, (_: number, y: number) => y, [0.4, 0.65, 0.7, 0.8], [0.4, 0.08, 0.7, 0.25]],
+    ['x', 9, 40, (x: number) => x, [0.1, 0.4, 0.35, 0.6], [0.7, 0.4, 0.95, 0.6]],
+  ] as const)('a ramp along %s on a grid of %i x %i is dark at its low end, in the map and from above', (_, nx, ny, f, low, high) => {
+    const { root, view } = mount(f, { nx, ny });
+    const map = canvas(root, 'map');
+    expect(lightness(map, low)).toBeLessThan(lightness(map, high) - 40);
+    view.set({ camera: { yaw: 0, pitch: Math.PI / 2, zoom: 1 }, contours: 0 });
+    view.flush();
+    const surface = canvas(root, 'surface');
+    const box = pictureBox(surface);
+    const part = ([x0, y0, x1, y1]: readonly number[]): [number, number, number, number] => [
+      (box.left + x0! * (box.right - box.left)) / surface.width, (box.top + y0! * (box.bottom - box.top)) / surface.height,
+      (box.left + x1! * (box.right - box.left)) / surface.width, (box.top + y1! * (box.bottom - box.top)) / surface.height,
+    ];
+    expect(lightness(surface, part(low))).toBeLessThan(lightness(surface, part(high)) - 40);
+  });
+
+  test('values that are not finite are hatched in the map, missing in the surface, counted and explained', () => {
+    const { root } = mount((x, y) => (x > 0.5 && y > 0.5 ? NaN : bowl(x, y, 0)), { nx: 33, ny: 33 });
+    const map = canvas(root, 'map');
+    const box = pictureBox(map);
+    const { data, width } = pixels(map);
+    const at = (fx: number, fy: number) => data.subarray(4 * (Math.round(box.bottom - fy * (box.bottom - box.top)) * width + Math.round(box.left + fx * (box.right - box.left))));
+    const [r, g, b] = at(0.9, 0.9);
+    expect(Math.max(r!, g!, b!) - Math.min(r!, g!, b!)).toBeLessThan(20);
+    const [R, G, B] = at(0.9, 0.5);
+    expect(Math.max(R!, G!, B!) - Math.min(R!, G!, B!)).toBeGreaterThan(40);
+    expect(root.querySelector('.lw-caption')!.textContent).toContain('64 of 1,089 values are not finite');
+    expect(root.querySelector('.lw-key-masked')).not.toBeNull();
+  });
+
+  test('seen from above, the surface lacks exactly the cells that touch a hole', () => {
+    const coloured = (f: F) => {
+      const { view, root } = mount(f, { nx: 41, ny: 41 });
+      view.set({ camera: { yaw: 0, pitch: Math.PI / 2, zoom: 1 }, contours: 0 });
+      view.flush();
+      const { data } = pixels(canvas(root, 'surface'));
+      let n = 0;
+      for (let k = 0; k < data.length; k += 4) if (data[k + 3]! > 250 && Math.max(data[k]!, data[k + 1]!, data[k + 2]!) - Math.min(data[k]!, data[k + 1]!, data[k + 2]!) > 30) n++;
+      return n;
+    };
+    const flat: F = (x) => 1 + 1e-3 * x;
+    // x > 0.5 masks 10 of 41 lines, and with them 10 of 40 columns of cells; perspective adds a little.
+    expect(coloured((x, y, m) => (x > 0.51 ? NaN : flat(x, y, m))) / coloured(flat)).toBeCloseTo(0.75, 1);
+  });
+
+  test('a painted picture reports what it shows, to the last digit', () => {
+    const seen: Record<string, unknown>[] = [];
+    hook.__lwidgetsPainted = (what) => seen.push(what);
+    const { root } = mount((x, y) => 1 / 3 + x + y, { tag: 7, final: false });
+    expect(seen).toEqual([{ kind: 'height_field', shape: [33, 17], tag: 7, metric: 'loss', final: false }]);
+    expect(root.dataset).toMatchObject({
+      tag: '7', metric: 'loss', shape: '33x17', final: 'false',
+      min: String(Math.fround(1 / 3 - 2)), max: String(Math.fround(1 / 3 + 2)),
+    });
+    expect(root.querySelector('.lw-refining')!.textContent).toBe('refining…');
+  });
+
+  test('contour lines and dots change the picture', () => {
+    const { view, root } = mount(bowl, { every: 4 });
+    const snapshot = () => canvas(root, 'map').toDataURL() + canvas(root, 'surface').toDataURL();
+    view.set({ contours: 0 });
+    view.flush();
+    const plain = snapshot();
+    view.set({ contours: 12 });
+    view.flush();
+    const lines = snapshot();
+    view.set({ showPoints: true });
+    view.flush();
+    expect(new Set([plain, lines, snapshot()]).size).toBe(3);
+    expect(root.querySelector('.lw-key-point')).not.toBeNull();
+  });
+
+  test('GL and the CPU paint the same map', () => {
+    const raw = rawFrame((x, y) => (x < -0.6 ? NaN : bowl(x, y, 0)), { nx: 21, ny: 31 });
+    const renderer = Renderer.shared()! as unknown as { software: boolean };
+    const { view, root } = mount();
+    const paint = (software: boolean) => {
+      const before = renderer.software;
+      renderer.software = software;
+      view.setFrame(raw);
+      view.flush();
+      renderer.software = before;
+      return pixels(canvas(root, 'map')).data;
+    };
+    const [byCpu, byGl] = [paint(true), paint(false)];
+    const isGray = (data: Uint8ClampedArray, k: number) => Math.max(data[k]!, data[k + 1]!, data[k + 2]!) - Math.min(data[k]!, data[k + 1]!, data[k + 2]!) < 20;
+    let [far, gray] = [0, 0];
+    for (let k = 0; k < byCpu.length; k += 4) {
+      if (isGray(byCpu, k) !== isGray(byGl, k)) gray++;
+      else if (!isGray(byCpu, k) && [0, 1, 2].some((c) => Math.abs(byCpu[k + c]! - byGl[k + c]!) > 24)) far++;
+    }
+    expect(gray / (byCpu.length / 4)).toBeLessThan(0.01);
+    expect(far / (byCpu.length / 4)).toBeLessThan(0.01);
+  });
+});
+
+describe('the shared renderer', () => {
+  test('twenty figures use one context and all are painted; disposing frees what they held', () => {
+    const before = Renderer.shared()!.stats();
+    const all = Array.from({ length: 20 }, (_, k) => mount((x, y) => bowl(x, y, 0) + k, { nx: 17, ny: 9 }, { width: 600 }));
+    for (const { root } of all) expect(pixels(canvas(root, 'surface')).colors).toBeGreaterThan(100);
+    const during = Renderer.shared()!.stats();
+    expect(during.contexts).toBe(Math.max(1, before.contexts));
+    expect(during.pictures).toBe(before.pictures + 20);
+    for (const { view, host } of all) {
+      view.dispose();
+      expect(host.children.length).toBe(0);
+    }
+    expect(Renderer.shared()!.stats()).toMatchObject({ pictures: before.pictures, textures: before.textures });
+  });
+
+  test('a lost context keeps the old picture and draws the new one when it is back', async () => {
+    const { view, root } = mount(bowl, { tag: 1 });
+    const renderer = Renderer.shared()!;
+    const loser = renderer.context!.getExtension('WEBGL_lose_context')!;
+    loser.loseContext();
+    await frames(3);
+    expect(renderer.stats().lost).toBe(true);
+    view.setFrame(rawFrame((x, y) => x - y, { tag: 2 }));
+    await frames(3);
+    expect(pixels(canvas(root, 'surface')).colors).toBeGreaterThan(200);
+    expect(root.dataset.tag).toBe('1');
+    loser.restoreContext();
+    await expect.poll(() => root.dataset.tag).toBe('2');
+    expect(pixels(canvas(root, 'surface')).colors).toBeGreaterThan(100);
+  });
+
+  test('a context that never comes back is replaced', async () => {
+    const { view, root } = mount(bowl, { tag: 1 });
+    const renderer = Renderer.shared()!;
+    const { contexts } = renderer.stats();
+    renderer.context!.getExtension('WEBGL_lose_context')!.loseContext();
+    await frames(3);
+    view.setFrame(rawFrame(bowl, { tag: 2 }));
+    await expect.poll(() => root.dataset.tag, { timeout: 5000 }).toBe('2');
+    expect(renderer.stats()).toMatchObject({ contexts: contexts + 1, lost: false });
+  });
+});
+
+describe('pointing', () => {
+  test('hovering the map reads every metric; clicking pins the grid point', async () => {
+    const points: unknown[] = [];
+    const { root } = mount((x, y, m) => (m ? 0.25 : 10 * x + y), { nx: 21, ny: 11, metrics: ['loss', 'error'], every: 2, errors: [0.02, 0.001] }, { events: { point: (p) => points.push(p) } });
+    const overlay = canvas(root, 'map', 'overlay');
+    const box = pictureBox(canvas(root, 'map'));
+    const at = (u: number, v: number) => [box.left + u * (box.right - box.left), box.bottom - v * (box.bottom - box.top)] as const;
+    pointer(overlay, 'pointermove', ...at(0.75, 0.3));
+    await frames(2);
+    expect(root.querySelector('.lw-readout')!.textContent).toBe('alpha = 0.5, beta = −0.4loss 4.6error 0.25interpolated, within 0.02 (loss), 0.001 (error)');
+    expect(pixels(canvas(root, 'surface', 'overlay')).colors).toBeGreaterThan(0);
+    pointer(overlay, 'pointerdown', ...at(0.75, 0.3), { button: 0, buttons: 1 });
+    pointer(overlay, 'pointerup', ...at(0.75, 0.3), { button: 0 });
+    pointer(overlay, 'pointerleave', 0, 0);
+    await frames(2);
+    expect(points).toEqual([[0.5, -0.4]]);
+    expect(root.querySelector('.lw-readout')!.textContent).toMatch(/^pinned: alpha = 0.5, beta = −0.4/);
+    press(overlay, 'Escape');
+    expect(points).toEqual([[0.5, -0.4], []]);
+  });
+
+  test('arrow keys walk over grid points, Enter pins; Lab is told to leave the keys alone', async () => {
+    const points: unknown[] = [];
+    const { root } = mount(bowl, { nx: 21, ny: 11 }, { events: { point: (p) => points.push(p) } });
+    const overlay = canvas(root, 'map', 'overlay');
+    expect(overlay.getAttribute('data-lm-suppress-shortcuts')).toBe('true');
+    expect(overlay.tabIndex).toBe(0);
+    expect(press(overlay, 'ArrowRight').defaultPrevented).toBe(true); // from the minimum at (0, 0)
+    press(overlay, 'ArrowUp');
+    press(overlay, 'ArrowRight', true);
+    await frames(2);
+    expect(root.querySelector('.lw-readout')!.textContent).toMatch(/^alpha = 0.6, beta = 0.2/);
+    press(overlay, 'Enter');
+    expect(points).toEqual([[0.6, 0.2]]);
+    expect(press(overlay, 'x').defaultPrevented).toBe(false);
+  });
+
+  test('dragging, keys and double click turn the surface and report the camera at the end of the gesture', () => {
+    const cameras: { yaw: number; pitch: number; zoom: number }[] = [];
+    const { root } = mount(bowl, {}, { events: { camera: (c) => cameras.push(c) } });
+    const overlay = canvas(root, 'surface', 'overlay');
+    pointer(overlay, 'pointerdown', 100, 100, { button: 0, buttons: 1 });
+    pointer(overlay, 'pointermove', 150, 100, { buttons: 1 });
+    expect(cameras).toEqual([]);
+    pointer(overlay, 'pointerup', 150, 100);
+    expect(cameras.length).toBe(1);
+    expect(cameras[0]!.yaw).toBeLessThan(0.7 - 0.2);
+    press(overlay, 'ArrowUp');
+    expect(cameras[1]!.pitch).toBeGreaterThan(cameras[0]!.pitch);
+    press(overlay, '+');
+    expect(cameras[2]!.zoom).toBeGreaterThan(1);
+    overlay.dispatchEvent(new MouseEvent('dblclick', { bubbles: true, cancelable: true }));
+    expect(cameras[3]).toEqual({ yaw: 0.7, pitch: 0.6, zoom: 1 });
+  });
+
+  test('two fingers zoom', () => {
+    const cameras: { zoom: number }[] = [];
+    const { root } = mount(bowl, {}, { events: { camera: (c) => cameras.push(c) } });
+    const overlay = canvas(root, 'surface', 'overlay');
+    const finger = (type: string, id: number, x: number) => pointer(overlay, type, x, 100, { pointerId: id, pointerType: 'touch', button: 0 });
+    finger('pointerdown', 11, 100);
+    finger('pointerdown', 12, 140);
+    finger('pointermove', 12, 180);
+    finger('pointerup', 12, 180);
+    finger('pointerup', 11, 100);
+    expect(cameras.length).toBe(1);
+    expect(cameras[0]!.zoom).toBeCloseTo(2, 6);
+  });
+
+  test('the wheel scrolls the page until the pane has focus', () => {
+    const { root } = mount();
+    const overlay = canvas(root, 'map', 'overlay');
+    const wheel = (more: WheelEventInit = {}) => {
+      const box = overlay.getBoundingClientRect();
+      const event = new WheelEvent('wheel', { deltaY: -100, clientX: box.left + 150, clientY: box.top + 100, cancelable: true, bubbles: true, ...more });
+      overlay.dispatchEvent(event);
+      return event.defaultPrevented;
+    };
+    expect(wheel()).toBe(false);
+    expect(root.querySelector('.lw-map .lw-hint')!.classList.contains('lw-on')).toBe(true);
+    expect(wheel({ ctrlKey: true })).toBe(true);
+    overlay.focus();
+    expect(wheel()).toBe(true);
+  });
+});
+
+describe('words and faults', () => {
+  test('everything a reader needs has a role and a name', () => {
+    const { view, root } = mount();
+    view.set({ description: 'Loss of a small network' });
+    view.flush();
+    expect(root.getAttribute('role')).toBe('figure');
+    expect(root.getAttribute('aria-label')).toBe('Loss of a small network');
+    expect(document.getElementById(root.getAttribute('aria-describedby')!)!.textContent).toMatch(/^loss from 0 at \(0, 0\) to 3/);
+    expect(root.querySelector('[aria-live=polite]')).toBe(root.querySelector('.lw-readout'));
+    for (const c of root.querySelectorAll('canvas')) {
+      expect(c.getAttribute('role')).toBeTruthy();
+      expect(c.getAttribute('aria-label')).toBeTruthy();
+    }
+  });
+
+  test('a bad frame says so above the last good picture, and the next good one takes it away', () => {
+    const { view, root } = mount(bowl, { tag: 1 });
+    view.setFrame({ ...rawFrame(bowl, { tag: 2 }), shape: [5, 5] });
+    view.flush();
+    const notice = root.querySelector<HTMLElement>('.lw-notice')!;
+    expect(notice.hidden).toBe(false);
+    expect(notice.textContent).toBe('This picture could not be drawn: frame: x must be 20 bytes long for this shape, got 132.');
+    expect(pixels(canvas(root, 'map')).colors).toBeGreaterThan(200);
+    view.setFrame(rawFrame(bowl, { tag: 3 }));
+    view.flush();
+    expect(notice.hidden).toBe(true);
+    expect(root.dataset.tag).toBe('3');
+  });
+
+  test('nothing yet, nothing finite, nothing but one value', () => {
+    const { view, root } = mount();
+    view.setFrame({});
+    view.flush();
+    expect(root.querySelector<HTMLElement>('.lw-empty')!.hidden).toBe(false);
+    view.setFrame(rawFrame(() => NaN));
+    view.flush();
+    expect(root.querySelector('.lw-caption')!.textContent).toContain('no value can be drawn');
+    view.setFrame(rawFrame(() => 2.5));
+    view.flush();
+    expect(root.querySelector('.lw-caption')!.textContent).toContain('loss is 2.5 everywhere');
+    expect(root.dataset.min).toBe('2.5');
+  });
+
+  test('text that looks like HTML stays text', () => {
+    const { view, root } = mount(bowl, { metrics: ['<img src=x onerror=boom()>'] });
+    view.set({ description: '<b>x</b>', markers: [{ x: 0, y: 0, label: '<i>m</i>' }] });
+    view.flush();
+    expect(root.querySelector('img, b:not(.lw-readout b), i')).toBeNull();
+  });
+
+  test('without WebGL2 the map is still there and the reader learns why the surface is not', () => {
+    const original = HTMLCanvasElement.prototype.getContext;
+    const page = globalThis as unknown as Record<symbol, unknown>;
+    const key = Symbol.for('lwidgets.renderer.v1');
+    const kept = page[key];
+    delete page[key];
+    HTMLCanvasElement.prototype.getContext = function (this: HTMLCanvasElement, kind: string, ...rest: unknown[]) {
+      return kind === 'webgl2' ? null : (original as (...a: unknown[]) => unknown).call(this, kind, ...rest);
+    } as typeof original;
+    try {
+      const { root } = mount();
+      expect(root.querySelector('.lw-notice')!.textContent).toMatch(/^This picture needs WebGL2 .* reload the page/);
+      expect(root.querySelector('.lw-surface')).toBeNull();
+      expect(pixels(canvas(root, 'map')).colors).toBeGreaterThan(200);
+    } finally {
+      HTMLCanvasElement.prototype.getContext = original;
+      page[key] = kept;
+    }
+  });
+
+  test('panes wrap when there is little room, and nothing is wider than the figure', async () => {
+    const { host, root } = mount(bowl, {}, { width: 320 });
+    await frames(2);
+    const [map, surface] = ['map', 'surface'].map((kind) => root.querySelector(`.lw-${kind}`)!.getBoundingClientRect());
+    expect(surface!.top).toBeGreaterThanOrEqual(map!.bottom);
+    for (const node of root.querySelectorAll('*')) {
+      if (node.closest('.lw-hint') || node.tagName === 'STYLE') continue;
+      expect(node.getBoundingClientRect().right).toBeLessThanOrEqual(host.getBoundingClientRect().right + 0.5);
+    }
+    host.style.width = '900px';
+    await frames(3);
+    expect(root.querySelector('.lw-surface')!.getBoundingClientRect().top).toBeLessThan(map!.bottom);
+  });
+
+  test('a theme that changes is followed', async () => {
+    const { root } = mount();
+    const light = canvas(root, 'map').toDataURL();
+    const style = document.body.style;
+    style.setProperty('--jp-layout-color0', '#111');
+    style.setProperty('--jp-content-font-color1', 'rgba(255, 255, 255, 1)');
+    await expect.poll(() => canvas(root, 'map').toDataURL() !== light).toBe(true);
+    expect(getComputedStyle(root).color).toBe('rgb(255, 255, 255)');
+    style.removeProperty('--jp-layout-color0');
+    style.removeProperty('--jp-content-font-color1');
+  });
+});

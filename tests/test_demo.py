@@ -1,0 +1,41 @@
+"""The digits of every first example: trained, repeatable, and gentle with global state."""
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+import lwidgets as lw
+
+
+def test_digits_are_two_trained_models_and_their_objective():
+    state = torch.get_rng_state()
+    objective, a, b = lw.demo.digits(hidden=(32,), steps=60)
+    assert torch.equal(state, torch.get_rng_state())
+    images, labels = objective.data.batches[0]
+    assert (len(images), len(objective.test.data)) == (1438, 359)
+    with torch.no_grad():
+        assert objective.measure(a)["loss"] == F.cross_entropy(a(images), labels).item()
+    assert objective.measure(a)["error"] < 0.2
+    assert objective.test.measure(b)["error"] < 0.25
+    line = lw.sample(objective, lw.Line(a, b), resolution=17)
+    assert line.barrier().value > 0.1  # independent seeds are not linearly connected
+
+
+def test_digits_depend_on_the_seeds_alone():
+    first, second, third = (lw.demo.digits(seeds, hidden=(8,), steps=3)[1] for seeds in ((4, 1), (4, 2), (5, 1)))
+    assert all(torch.equal(p, q) for p, q in zip(first.parameters(), second.parameters(), strict=True))
+    assert not torch.equal(first[0].weight, third[0].weight)
+
+
+def test_nothing_held_out_leaves_no_test_objective():
+    objective, _, _ = lw.demo.digits(hidden=(4,), steps=1, held_out=0)
+    assert objective.test is None
+    assert len(objective.data) == 1797
+
+
+def test_digits_data_are_scaled_images_in_model_dtypes():
+    images, labels = lw.demo.digits_data()
+    assert images.shape == (1797, 64)
+    assert (images.dtype, labels.dtype) == (torch.float32, torch.int64)
+    assert (images.min().item(), images.max().item()) == (0.0, 1.0)
+    assert np.bincount(labels).min() > 150

@@ -1,0 +1,180 @@
+"""Landscapes as values: files that come back exactly or are refused, non-finite values, xarray."""
+
+import json
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from tests.models import MLP
+
+import lwidgets as lw
+from lwidgets.landscape import Landscape
+
+AXIS = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=7, unique=True).map(sorted)
+ANY = st.floats(allow_nan=True, allow_infinity=True, allow_subnormal=True)
+
+
+@st.composite
+def landscapes(draw):
+    coords = tuple(np.array(c) for c in draw(st.lists(AXIS, min_size=1, max_size=2)))
+    shape = tuple(len(c) for c in coords)
+    metrics = draw(st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=3, unique=True))
+    return Landscape(
+        coords=coords,
+        axes=("alpha", "ψ")[: len(shape)],
+        labels=('0 = "a"', "δ\n")[: len(shape)],
+        values={m: draw(arrays(np.float64, shape, elements=ANY)) for m in metrics},
+        evaluated=draw(arrays(np.bool_, shape)),
+        evaluations=draw(st.integers(0, 10**9)),
+        error={m: draw(ANY) for m in metrics},
+        provenance={"seed": draw(st.integers()), "words": draw(st.text()), "list": [1.5, None, True]},
+        final=draw(st.booleans()),
+    )
+
+
+def bits(array):
+    return np.asarray(array, dtype=np.float64).tobytes()
+
+
+@given(landscapes())
+def test_trap_8_saving_and_loading_brings_back_every_bit(tmp_path, landscape):
+    found = lw.load(landscape.save(tmp_path / "a.landscape.json"))
+    assert [bits(c) for c in found.coords] == [bits(c) for c in landscape.coords]
+    assert {m: bits(v) for m, v in found.values.items()} == {m: bits(v) for m, v in landscape.values.items()}
+    assert {m: bits(e) for m, e in found.error.items()} == {m: bits(e) for m, e in landscape.error.items()}
+    assert found.evaluated.tolist() == landscape.evaluated.tolist()
+    for name in ("axes", "labels", "evaluations", "final", "provenance", "shape", "metrics", "nonfinite"):
+        assert getattr(found, name) == getattr(landscape, name)
+    assert found.evaluated.dtype == bool
+    assert [p.name for p in tmp_path.iterdir()] == ["a.landscape.json"]
+
+
+@pytest.fixture(scope="module")
+def surface():
+    model = MLP.model()
+    return lw.sample(MLP.objective(), lw.Plane.random(model), resolution=(9, 5))
+
+
+@pytest.mark.parametrize("option", [{"budget": np.int64(30)}, {"tolerance": np.float32(0.01)}, {"resolution": np.array([9, 5])}])
+def test_numbers_from_numpy_as_options_do_not_keep_a_landscape_from_being_saved(tmp_path, option):
+    bowl = lw.Objective.from_function(lambda u: (u**2).sum(dim=1), dim=2)
+    landscape = lw.sample(bowl, lw.Subspace.identity(2), **{"resolution": (9, 5), **option})
+    assert lw.load(landscape.save(tmp_path / "a.json")).evaluations == landscape.evaluations
+
+
+def test_the_loaded_arrays_may_be_written_to(tmp_path, surface):
+    lw.load(surface.save(tmp_path / "a.json")).values["loss"][0, 0] = 3.0
+
+
+def test_an_interrupted_save_leaves_the_old_file(tmp_path, surface):
+    path = surface.save(tmp_path / "a.json")
+    with pytest.raises(TypeError):
+        replace(surface, provenance={"unknown": object()}).save(path)
+    assert lw.load(path).evaluations == surface.evaluations
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_missing_file_is_told_apart(tmp_path):
+    with pytest.raises(FileNotFoundError, match="got 'absent.json', which is not there"):
+        lw.load(tmp_path / "absent.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "must be a complete landscape file, got text that ends or breaks at character 0"),
+        (b"\x89PNG\r\n\x1a\n\x00\xff", "must be a landscape file, got binary data"),
+        (b'{"cells": [], "nbformat": 4}', "must be a landscape file, got JSON of another kind"),
+        (b"[1, 2]", "got JSON of another kind"),
+        (b'"lwidgets.landscape"', "got JSON of another kind"),
+        (b'{"format": "lwidgets.landscape", "version": 2}', "must have format version 1, got version 2. Update lwidgets"),
+        (b'{"format": "lwidgets.landscape", "version": 1}', "contents that do not match their digest"),
+        (b"[" * 200_000, "must be a"),
+    ],
+    ids=["empty", "binary", "notebook", "list", "string", "newer", "hollow", "deep"],
+)
+def test_foreign_files_are_refused_by_what_they_are(tmp_path, content, message):
+    path = tmp_path / "other.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"load: other.json .*{message}|load: other.json {message}"):
+        lw.load(path)
+
+
+def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path, surface):
+    path = surface.save(tmp_path / "a.json")
+    content = path.read_bytes()
+    for length in range(0, len(content) - 1, 37):
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match="must be a complete landscape file"):
+            lw.load(path)
+
+
+def test_any_flipped_bit_is_noticed(tmp_path, surface):
+    path = surface.save(tmp_path / "a.json")
+    content, chance = path.read_bytes(), random.Random(0)
+    for _ in range(400):
+        damaged = bytearray(content)
+        damaged[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"load: a.json must"):
+            lw.load(path)
+
+
+def test_a_well_formed_file_with_wrong_contents_is_refused(tmp_path, surface):
+    from lwidgets.landscape import _digest
+
+    path = surface.save(tmp_path / "a.json")
+    for change in ({"shape": [9, 6]}, {"metrics": [{}]}, {"axes": "x"}, {"evaluated": "####"}, {"shape": None}):
+        body = json.loads(path.read_text()) | change
+        head = {key: body.pop(key) for key in ("format", "version", "digest")}
+        (tmp_path / "b.json").write_text(json.dumps({**head, "digest": _digest(body), **body}))
+        with pytest.raises(ValueError, match="must hold axes, metrics and their values"):
+            lw.load(tmp_path / "b.json")
+
+
+def test_trap_9_grids_are_ij_at_every_pixel():
+    f = lw.Objective.from_function(lambda u: u[:, 0] * 100 + u[:, 1], dim=2)
+    landscape = lw.sample(f, lw.Subspace.identity(2, span=((0.0, 4.0), (0.0, 8.0))), resolution=(5, 9), tolerance=0)
+    assert landscape.values["loss"].shape == landscape.shape == (5, 9)
+    for i, x in enumerate(landscape.coords[0]):
+        for j, y in enumerate(landscape.coords[1]):
+            assert landscape.values["loss"][i, j] == 100 * x + y
+            assert landscape.at((x, y))["loss"] == 100 * x + y
+            assert landscape.pixel((x, y)) == (i, j)
+
+
+def test_between_pixels_values_are_bilinear():
+    f = lw.Objective.from_function(lambda u: 2 * u[:, 0] - u[:, 1] + 3 * u[:, 0] * u[:, 1], dim=2)
+    landscape = lw.sample(f, lw.Subspace.identity(2), resolution=(12, 7), tolerance=0)
+    for x, y in np.random.default_rng(0).uniform(-1, 1, size=(20, 2)):
+        assert landscape.at((x, y))["loss"] == pytest.approx(2 * x - y + 3 * x * y, abs=1e-12)
+
+
+def test_points_outside_are_refused_with_the_extent(surface):
+    with pytest.raises(ValueError, match=r"point must have x in \[-1, 1\], y in \[-1, 1\], got \[0.0, 1.5\]"):
+        surface.at((0, 1.5))
+    with pytest.raises(ValueError, match="point must have x in"):
+        surface.at(0.5)
+
+
+def test_trap_8_pixels_that_are_not_finite_are_counted_once(surface):
+    values = surface.values["loss"].copy()
+    values[0, 0], values[3, 2], values[8, 4] = np.nan, np.inf, -np.inf
+    other = surface.values["loss"].copy()
+    other[3, 2] = np.nan
+    assert replace(surface, values={"loss": values, "other": other}).nonfinite == 3
+
+
+def test_xarray_has_the_same_numbers_names_and_errors(surface):
+    dataset = surface.to_xarray()
+    assert dataset["loss"].dims == surface.axes
+    assert bits(dataset["loss"]) == bits(surface.values["loss"])
+    assert dataset["evaluated"].sum() == surface.evaluations == dataset.attrs["evaluations"]
+    assert dataset["loss"].attrs["error_estimate"] == surface.error["loss"]
+    assert dataset["x"].attrs["long_name"] == surface.labels[0]
+    assert float(dataset["loss"].sel(x=0, y=0)) == surface.at((0, 0))["loss"]
+    assert json.loads(dataset.attrs["provenance"]) == surface.provenance

@@ -1,0 +1,219 @@
+"""Objectives against the user's own module: the same numbers, and nothing of the user's is touched."""
+
+import copy
+import functools
+import random
+
+import numpy as np
+import pytest
+import torch
+from tests.models import CASES, CNN, MLP, TRANSFORMER, at, everything_about, named, same
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+import lwidgets as lw
+
+ids = {"ids": lambda c: c.name}
+
+
+@pytest.mark.parametrize("case", CASES, **ids)
+def test_trap_1_the_ends_and_the_centre_are_the_models_own_loss_to_the_last_bit(case):
+    a, b = case.model(0), case.model(1)
+    objective = case.objective(batchnorm="frozen")
+    line = lw.sample(objective, lw.Line(a, b), resolution=9)
+    own_b = copy.deepcopy(b)
+    for name, buffer in own_b.named_buffers():
+        buffer.copy_(dict(a.named_buffers())[name])  # frozen: statistics of the first model
+    assert line.values["loss"][0] == case.plain_loss(a)
+    assert line.values["loss"][-1] == case.plain_loss(own_b)
+    plane = lw.sample(objective, lw.Plane.random(a), resolution=(9, 5))
+    assert plane.values["loss"][4, 2] == case.plain_loss(a)
+    assert plane.at((0.0, 0.0))["loss"] == objective.measure(a)["loss"] == case.plain_loss(a)
+    assert objective.measure(b)["loss"] == case.plain_loss(b)  # measured alone, a model brings its own statistics
+
+
+@pytest.mark.parametrize("case", CASES, **ids)
+def test_trap_1_points_are_computed_from_the_basis_and_not_accumulated(case):
+    """The far corner after a whole grid is the far corner alone, to the last bit, in whatever order."""
+    objective, plane = case.objective(), lw.Plane.random(case.model(0), span=(-1.0, 1.7))
+    bound = plane.bound(objective.space)
+    points = np.stack(np.meshgrid(*(axis.grid(9) for axis in plane.axes), indexing="ij"), axis=-1).reshape(-1, 2)
+    forth = [v["loss"] for v in objective.evaluate(bound.basis, bound.coefficients(points))]
+    back = [v["loss"] for v in objective.evaluate(bound.basis, bound.coefficients(points[::-1]))]
+    assert forth == back[::-1]
+    fresh = case.objective()
+    assert forth[-1] == fresh.measure(bound.point(points[-1]))["loss"]
+
+
+@pytest.mark.parametrize("case", CASES, **ids)
+def test_any_point_is_the_users_module_with_weights_added_up_by_hand(case):
+    a, b, c = (case.model(seed, torch.float64) for seed in range(3))
+    objective = case.objective(torch.float64, batchnorm="frozen")
+    plane = lw.Plane.through(a, b, c).bound(objective.space)
+    points = [(0.3, 0.4), (-0.25, 1.25), (1.1, 0.0)]
+    found = [v["loss"] for v in objective.evaluate(plane.basis, plane.coefficients(points))]
+    for (x, y), loss in zip(points, found, strict=True):
+        by_hand = at(a, [(1 - x - y, named(a)), (x, named(b)), (y, named(c))])
+        assert loss == pytest.approx(case.plain_loss(by_hand), rel=1e-11)
+
+
+@pytest.mark.parametrize("case", CASES, **ids)
+@pytest.mark.parametrize("train_mode", [False, True], ids=["eval", "train"])
+def test_trap_7_nothing_of_the_users_is_touched(case, train_mode):
+    model, data = case.model(0), case.samples()
+    model.train(train_mode)
+    first = next(iter(model.parameters()))
+    first.requires_grad_(False)
+    last = list(model.parameters())[-1]
+    last.grad = torch.ones_like(last)
+    loader = DataLoader(data if isinstance(data, torch.Tensor) else TensorDataset(*data), batch_size=7, shuffle=True)
+    torch.use_deterministic_algorithms(True)
+    before = (
+        everything_about(model), torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate(),  # noqa: NPY002
+        torch.is_grad_enabled(), torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.get_default_dtype(),
+    )  # fmt: skip
+    objective = lw.Objective(model, loader, loss=case.loss)
+    lw.sample(objective, lw.Plane.random(model), resolution=(5, 3), tolerance=0)
+    lw.sample(objective, lw.Line(model, case.model(1)), resolution=3)
+    for _ in lw.stream(objective, lw.Line.random(model), resolution=9):
+        assert torch.is_grad_enabled()
+    objective.model_at(lw.Plane.random(model).point((0.3, 0.2))).train()
+    after = (
+        everything_about(model), torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate(),  # noqa: NPY002
+        torch.is_grad_enabled(), torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.get_default_dtype(),
+    )  # fmt: skip
+    torch.use_deterministic_algorithms(False)
+    assert same(before[0], after[0])
+    assert torch.equal(before[1], after[1])
+    assert before[2:] == after[2:]
+
+
+def test_trap_7_a_model_in_train_mode_is_evaluated_in_eval_mode():
+    model = TRANSFORMER.model().train()  # dropout 0.1
+    loss = lw.Objective(model, TRANSFORMER.samples(), loss=TRANSFORMER.loss).measure(model)["loss"]
+    assert loss == TRANSFORMER.plain_loss(copy.deepcopy(model).eval())
+
+
+def test_trap_7_losses_accumulate_in_float64():
+    """The mean over many float32 batch losses must not lose digits: 1e8 and then many ones."""
+    values = torch.tensor([1e8] + [1.0] * 300)
+    model = nn.Linear(1, 1)
+    objective = lw.Objective(model, [v.reshape(1) for v in values], loss=lambda model, batch: batch.mean())
+    exact = (1e8 + 300) / 301
+    assert objective.measure(model)["loss"] == pytest.approx(exact, rel=1e-14)
+
+
+def test_trap_7_a_ragged_last_batch_is_weighted_by_its_samples():
+    model, (x, y) = MLP.model(0, torch.float64), MLP.samples(torch.float64)
+    objective = lw.Objective(model, [(x[:40], y[:40]), (x[40:], y[40:])], loss=F.cross_entropy, metrics={"error": lw.metrics.error})
+    found = objective.measure(model)
+    assert found["loss"] == pytest.approx(MLP.plain_loss(model), rel=1e-14)
+    assert found["error"] == pytest.approx((model(x).argmax(1) != y).double().mean().item(), rel=1e-14)
+
+
+def test_trap_10_tied_weights_move_together():
+    a, b = TRANSFORMER.model(0, torch.float64), TRANSFORMER.model(1, torch.float64)
+    objective = TRANSFORMER.objective(torch.float64)
+    middle = objective.model_at(lw.Line(a, b).point([0.5]))
+    assert middle.output.weight is middle.embedding.weight
+    np.testing.assert_allclose(middle.output.weight.detach(), (a.embedding.weight + b.output.weight).detach() / 2, rtol=1e-13)
+    assert objective.measure(middle)["loss"] == pytest.approx(TRANSFORMER.plain_loss(middle), rel=1e-13)
+
+
+def test_trap_10_buffers_other_than_batchnorms_never_move():
+    class Scaled(nn.Module):
+        def __init__(self, factor):
+            super().__init__()
+            self.linear = nn.Linear(6, 3)
+            self.register_buffer("factor", torch.tensor(factor))
+            self.register_buffer("scratch", torch.tensor(factor), persistent=False)
+
+        def forward(self, x):
+            return self.linear(x) * self.factor * self.scratch
+
+    torch.manual_seed(1)
+    a, b = Scaled(2.0), Scaled(5.0)
+    data = MLP.samples()
+    line = lw.sample(lw.Objective(a, data, loss=F.cross_entropy), lw.Line(a, b), resolution=3, tolerance=0)
+    by_hand = at(a, [(0.5, named(a)), (0.5, named(b))])
+    assert line.values["loss"][1] == pytest.approx(F.cross_entropy(by_hand(data[0]), data[1]).item(), rel=1e-6)
+
+
+def test_model_at_is_a_module_of_its_own_with_the_users_gradient_flags():
+    model = MLP.model()
+    model[0].weight.requires_grad_(False)
+    objective = lw.Objective(model, MLP.samples(), loss=F.cross_entropy)
+    point = lw.Plane.random(model).point((0.5, -0.5))
+    taken = objective.model_at(point)
+    assert type(taken) is type(model)
+    assert [p.requires_grad for p in taken.parameters()] == [p.requires_grad for p in model.parameters()]
+    assert MLP.plain_loss(taken) == objective.measure(point)["loss"]
+    with torch.no_grad():
+        taken[2].weight.zero_()
+    assert MLP.plain_loss(objective.model_at(point)) == objective.measure(point)["loss"]
+
+
+def test_two_generators_at_once_do_not_share_a_scratch():
+    objective = MLP.objective()
+    first, second = (lw.Plane.random(MLP.model(s), (s, s + 1)).bound(objective.space) for s in (0, 1))
+    points = np.random.default_rng(0).normal(size=(6, 2))
+    alone = [[v["loss"] for v in objective.evaluate(p.basis, p.coefficients(points))] for p in (first, second)]
+    pairs = zip(*(objective.evaluate(p.basis, p.coefficients(points)) for p in (first, second)), strict=True)
+    assert [[a["loss"], b["loss"]] for a, b in pairs] == [list(pair) for pair in zip(*alone, strict=True)]
+
+
+def test_training_on_after_the_objective_was_made_does_not_move_it():
+    model = MLP.model()
+    objective, plane = lw.Objective(model, MLP.samples(), loss=F.cross_entropy), lw.Plane.random(model)
+    before = lw.sample(objective, plane, resolution=5, tolerance=0).values["loss"]
+    with torch.no_grad():
+        model[0].weight.add_(1.0)
+    assert lw.sample(objective, plane, resolution=5, tolerance=0).values["loss"].tolist() == before.tolist()
+    assert objective.measure(model)["loss"] == MLP.plain_loss(model)
+
+
+def test_evaluation_stops_when_the_caller_stops():
+    calls = []
+
+    def loss(model, batch):
+        calls.append(1)
+        return F.cross_entropy(model(batch[0]), batch[1])
+
+    objective = lw.Objective(MLP.model(), MLP.samples(), loss=loss)
+    plane = lw.Plane.random(MLP.model()).bound(objective.space)
+    calls.clear()
+    values = objective.evaluate(plane.basis, plane.coefficients(np.zeros((100, 2))))
+    next(values), next(values)
+    values.close()
+    assert len(calls) == 2
+
+
+def test_a_loss_may_be_a_partial_an_object_a_lambda_or_a_dict_of_parts():
+    model, (x, y) = MLP.model(), MLP.samples()
+    own = MLP.plain_loss(model)
+    for loss in (functools.partial(F.cross_entropy, reduction="mean"), nn.CrossEntropyLoss(), lambda o, t: F.cross_entropy(o, t)):
+        assert lw.Objective(model, (x, y), loss=loss).measure(model)["loss"] == own
+    objective = lw.Objective(model, (x, y), loss=lambda o, t: {"loss": F.cross_entropy(o, t), "norm": o.norm()})
+    assert objective.names == ("loss", "norm")
+    assert objective.measure(model)["norm"] == pytest.approx(model(x).norm().item(), rel=1e-6)
+
+
+def test_analytic_objectives_are_the_function_at_the_coordinates():
+    def f(u):
+        return {"loss": u[:, 0] ** 3 - 2 * u[:, 1], "other": u[:, 1].exp()}
+
+    landscape = lw.sample(lw.Objective.from_function(f, dim=2), lw.Subspace.identity(2, span=((-1.0, 2.0), (0.0, 1.0))), resolution=(9, 5), tolerance=0)
+    x, y = np.meshgrid(np.linspace(-1, 2, 9), np.linspace(0, 1, 5), indexing="ij")
+    np.testing.assert_allclose(landscape.values["loss"], x**3 - 2 * y, rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(landscape.values["other"], np.exp(y), rtol=1e-13)
+    objective = lw.Objective.from_function(f, dim=2)
+    assert objective.measure(torch.tensor([2.0, 1.0]))["loss"] == 6.0
+
+
+def test_cnn_provenance_counts_what_is_there():
+    told = CNN.objective(params="head.*").provenance()
+    model = CNN.model()
+    assert told["parameters"] == sum(p.numel() for p in model.parameters())
+    assert told["moved"] == model.head.weight.numel() + 3
+    assert (told["samples"], told["model"], told["loss"]) == (26, "ResidualCNN", "cross_entropy")

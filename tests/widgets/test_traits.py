@@ -1,0 +1,73 @@
+"""The contract with the browser: trait names, what is synchronised, and messages that come back."""
+
+import numpy as np
+import pytest
+import traitlets
+
+from lwidgets.widgets import height_field
+from lwidgets.widgets.checks import ChecksPanel
+from lwidgets.widgets.height_field import HeightField, frame
+from lwidgets.widgets.status import StatusBar
+
+
+def synced(widget):
+    inherited = set(HeightField.__mro__[1].class_trait_names(sync=True)) | {"_esm", "_css", "_anywidget_id"}
+    return set(widget.trait_names(sync=True)) - inherited
+
+
+@pytest.mark.parametrize(
+    ("widget", "names"),
+    [
+        (HeightField, "frame panes camera point show_points contours markers description"),
+        (StatusBar, "status"),
+        (ChecksPanel, "checks"),
+    ],
+)
+def test_traits_that_cross(widget, names):
+    assert synced(widget()) == set(names.split())
+
+
+def test_a_frame_crosses_as_one_state_with_binary_buffers():
+    packed = frame([0, 1, 2], [0, 1], {"loss": np.ones((3, 2))}, np.ones((3, 2)), {}, metric="loss")
+    widget = HeightField(frame=packed)
+    assert widget.get_state("frame")["frame"] == packed
+    assert {name for name, value in packed.items() if isinstance(value, bytes)} == {"x", "y", "values", "evaluated"}
+
+
+def test_camera_is_not_echoed():
+    assert HeightField.camera.metadata["echo_update"] is False
+
+
+@pytest.mark.parametrize("point", [[], [0.25, -3.0]])
+def test_point_is_a_pair_or_nothing(point):
+    assert HeightField(point=point).point == point
+
+
+@pytest.mark.parametrize("point", [[1.0], [1.0, float("nan")], [1.0, 2.0, 3.0]])
+def test_point_refuses_anything_else(point):
+    with pytest.raises(
+        traitlets.TraitError, match=r"^HeightField: point must be \[x, y\] with finite numbers, or \[\]"
+    ):
+        HeightField(point=point)
+
+
+def test_stop_button_calls_back_until_removed():
+    status, calls = StatusBar(), []
+
+    def stop():
+        calls.append("stop")
+
+    status.on_stop(stop)
+    status._handle_custom_msg({"type": "stop"}, [])
+    status._handle_custom_msg({"type": "something else"}, [])
+    assert calls == ["stop"]
+    status.on_stop(stop, remove=True)
+    status._handle_custom_msg({"type": "stop"}, [])
+    assert calls == ["stop"]
+
+
+def test_a_missing_script_says_how_to_build_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(height_field, "__file__", str(tmp_path / "lwidgets" / "widgets" / "height_field.py"))
+    message = r"^script: lwidgets/static must hold height_field.js, got no such file. Run `make build`.$"
+    with pytest.raises(FileNotFoundError, match=message):
+        height_field.script("height_field.js")
