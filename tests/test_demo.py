@@ -9,7 +9,7 @@ import lwidgets as lw
 
 def test_digits_are_two_trained_models_and_their_objective():
     state = torch.get_rng_state()
-    objective, a, b = lw.demo.digits(hidden=(32,), steps=60)
+    objective, a, b = lw.demo.digits(hidden=(32,), steps=120)
     assert torch.equal(state, torch.get_rng_state())
     images, labels = objective.data.batches[0]
     assert (len(images), len(objective.test.data)) == (1438, 359)

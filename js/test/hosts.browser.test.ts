@@ -116,8 +116,7 @@ test('status: mends sliders and plots of its explorer, now and later', async () 
   explorer.append(slider);
   const figure = document.createElement('div');
   figure.className = 'lwidgets-figure';
-  figure.title = 'Loss along the line';
-  figure.innerHTML = '<div class="bqplot"><svg class="svg-background"></svg><svg class="svg-figure"></svg></div><select></select><input>';
+  figure.innerHTML = '<div class="bqplot"><svg class="svg-background"></svg><svg class="svg-figure"></svg></div><select></select><input><div class="lwidgets-caption">Loss along the line</div>';
   explorer.append(figure);
   const handle = slider.querySelector('.noUi-handle')!;
   await expect.poll(() => handle.getAttribute('aria-label')).toBe('seed x');

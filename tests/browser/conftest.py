@@ -40,21 +40,18 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A fresh page; when the test fails, what it showed and logged is kept in tests/browser/.failures."""
+def page(browser: Browser) -> Iterator[Page]:
+    """A fresh page."""
     with chromium_page(browser=browser) as page:
         yield page
-        if getattr(request.node, "failed", False):
-            FAILURES.mkdir(exist_ok=True)
-            stem = FAILURES / re.sub(r"[^\w-]+", "_", request.node.name)
-            page.screenshot(path=stem.with_suffix(".png"))
-            stem.with_suffix(".log").write_text("\n".join(f"[{kind}] {text}" for kind, text in page.messages))
 
 
 @pytest.fixture(autouse=True)
 def no_kernel_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Stop the kernels that a test started."""
+    """Stop the kernels that a test with a page of its own started; pages of a whole file keep theirs."""
     yield
+    if "page" not in request.fixturenames:
+        return
     for name in ("lab_server", "notebook_server"):
         if name in request.fixturenames:
             request.getfixturevalue(name).shut_down_kernels()
@@ -62,7 +59,13 @@ def no_kernel_left(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """When a test fails, keep what its page showed and logged."""
     report = yield
-    if report.when == "call" and report.failed:
-        item.failed = True
+    values = [getattr(value, "page", value) for value in getattr(item, "funcargs", {}).values()]
+    pages = [value for value in values if isinstance(value, Page)]
+    if report.when == "call" and report.failed and pages:
+        FAILURES.mkdir(exist_ok=True)
+        stem = FAILURES / re.sub(r"[^\w-]+", "_", item.name)
+        pages[0].screenshot(path=stem.with_suffix(".png"))
+        stem.with_suffix(".log").write_text("\n".join(f"[{kind}] {text}" for kind, text in pages[0].messages))
     return report

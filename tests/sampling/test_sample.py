@@ -1,0 +1,212 @@
+"""Sampling against brute force, budgets, interrupts, and the stream."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.models import CASES, MLP, at, named
+
+import lwidgets as lw
+
+SIZES = st.integers(2, 40)
+
+
+def wave(u):
+    return torch.sin(3 * u[:, 0]) * torch.cos(5 * u[:, 1]) + 0.1 * u[:, 0]
+
+
+def bowl(u):
+    return {"loss": (u**2).sum(dim=1), "wave": wave(u)}
+
+
+WAVE, BOWL, SQUARE = lw.Objective.from_function(wave, 2), lw.Objective.from_function(bowl, 2), lw.Subspace.identity(2)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+@pytest.mark.parametrize("shape", [(9, 5), (12, 7)])
+def test_tolerance_0_is_a_brute_force_loop_at_every_pixel(case, shape):
+    model = case.model()
+    plane = lw.Plane.random(model, span=((-1.0, 1.0), (-0.5, 0.8)))
+    landscape = lw.sample(case.objective(), plane, resolution=shape, tolerance=0)
+    first, second = plane.basis.vectors[1:]
+    expected = [
+        [case.plain_loss(at(model, [(1, named(model)), (x, first), (y, second)])) for y in landscape.coords[1]]
+        for x in landscape.coords[0]
+    ]
+    assert landscape.values["loss"].shape == landscape.shape == shape
+    np.testing.assert_allclose(landscape.values["loss"], expected, rtol=2e-5)
+    assert landscape.evaluated.all()
+    assert (landscape.evaluations, landscape.error["loss"], landscape.final) == (shape[0] * shape[1], 0.0, True)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_a_line_between_models_is_a_brute_force_loop(case):
+    a, b = case.model(0), case.model(1)
+    landscape = lw.sample(case.objective(batchnorm="frozen"), lw.Line(a, b, span=(-0.25, 1.25)), resolution=13, tolerance=0)
+    expected = [case.plain_loss(at(a, [(1 - t, named(a)), (t, named(b))])) for t in landscape.coords[0]]
+    np.testing.assert_allclose(landscape.values["loss"], expected, rtol=2e-5)
+
+
+@given(nx=SIZES, ny=SIZES, dim=st.sampled_from([1, 2]))
+def test_tolerance_0_covers_every_pixel_of_any_grid_once(nx, ny, dim):
+    calls = []
+
+    def f(u):
+        calls.extend(map(tuple, u.tolist()))
+        return u.sum(dim=1)
+
+    objective, shape = lw.Objective.from_function(f, dim), (nx, ny)[:dim]
+    calls.clear()
+    landscape = lw.sample(objective, lw.Subspace.identity(dim), resolution=shape, tolerance=0)
+    assert landscape.evaluated.all()
+    assert len(calls) == len(set(calls)) == landscape.evaluations == np.prod(shape)
+
+
+@given(budget=st.integers(9, 400), shape=st.sampled_from([(9, 5), (17, 9), (12, 7), (33, 21)]), tolerance=st.sampled_from([0, 1e-4, 1e-2]))
+def test_a_budget_is_kept_exactly(budget, shape, tolerance):
+    calls = []
+
+    def f(u):
+        calls.append(len(u))
+        return wave(u)
+
+    objective = lw.Objective.from_function(f, 2)
+    calls.clear()
+    landscape = lw.sample(objective, SQUARE, resolution=shape, tolerance=tolerance, budget=budget)
+    pixels = np.prod(shape)
+    assert sum(calls) == landscape.evaluations == landscape.evaluated.sum() <= min(budget, pixels)
+    settled = landscape.provenance["sampling"]["settled"]
+    assert landscape.evaluations == min(budget, pixels) or settled
+    assert settled or not landscape.error["loss"] <= tolerance * np.ptp(landscape.values["loss"]) or landscape.evaluations == budget
+
+
+def test_a_landscape_smaller_than_the_coarsest_grid_takes_its_own_size_as_budget():
+    assert lw.sample(WAVE, SQUARE, resolution=2, budget=4, tolerance=0).evaluations == 4
+
+
+def test_the_streams_last_item_is_the_sample():
+    *coarse, last = lw.stream(WAVE, SQUARE, resolution=(33, 17), tolerance=1e-3)
+    whole = lw.sample(WAVE, SQUARE, resolution=(33, 17), tolerance=1e-3)
+    assert last.final
+    assert not any(item.final for item in coarse)
+    assert last.values["loss"].tolist() == whole.values["loss"].tolist()
+    assert last.evaluated.tolist() == whole.evaluated.tolist()
+    assert last.error == whole.error
+    for earlier, later in itertools.pairwise([*coarse, last]):
+        assert not (earlier.evaluated & ~later.evaluated).any()
+        assert earlier.evaluations <= later.evaluations
+        known = earlier.evaluated
+        assert (earlier.values["loss"][known] == later.values["loss"][known]).all()
+
+
+def test_streamed_landscapes_are_values_of_their_own():
+    kept = []
+    for item in lw.stream(WAVE, SQUARE, resolution=9, tolerance=0):
+        kept.append((item, item.values["loss"].copy(), item.evaluated.copy()))
+    for item, values, evaluated in kept:
+        np.testing.assert_array_equal(item.values["loss"], values)
+        np.testing.assert_array_equal(item.evaluated, evaluated)
+    kept[0][0].values["loss"][:] = -1
+    assert not (kept[1][0].values["loss"] == -1).any()
+
+
+@pytest.mark.parametrize("stop_at", [1, 8, 9, 30, 60, 131])
+def test_raising_in_progress_stops_within_one_evaluation(stop_at):
+    calls, model = [], MLP.model()
+
+    def loss(model, batch):
+        calls.append(1)
+        return torch.nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+    class Stop(Exception):
+        pass
+
+    def progress(done, total):
+        assert (len(calls), total) == (done, 17 * 9)
+        if done == stop_at:
+            raise Stop
+
+    objective = lw.Objective(model, MLP.samples(), loss=loss)
+    calls.clear()
+    with pytest.raises(Stop):
+        lw.sample(objective, lw.Plane.random(model), resolution=(17, 9), tolerance=0, progress=progress)
+    assert len(calls) == stop_at
+
+
+@pytest.mark.parametrize("stop_at", [1, 9, 25, 100])
+def test_interrupted_carries_the_picture_so_far(stop_at):
+    def progress(done, total):
+        if done == stop_at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(lw.Interrupted, match="interrupted after .* evaluations") as caught:
+        lw.sample(WAVE, SQUARE, resolution=(17, 9), tolerance=0, progress=progress)
+    assert isinstance(caught.value, KeyboardInterrupt)
+    landscape = caught.value.landscape
+    if stop_at <= 9:
+        assert landscape is None or landscape.evaluations <= 9
+    else:
+        whole = lw.sample(WAVE, SQUARE, resolution=(17, 9), tolerance=0)
+        assert not landscape.final
+        assert (landscape.values["loss"][landscape.evaluated] == whole.values["loss"][landscape.evaluated]).all()
+        assert np.isfinite(landscape.values["loss"]).all()
+
+
+def test_interrupted_loses_nothing_that_was_measured():
+    """The message promises what had been measured; points of the unfinished level are the costly ones."""
+
+    def progress(done, total):
+        if done == 100:
+            raise KeyboardInterrupt
+
+    with pytest.raises(lw.Interrupted) as caught:
+        lw.sample(WAVE, SQUARE, resolution=(17, 9), tolerance=0, progress=progress)
+    assert caught.value.landscape.evaluations >= 99
+
+
+def test_the_metric_that_decides_is_told_and_others_carry_their_own_error():
+    by_loss = lw.sample(BOWL, SQUARE, resolution=(33, 33))
+    by_both = lw.sample(BOWL, SQUARE, resolution=(33, 33), metric=("loss", "wave"))
+    assert by_loss.provenance["sampling"]["deciding"] == ["loss"]
+    assert by_loss.evaluations < by_both.evaluations
+    assert by_loss.error["wave"] > by_both.error["wave"]
+    assert by_both.error["wave"] <= 1e-2 * np.ptp(by_both.values["wave"])
+
+
+@pytest.mark.parametrize(
+    ("subspace", "options", "message"),
+    [
+        (lw.Subspace.identity(3), {}, "subspace must have one or two axes, got 3. Fix the other coordinates first"),
+        (SQUARE, {"resolution": (9, 9, 9)}, "resolution must be an integer of at least 2 for each of 2 axes"),
+        (SQUARE, {"resolution": 1}, r"got 1. Use for example resolution=\(65, 65\)"),
+        (SQUARE, {"resolution": 9.5}, "resolution must be an integer of at least 2 for each of 2 axes, got 9.5"),
+        (SQUARE, {"tolerance": -0.1}, "tolerance must be a share of the range, 0 or more, got -0.1. Use for example 1e-2"),
+        (SQUARE, {"tolerance": np.nan}, "tolerance must be a share of the range"),
+        (SQUARE, {"budget": 8}, "budget must be at least 9 evaluations, the coarsest grid, got 8. Raise it"),
+        (SQUARE, {"metric": "error"}, "metric must be among loss, wave, got 'error'. Use one of these"),
+        (SQUARE, {"metric": ()}, "metric must be among loss, wave"),
+    ],
+)
+def test_arguments_that_break_their_rule_are_refused(subspace, options, message):
+    objective = lw.Objective.from_function(bowl, len(subspace.axes))
+    with pytest.raises(ValueError, match=f"sample: .*{message}"):
+        lw.sample(objective, subspace, **options)
+
+
+def test_a_subspace_of_another_model_is_refused_before_anything_is_computed():
+    steps = []
+    with pytest.raises(ValueError, match="must fit the objective's model"):
+        lw.sample(MLP.objective(), lw.Plane.random(CASES[1].model()), progress=lambda *a: steps.append(a))
+    assert not steps
+
+
+def test_provenance_says_what_was_done():
+    told = lw.sample(MLP.objective(), lw.Plane.random(MLP.model(), (0, 7)), resolution=(9, 5), tolerance=0.05, budget=30).provenance
+    assert told["sampling"]["resolution"] == [9, 5]
+    assert (told["sampling"]["tolerance"], told["sampling"]["budget"], told["sampling"]["log"]) == (0.05, 30, False)
+    assert told["subspace"]["directions"] == ["seed 0, filter normalised", "seed 7, filter normalised"]
+    assert [axis["span"] for axis in told["subspace"]["axes"]] == [[-1.0, 1.0], [-1.0, 1.0]]
+    assert (told["lwidgets"], told["batchnorm"]) == (lw.__version__, "none")
