@@ -35,7 +35,7 @@ class StudyWidget(W.VBox):
         checks_panel: "Is my picture right?"
     """
 
-    _closed = False
+    _open = False  # until it is whole: a widget that could not be made is still finalised
 
     def __init__(self, study: Study, **sliders: Any) -> None:
         """Show a study and start it.
@@ -79,6 +79,7 @@ class StudyWidget(W.VBox):
             self._join(name, control)
         for name, value in sliders.items():
             setattr(self, name, value)
+        self._open = True
         self.status_bar.on_stop(study.stop)
         study.listen(self._show_state)
         study.start(paint=True)
@@ -101,9 +102,9 @@ class StudyWidget(W.VBox):
 
     def close(self) -> None:
         """Stop computing and give everything in the browser back; results can still be read. Twice is harmless."""
-        if self._closed:
+        if not self._open:
             return
-        self._closed = True
+        self._open = False
         self.study.close()
         for child in _descendants(self):
             child.close()
@@ -115,7 +116,7 @@ class StudyWidget(W.VBox):
         Raises:
             Exception: What the computation raised, when there is no earlier value to return.
         """
-        if not self._closed:
+        if self._open:
             self.study.wait()
         try:
             return self.study[node]
@@ -125,7 +126,7 @@ class StudyWidget(W.VBox):
             raise
 
     def _require_open(self, what: str) -> None:
-        if self._closed:
+        if not self._open:
             raise RuntimeError(
                 f"{type(self).__name__}.{what}: widget must be open, got a closed one. Make a new one; its "
                 "results can still be read."

@@ -1,0 +1,341 @@
+"""CurveExplorer and SurfaceExplorer without a browser: traits, numbers against plain torch, nothing lost."""
+
+import copy
+import threading
+import time
+
+import ipywidgets
+import numpy as np
+import pytest
+import torch
+import traitlets
+from torch import nn
+from torch.nn import functional as F
+
+import lwidgets as lw
+
+WAIT = 60
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return lw.demo.digits(hidden=(16,), steps=60)
+
+
+@pytest.fixture
+def curve(digits):
+    explorer = lw.CurveExplorer(*digits, resolution=33)
+    assert explorer.wait(WAIT)
+    yield explorer
+    explorer.close()
+
+
+@pytest.fixture
+def surface(digits):
+    explorer = lw.SurfaceExplorer(digits[0], resolution=17)
+    assert explorer.wait(WAIT)
+    yield explorer
+    explorer.close()
+
+
+def plain_loss(objective, model, a=None, b=None, alpha=0.0):
+    """Cross-entropy over the objective's data of the mixture of two modules, by plain torch in float64."""
+    mixed = copy.deepcopy(model).double()
+    if a is not None:
+        with torch.no_grad():
+            for p, pa, pb in zip(mixed.parameters(), a.parameters(), b.parameters(), strict=True):
+                p.copy_((1 - alpha) * pa.double() + alpha * pb.double())
+    total = sum(F.cross_entropy(mixed(x.double()), y).item() * n for (x, y), n in objective.data)
+    return total / len(objective.data)
+
+
+def test_the_curve_is_the_models_loss_on_training_and_test_data(curve, digits):
+    objective, a, b = digits
+    assert list(curve.landscapes) == ["train", "test"]
+    for split, one in {"train": objective, "test": objective.test}.items():
+        drawn = curve.landscapes[split]
+        assert drawn.provenance["split"] == split
+        for alpha in (0.0, 0.25, 1.0):
+            expected = plain_loss(one, a, a, b, alpha)
+            assert drawn.at(alpha)["loss"] == pytest.approx(expected, rel=1e-5, abs=drawn.error["loss"])
+
+
+def test_the_readout_at_alpha_is_measured_there(curve, digits):
+    objective, a, b = digits
+    curve.alpha = 0.37
+    assert curve.wait(WAIT)
+    expected = plain_loss(objective, a, a, b, 0.37)
+    assert f"train loss {expected:.4g}" in curve.readout.value
+    assert "(measured)" in curve.readout.value
+
+
+def test_the_barrier_follows_its_definition_and_split(curve):
+    losses = curve.landscape.values["loss"]
+    alphas = curve.landscape.coords[0]
+    excess = (losses - (1 - alphas) * losses[0] - alphas * losses[-1]).max()
+    mean = losses.max() - (losses[0] + losses[-1]) / 2
+    assert curve.barriers["train"].value == pytest.approx(excess)
+    curve.barrier = "mean"
+    assert curve.barriers["train"].value == pytest.approx(mean)
+    assert (curve.barriers["test"].split, curve.barriers["test"].kind) == ("test", "mean")
+    curve.barrier = "error"
+    assert curve.barriers["train"].metric == "error"
+    assert "Frankle" in curve.plot.caption.value
+
+
+def test_alpha_moves_a_marker_and_computes_no_curve(curve):
+    before = curve.landscape
+    curve.alpha = 0.75
+    assert curve.wait(WAIT)
+    assert curve.landscape is before
+    line = next(m for m in curve.plot.figure.marks if np.ptp(m.x) == 0 and np.size(m.x) == 2 and m.x[0] == 0.75)
+    assert line is not None
+
+
+def test_span_goes_beyond_the_models_and_takes_alpha_along(curve):
+    curve.span = (-0.5, 1.5)
+    curve.alpha = 1.25
+    assert curve.wait(WAIT)
+    alphas = curve.landscape.coords[0]
+    assert alphas[0] <= -0.45
+    assert {0.0, 1.0} <= set(alphas)
+    assert curve.controls["alpha"].max == 1.5
+    curve.span = (0.0, 1.0)
+    assert curve.alpha == 1.0
+    assert curve.controls["alpha"].max == 1.0
+
+
+def test_a_span_without_the_models_has_no_barrier_and_says_why(curve):
+    curve.span = (0.25, 0.75)
+    assert curve.wait(WAIT)
+    assert curve.study.status.phase == "done"
+    assert "alpha must have 0 and 1 among its grid points" in curve.plot.caption.value
+
+
+def test_model_at_is_the_mixture(curve, digits):
+    _, a, b = digits
+    model = curve.model_at(0.25)
+    for p, pa, pb in zip(model.parameters(), a.parameters(), b.parameters(), strict=True):
+        torch.testing.assert_close(p, 0.75 * pa + 0.25 * pb)
+        assert p.requires_grad
+
+
+def test_controls_and_traits_are_one(surface):
+    for name, value in {"span": 0.5, "resolution": 33, "metric": "error", "log": True, "colormap": "magma"}.items():
+        surface.controls[name].value = value
+        assert getattr(surface, name) == value
+    surface.seed_x = 7
+    assert surface.controls["seed_x"].value == 7
+    surface.seed_x = 12345  # beyond what the control offers
+    assert surface.controls["seed_x"].value == 12345
+    surface.resolution = 21  # between the control's steps
+    assert surface.wait(WAIT)
+    assert surface.landscape.shape == (21, 21)
+
+
+def test_each_trait_of_the_surface_reaches_the_landscape(surface):
+    surface.seed_x, surface.seed_y, surface.span, surface.normalize = 3, 4, 0.5, "layer"
+    surface.tolerance = 0.0
+    landscape = surface.landscape
+    assert landscape.provenance["subspace"]["directions"] == ["seed 3, layer normalised", "seed 4, layer normalised"]
+    assert landscape.coords[0][[0, -1]].tolist() == [-0.5, 0.5]
+    assert landscape.evaluated.all()
+    assert landscape.error["loss"] == 0.0
+
+
+def test_the_frame_is_the_landscape(surface):
+    surface.metric = "error"
+    assert surface.wait(WAIT)
+    sent, landscape = surface.height_field.frame, surface.landscape
+    values = np.frombuffer(sent["values"], dtype="<f4").reshape(len(landscape.metrics), *landscape.shape)
+    for values_of_metric, metric in zip(values, landscape.metrics, strict=True):
+        np.testing.assert_array_equal(values_of_metric, landscape.values[metric].astype("f4"))
+    np.testing.assert_array_equal(
+        np.frombuffer(sent["evaluated"], dtype="u1").reshape(landscape.shape), landscape.evaluated
+    )
+    assert (sent["metric"], sent["final"], sent["shape"]) == ("error", True, list(landscape.shape))
+
+
+def test_surface_model_at_and_pinned_point(surface, digits):
+    objective, a, _ = digits
+    surface.point = (0.5, -0.25)
+    assert surface.point == (0.5, -0.25)
+    model = surface.model_at(surface.point)
+    x, y = (lw.Gaussian(seed).vector(lw.State.of(a), objective.space) for seed in (0, 1))
+    for name, parameter in model.named_parameters():
+        expected = dict(a.named_parameters())[name]
+        if name in x:
+            expected = expected + 0.5 * x[name] - 0.25 * y[name]
+        torch.testing.assert_close(parameter, expected)
+    surface.point = None
+    assert surface.point is None
+
+
+def test_the_envelope_compares_seeds_against_single_lines(surface, digits):
+    objective, a, _ = digits
+    surface.envelope = 3
+    assert surface.wait(WAIT)
+    curves = surface.latest("directions")
+    assert len(curves) == 3
+    alone = lw.sample(objective, lw.Line.random(a, seed=2), resolution=33, tolerance=surface.tolerance)
+    np.testing.assert_array_equal(curves[2].values["loss"], alone.values["loss"])
+    assert surface.envelope_box.children == (surface.envelope_plot,)
+    surface.envelope = 0
+    assert surface.wait(WAIT)
+    assert surface.envelope_box.children == ()
+
+
+def test_checks_pass_on_an_honest_picture_and_catch_a_changed_one(surface, digits):
+    report = surface.verify(WAIT)
+    assert report
+    assert report.checks["The picture contains the model itself"].state == "pass"
+    landscape = surface.landscape
+    broken = {name: values + 1.0 for name, values in landscape.values.items()}
+    forged = lw.Landscape(
+        landscape.coords,
+        landscape.axes,
+        landscape.labels,
+        broken,
+        landscape.evaluated,
+        1,
+        landscape.error,
+        landscape.provenance,
+    )
+    from lwidgets.explorers import checks
+
+    assert checks.reproduces(digits[0], surface.latest("plane"), forged).state == "fail"
+
+
+def test_an_exception_in_the_loss_is_shown_and_the_last_picture_stays(digits):
+    _, a, _ = digits
+    images, labels = lw.demo.digits_data()
+    limit = [1e9]
+
+    def touchy(output, target):
+        value = F.cross_entropy(output, target)
+        if value > limit[0]:
+            raise RuntimeError("the loss has had enough")
+        return value
+
+    explorer = lw.SurfaceExplorer(lw.Objective(a, (images, labels), loss=touchy), resolution=9, span=0.1)
+    assert explorer.wait(WAIT)
+    good = dict(explorer.height_field.frame)
+    limit[0] = 0.0
+    explorer.span = 0.2
+    assert explorer.wait(WAIT)
+    assert explorer.status_bar.status["phase"] == "failed"
+    assert explorer.status_bar.status["message"] == "RuntimeError: the loss has had enough"
+    assert explorer.height_field.frame == good
+    limit[0] = 1e9
+    explorer.span = 0.3
+    assert explorer.wait(WAIT)
+    assert explorer.status_bar.status["phase"] == "done"
+    explorer.close()
+
+
+def test_stop_ends_within_a_step_and_keeps_the_picture(digits):
+    _, a, _ = digits
+
+    def slow(output, target):
+        time.sleep(0.01)
+        return F.cross_entropy(output, target)
+
+    explorer = lw.SurfaceExplorer(lw.Objective(a, lw.demo.digits_data(), loss=slow), resolution=65, tolerance=0.0)
+    deadline = time.monotonic() + WAIT
+    while not explorer.height_field.frame and time.monotonic() < deadline:
+        time.sleep(0.01)
+    explorer.study.stop()
+    assert explorer.wait(2)
+    assert explorer.status_bar.status["phase"] == "stopped"
+    assert 0 < explorer.landscape.evaluations < 65 * 65
+    assert not explorer.landscape.final
+    explorer.close()
+
+
+def test_close_stops_the_worker_closes_every_child_and_says_so_afterwards(digits):
+    explorer = lw.SurfaceExplorer(digits[0], resolution=9, title="Closing down")
+    explorer.wait(WAIT)
+    children = [explorer.height_field, *explorer.controls.values(), explorer.status_bar]
+    explorer.close()
+    explorer.close()
+    assert not any("Closing down" in thread.name for thread in threading.enumerate())
+    assert all(child.comm is None for child in children)
+    with pytest.raises(RuntimeError, match=r"SurfaceExplorer.wait: widget must be open, got a closed one"):
+        explorer.wait()
+    with pytest.raises(RuntimeError, match="study must be open, got the closed 'Closing down'"):
+        explorer.seed_x = 3
+    assert explorer.landscape.evaluations > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("resolution", 1, r"resolution must lie in \[3, 2049\], got 1"),
+        ("metric", "accuracy", "metric must be one of 'loss', 'error', got 'accuracy'"),
+        ("normalize", "filters", "normalize must be one of 'filter', 'layer', 'model', 'none'"),
+        ("span", -1.0, "span must lie in"),
+        ("seed_x", 0.5, "seed_x must be an integer, got 0.5"),
+    ],
+)
+def test_a_trait_refuses_by_name_and_keeps_its_value(surface, name, value, message):
+    before = getattr(surface, name)
+    with pytest.raises(traitlets.TraitError, match=message):
+        setattr(surface, name, value)
+    assert getattr(surface, name) == before
+
+
+def test_an_unknown_keyword_is_refused_with_the_known_ones(digits):
+    with pytest.raises(TypeError, match=r"SurfaceExplorer: 'seeds' must be one of the sliders seed_x, seed_y, span"):
+        lw.SurfaceExplorer(digits[0], seeds=(0, 1))
+
+
+def test_a_plane_through_three_models_marks_and_reproduces_them(digits):
+    objective, a, b = digits
+    c = lw.demo.digits(seeds=(2, 3), hidden=(16,), steps=60)[1]
+    explorer = lw.SurfaceExplorer(objective, lw.Plane.through(a, b, c), resolution=17)
+    assert explorer.wait(WAIT)
+    assert [(m["x"], m["y"], m["label"]) for m in explorer.height_field.markers] == [
+        (0, 0, "a"),
+        (1, 0, "b"),
+        (0, 1, "c"),
+    ]
+    for point, model in {(0.0, 0.0): a, (1.0, 0.0): b, (0.0, 1.0): c}.items():
+        assert explorer.landscape.at(point)["loss"] == pytest.approx(plain_loss(objective, model), rel=1e-5)
+    assert explorer.verify(WAIT)
+    explorer.close()
+
+
+def test_an_analytic_objective_needs_no_model():
+    def two(u):
+        return {"height": u[:, 0] ** 2 - u[:, 1], "slope": u[:, 0]}
+
+    explorer = lw.SurfaceExplorer(lw.Objective.from_function(two, 2, names=("w1", "w2")), resolution=17)
+    assert explorer.wait(WAIT)
+    x, y = np.meshgrid(*explorer.landscape.coords, indexing="ij")
+    np.testing.assert_allclose(explorer.landscape.values["height"], x**2 - y, atol=1e-12)
+    assert explorer.landscape.axes == ("w1", "w2")
+    assert explorer.height_field.markers == []
+    assert explorer.verify(WAIT)
+    explorer.close()
+
+
+def test_a_batchnorm_network_is_recalibrated_on_a_line_and_frozen_on_a_plane():
+    torch.manual_seed(0)
+    a, b = (nn.Sequential(nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 10)).eval() for _ in range(2))
+    objective = lw.Objective(a, lw.demo.digits_data(), loss=F.cross_entropy)
+    line, plane = lw.CurveExplorer(objective, a, b, resolution=9), lw.SurfaceExplorer(objective, resolution=9)
+    assert line.wait(WAIT)
+    assert plane.wait(WAIT)
+    assert line.landscape.provenance["batchnorm"] == "recalibrate"
+    assert plane.landscape.provenance["batchnorm"] == "frozen"
+    assert "Recalibrated" in line.verify(WAIT).checks["BatchNorm"].detail
+    line.close()
+    plane.close()
+
+
+def test_the_explorers_are_ipywidgets_with_named_classes(curve, surface):
+    for explorer in (curve, surface):
+        assert isinstance(explorer, ipywidgets.VBox)
+        assert "lwidgets-explorer" in explorer._dom_classes
+        for name, control in explorer.controls.items():
+            assert f"lwidgets-{name.replace('_', '-')}" in control._dom_classes
