@@ -48,7 +48,13 @@ class Picture:
 
 
 def refine(
-    shape: Sequence[int], names: Sequence[str], tolerance: float, *, deciding: Sequence[str], log: bool = False
+    shape: Sequence[int],
+    names: Sequence[str],
+    tolerance: float,
+    *,
+    deciding: Sequence[str],
+    log: bool = False,
+    always: Sequence[tuple[int, ...]] = (),
 ) -> Generator[tuple[NDArray[np.intp], Picture | None], Mapping[str, Array], Picture]:
     """Plan the measuring of a pixel grid; a coroutine that asks for pixels and is told their values.
 
@@ -59,6 +65,7 @@ def refine(
             the logarithm. 0 measures every pixel.
         deciding: The metrics that must meet the tolerance; the worst of them decides.
         log: Interpolate and judge the logarithm of metrics that are positive everywhere measured.
+        always: Pixels that are measured whatever happens: where the models are.
 
     Yields:
         (pixels, picture): indices to measure next, int of shape (m, axes), most useful first, and the picture so far,
@@ -92,6 +99,9 @@ def refine(
         error = dict(coarser)
         allowed = field.allowed(tolerance, logs)
         picture = _picture(field, guess, error, level, logs, settled=False)
+        models = np.array([pixel for pixel in always if not field.evaluated[pixel]], dtype=np.intp)
+        if len(models) and depth == 0 and not field.take(models, (yield models, picture)):
+            return _picture(field, guess, error, level, logs, settled=False)
         if not before or tolerance == 0 or any(not error[n] <= _HOPE * allowed[n] for n in deciding):
             continue
         finer = np.argwhere(mask_of(grids[depth + 1], shape) & ~field.evaluated)

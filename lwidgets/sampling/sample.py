@@ -160,7 +160,12 @@ def stream(
             final=final,
         )
 
-    plan = refine(shape, objective.names, tolerance, deciding=deciding, log=log)
+    models = [
+        tuple(int(np.flatnonzero(c == u)[0]) for c, u in zip(coords, point, strict=True))
+        for point in subspace.models
+        if all(u in c for c, u in zip(coords, point, strict=True))
+    ]
+    plan = refine(shape, objective.names, tolerance, deciding=deciding, log=log, always=models)
     try:
         pixels, picture = next(plan)
         while True:
