@@ -49,7 +49,7 @@ def interpolate(nodes: Nodes, values: NDArray[np.float64]) -> NDArray[np.float64
     """Fill a pixel grid from its values at the nodes.
 
     Not-a-knot cubic splines where all node values are finite. Otherwise linear, because a spline is global and one
-    infinity would spoil it: then a pixel is nan when a node of its cell that has weight there is not finite.
+    infinity would spoil it: then a pixel is nan when a node that has weight in it is not finite.
 
     Args:
         nodes: One index set for each axis, 1 or 2 axes.
@@ -60,11 +60,10 @@ def interpolate(nodes: Nodes, values: NDArray[np.float64]) -> NDArray[np.float64
     """
     known = values[np.ix_(*nodes)]
     pixels = [np.arange(size, dtype=np.float64) for size in values.shape]
-    if not np.isfinite(known).all():
-        linear = RegularGridInterpolator(
-            [n.astype(np.float64) for n in nodes], np.where(np.isfinite(known), known, np.nan)
-        )
-        filled: NDArray[np.float64] = linear(np.stack(np.meshgrid(*pixels, indexing="ij"), axis=-1))
+    finite = np.isfinite(known)
+    if not finite.all():
+        filled = _linear(nodes, np.where(finite, known, 0.0), values.shape)
+        filled[finite_share(nodes, values) < 1] = np.nan
     elif len(nodes) == 1:
         filled = make_interp_spline(nodes[0], known, k=min(3, len(nodes[0]) - 1))(pixels[0])
     else:
@@ -76,9 +75,12 @@ def interpolate(nodes: Nodes, values: NDArray[np.float64]) -> NDArray[np.float64
 
 def finite_share(nodes: Nodes, values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Weight of finite nodes in the linear interpolation of each pixel: 1 inside, 0 where all around is not finite."""
-    known = np.isfinite(values[np.ix_(*nodes)]).astype(np.float64)
-    share = RegularGridInterpolator([n.astype(np.float64) for n in nodes], known)
-    shares: NDArray[np.float64] = share(
-        np.stack(np.meshgrid(*(np.arange(size) for size in values.shape), indexing="ij"), axis=-1)
-    )
-    return shares
+    share = _linear(nodes, np.isfinite(values[np.ix_(*nodes)]).astype(np.float64), values.shape)
+    share[share > 1 - 1e-9] = 1.0
+    return share
+
+
+def _linear(nodes: Nodes, known: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float64]:
+    linear = RegularGridInterpolator([n.astype(np.float64) for n in nodes], known)
+    pixels: NDArray[np.float64] = linear(np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1))
+    return pixels

@@ -105,7 +105,7 @@ def refine(
         if not before or tolerance == 0 or any(not error[n] <= _HOPE * allowed[n] for n in deciding):
             continue
         finer = np.argwhere(mask_of(grids[depth + 1], shape) & ~field.evaluated)
-        change = np.sum([np.nan_to_num(np.abs(guess[n] - before[n])) / allowed[n] for n in deciding], axis=0)
+        change = np.sum([np.nan_to_num(_gap(guess[n], before[n])) / allowed[n] for n in deciding], axis=0)
         order = _order(finer, change[tuple(finer.T)], shape)
         seen = dict.fromkeys(names, 0.0)
         used = 0
@@ -175,9 +175,14 @@ def _residuals(
     at = tuple(pixels.T)
     largest = {}
     for name in guess:
-        gaps = np.abs(guess[name][at] - _to(field.values[name][at], name in logs))
+        gaps = _gap(guess[name][at], _to(field.values[name][at], name in logs))
         largest[name] = float(np.max(gaps[np.isfinite(gaps)], initial=0.0)) if np.isfinite(gaps).any() else np.nan
     return largest
+
+
+def _gap(a: Array, b: Array) -> Array:
+    with np.errstate(invalid="ignore"):  # inf - inf is nan, as it should be
+        return np.abs(a - b)
 
 
 def _order(pixels: NDArray[np.intp], change: Array, shape: Sequence[int]) -> NDArray[np.intp]:

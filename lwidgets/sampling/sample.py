@@ -21,18 +21,18 @@ Progress = Callable[[int, int], None]
 
 
 class Interrupted(KeyboardInterrupt):
-    """A keyboard interrupt during `sample`; what had been measured is not lost.
+    """A keyboard interrupt during `sample` or `stream`; nothing that had been measured is lost.
 
     Attributes:
-        landscape: The best picture so far, or None when there was none yet.
+        landscape: The picture so far.
     """
 
-    def __init__(self, landscape: Landscape | None) -> None:
+    def __init__(self, landscape: Landscape) -> None:
         """Keep the picture."""
         self.landscape = landscape
-        done = 0 if landscape is None else landscape.evaluations
         super().__init__(
-            f"sample: interrupted after {done} evaluations. The picture so far is this exception's .landscape."
+            f"sample: interrupted after {landscape.evaluations} evaluations. "
+            "The picture so far is this exception's .landscape."
         )
 
 
@@ -62,7 +62,7 @@ def sample(
 
     Raises:
         ValueError: An argument breaks its rule; the subspace does not fit the objective.
-        Interrupted: Ctrl-C; the exception carries the picture so far.
+        Interrupted: Ctrl-C; the exception carries everything that was measured.
 
     Example:
         >>> import lwidgets as lw
@@ -71,23 +71,17 @@ def sample(
         >>> landscape.values["loss"].shape, landscape.evaluations < 100
         ((65, 33), True)
     """
-    best = None
-    try:
-        for landscape in stream(
-            objective,
-            subspace,
-            resolution=resolution,
-            tolerance=tolerance,
-            budget=budget,
-            log=log,
-            metric=metric,
-            progress=progress,
-        ):
-            best = landscape
-    except KeyboardInterrupt as interrupt:
-        raise Interrupted(best) from interrupt
-    assert best is not None
-    return best
+    *_, last = stream(
+        objective,
+        subspace,
+        resolution=resolution,
+        tolerance=tolerance,
+        budget=budget,
+        log=log,
+        metric=metric,
+        progress=progress,
+    )
+    return last
 
 
 def stream(
@@ -127,6 +121,7 @@ def stream(
     }
     total = int(np.prod(shape))
     done = 0
+    interrupts: list[KeyboardInterrupt] = []
     began = time.perf_counter()
 
     def step() -> None:
@@ -138,8 +133,13 @@ def stream(
     def measure(pixels: NDArray[np.intp]) -> Mapping[str, NDArray[np.float64]]:
         allowed = pixels if budget is None else pixels[: max(0, budget - done)]
         coordinates = np.stack([c[i] for c, i in zip(coords, allowed.T, strict=True)], axis=-1)
-        rows = list(evaluate_points(objective, subspace, coordinates, batchnorm, step))
-        return {name: np.array([row[name] for row in rows]) for name in objective.names}
+        rows = []
+        try:
+            for row in evaluate_points(objective, subspace, coordinates, batchnorm, step):
+                rows.append(row)  # noqa: PERF402  an interrupt must find what there is
+        except KeyboardInterrupt as error:
+            interrupts.append(error)
+        return {name: np.array([row[name] for row in rows], dtype=np.float64) for name in objective.names}
 
     def landscape(picture: Picture, final: bool) -> Landscape:
         sampling = {
@@ -166,13 +166,19 @@ def stream(
         if all(u in c for c, u in zip(coords, point, strict=True))
     ]
     plan = refine(shape, objective.names, tolerance, deciding=deciding, log=log, always=models)
+    picture = None
     try:
-        pixels, picture = next(plan)
+        pixels, _ = next(plan)
         while True:
-            if picture is not None:
-                yield landscape(picture, final=False)
-            pixels, picture = plan.send(measure(pixels))
+            pixels, newer = plan.send(measure(pixels))
+            picture = newer or picture
+            if interrupts and picture is not None:
+                raise Interrupted(landscape(picture, final=False)) from interrupts[0]
+            if newer is not None:
+                yield landscape(newer, final=False)
     except StopIteration as stop:
+        if interrupts:
+            raise Interrupted(landscape(stop.value, final=False)) from interrupts[0]
         yield landscape(stop.value, final=True)
 
 
@@ -182,7 +188,7 @@ def _check(
     dim = len(subspace.axes)
     if dim not in (1, 2):
         raise ValueError(f"sample: subspace must have one or two axes, got {dim}. Fix the other coordinates first.")
-    shape = (resolution,) * dim if isinstance(resolution, int | np.integer) else tuple(resolution)
+    shape = tuple(resolution) if isinstance(resolution, Sequence) else (resolution,) * dim
     if len(shape) != dim or any(not isinstance(n, int | np.integer) or n < 2 for n in shape):
         raise ValueError(
             f"sample: resolution must be an integer of at least 2 for each of {dim} axes, got {resolution!r}. "
@@ -192,9 +198,10 @@ def _check(
         raise ValueError(
             f"sample: tolerance must be a share of the range, 0 or more, got {tolerance!r}. Use for example 1e-2."
         )
-    if budget is not None and budget < 3**dim:
+    coarsest = int(np.prod([min(3, n) for n in shape]))
+    if budget is not None and budget < coarsest:
         raise ValueError(
-            f"sample: budget must be at least {3**dim} evaluations, the coarsest grid, got {budget!r}. Raise it."
+            f"sample: budget must be at least {coarsest} evaluations, the coarsest grid, got {budget!r}. Raise it."
         )
     deciding = objective.names[:1] if metric is None else (metric,) if isinstance(metric, str) else tuple(metric)
     unknown = [name for name in deciding if name not in objective.names]
