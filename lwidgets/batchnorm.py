@@ -21,20 +21,24 @@ BATCHNORM_MODES: tuple[str, ...] = get_args(BatchNormMode)
 
 def batchnorm_layers(module: nn.Module) -> list[Any]:
     """Layers of the module that keep running statistics."""
-    return [part for part in module.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
+    return [part for part in module.modules() if isinstance(part, _BatchNorm) and part.running_mean is not None]
 
 
-def resolve_batchnorm(mode: BatchNormMode | None, *, has_layers: bool, between_models: bool) -> str:
+def resolve_batchnorm(mode: BatchNormMode | None, module: nn.Module, *, between_models: bool) -> str:
     """The mode that will be used: recalibrate between models, frozen around one, unless the user chose.
 
-    >>> resolve_batchnorm(None, has_layers=True, between_models=True)
+    A module without BatchNorm has mode "none"; one whose layers keep no statistics can only use each batch's own.
+
+    >>> resolve_batchnorm(None, nn.BatchNorm1d(3), between_models=True)
     'recalibrate'
-    >>> resolve_batchnorm("batch", has_layers=False, between_models=True)
+    >>> resolve_batchnorm("frozen", nn.BatchNorm1d(3, track_running_stats=False), between_models=False)
+    'batch'
+    >>> resolve_batchnorm("batch", nn.Linear(3, 3), between_models=True)
     'none'
     """
-    if not has_layers:
-        return "none"
-    return mode or ("recalibrate" if between_models else "frozen")
+    if batchnorm_layers(module):
+        return mode or ("recalibrate" if between_models else "frozen")
+    return "batch" if any(isinstance(part, _BatchNorm) for part in module.modules()) else "none"
 
 
 @contextmanager

@@ -42,9 +42,9 @@ class Batches:
         return sum(self.sizes)
 
     def __iter__(self) -> Iterator[tuple[Any, int]]:
-        """Batch and size; tensors are fresh aliases, so flags set on them (requires_grad_) do not stick."""
+        """Batch and size; tensors are copies, so that a model that works in place spoils its own only."""
         for batch, size in zip(self.batches, self.sizes, strict=True):
-            yield _map(batch, Tensor.detach), size
+            yield _map(batch, Tensor.clone), size
 
     @classmethod
     def of(cls, data: Any, device: torch.device) -> Batches:
@@ -75,7 +75,7 @@ class Batches:
         for sample, count in sorted(counts.items()):
             digest.update(sample + count.to_bytes(8, "little"))
         return cls(
-            tuple(_map(batch, lambda t: t.detach().to(device)) for batch in batches),
+            tuple(_map(batch, lambda t: t.detach().to(device, copy=True)) for batch in batches),
             tuple(_size(batch) for batch in batches),
             digest.hexdigest(),
         )
@@ -95,7 +95,7 @@ def _read_twice(data: Any) -> tuple[list[Any], Counter[bytes]]:
             f"Objective: data must be (X, y), a Dataset, a DataLoader or a list of batches, got {type(data).__name__}. "
             "Pass for example data=(X, y)."
         )
-    with random_state_kept():  # a loader draws its shuffling seed from the global generator
+    with random_state_kept(*_generators(data)):  # a loader draws its shuffling seed from one of them
         first = [_map(batch, Tensor.clone) for batch in data]
         once, again = _samples(first), _samples(data)
     if once != again:
@@ -108,14 +108,24 @@ def _read_twice(data: Any) -> tuple[list[Any], Counter[bytes]]:
     return first, once
 
 
+def _generators(data: Any) -> list[torch.Generator]:
+    """Generators that a loader or its samplers were given."""
+    samplers = [getattr(data, "sampler", None), getattr(getattr(data, "batch_sampler", None), "sampler", None)]
+    found = [getattr(owner, "generator", None) for owner in (data, *samplers)]
+    return [generator for generator in found if isinstance(generator, torch.Generator)]
+
+
 @contextmanager
-def random_state_kept() -> Iterator[None]:
-    """Leave the global generators of torch, NumPy and Python as they were found."""
+def random_state_kept(*generators: torch.Generator) -> Iterator[None]:
+    """Leave the global generators of torch, NumPy and Python, and those given, as they were found."""
     python, numpy_ = random.getstate(), np.random.get_state()
+    states = [generator.get_state() for generator in generators]
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         try:
             yield
         finally:
+            for generator, state in zip(generators, states, strict=True):
+                generator.set_state(state)
             random.setstate(python)
             np.random.set_state(numpy_)
 
@@ -138,7 +148,7 @@ def _as_tensors(data: Any) -> Any | None:
             f"Objective: data must have one length along the first axis, got {lengths}. Pass X and y of the same "
             "samples."
         )
-    return _map(data if isinstance(data, Mapping) else tuple(data), lambda t: t, arrays=True)
+    return _map(tuple(data) if isinstance(data, list) else data, lambda t: t)
 
 
 def _split(arrays: Any) -> list[Any]:
@@ -182,19 +192,19 @@ def _size(batch: Any) -> int:
     return leaves[0].shape[0] if leaves and leaves[0].ndim else 1
 
 
-def _map(batch: Any, f: Callable[[Tensor], Tensor], arrays: bool = False) -> Any:
-    """Apply f to every tensor of a nested batch; anything that is not a container or tensor stays as it is."""
+def _map(batch: Any, f: Callable[[Tensor], Tensor]) -> Any:
+    """Apply f to every tensor or array of a nested batch; anything that is neither, nor a container, stays as it is."""
     if isinstance(batch, Tensor):
         return f(batch)
-    if arrays and isinstance(batch, np.ndarray):
+    if isinstance(batch, np.ndarray) and batch.dtype.kind in "biufc":
         return f(torch.as_tensor(batch))
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(_map(item, f, arrays) for item in batch))
+        return type(batch)(*(_map(item, f) for item in batch))
     if isinstance(batch, Mapping):
-        mapped = {key: _map(value, f, arrays) for key, value in batch.items()}
+        mapped = {key: _map(value, f) for key, value in batch.items()}
         return mapped if type(batch) is dict else _same_type(batch, mapped)
     if isinstance(batch, Sequence) and not isinstance(batch, str | bytes):
-        return type(batch)(_map(item, f, arrays) for item in batch)  # type: ignore[call-arg]
+        return type(batch)(_map(item, f) for item in batch)  # type: ignore[call-arg]
     return batch
 
 

@@ -6,6 +6,7 @@ Source: Li, Xu, Taylor, Studer, Goldstein, "Visualizing the Loss Landscape of Ne
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
@@ -52,8 +53,15 @@ class Gaussian:
                 f"Gaussian: normalize must be one of {', '.join(NORMALIZATIONS)}, got {self.normalize!r}. "
                 'Use "filter" for pictures as in the literature.'
             )
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
-            raise TypeError(f"Gaussian: seed must be an integer, got {self.seed!r}. Pass for example seeds=(0, 1).")
+        try:
+            if isinstance(self.seed, bool):
+                raise TypeError
+            seed = operator.index(self.seed)
+        except TypeError:
+            raise TypeError(
+                f"Gaussian: seed must be an integer, got {self.seed!r}. Pass for example seeds=(0, 1)."
+            ) from None
+        object.__setattr__(self, "seed", seed)  # NumPy's integers would be drawn and saved differently
 
     @property
     def label(self) -> str:
@@ -82,12 +90,14 @@ class Given:
 
     def vector(self, origin: State, space: ParameterSpace) -> dict[str, Tensor]:
         """The moved part of the tensors, on the origin's device and in its dtypes."""
-        known = {n: t for n, t in self.tensors.parameters.items() if n in space.moved}
-        if not known:
+        named = {space.aliases.get(n, n): t for n, t in self.tensors.parameters.items()}
+        unknown = [name for name in named if name not in space.shapes]
+        if unknown:
             raise ValueError(
-                f"Given: {self.label} must name parameters that move, got {list(self.tensors.parameters)[:5]}. "
-                "Use the model's own names."
+                f"Given: {self.label} must use the model's names, got {unknown[0]!r}. "
+                f"The names are {', '.join(list(space.shapes)[:5])}, ..."
             )
+        known = {name: tensor for name, tensor in named.items() if name in space.moved}
         for name, tensor in known.items():
             if tuple(tensor.shape) != tuple(space.shapes[name]):
                 raise ValueError(

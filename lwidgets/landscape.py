@@ -111,6 +111,12 @@ class Landscape:
             raise ValueError(
                 f"Landscape.barrier: landscape must be a curve, got {len(self.coords)} axes. Sample a Line(a, b)."
             )
+        subspace = self.provenance.get("subspace", {})
+        if subspace.get("directions") and subspace.get("kind") != "identity":
+            raise ValueError(
+                f"Landscape.barrier: landscape must be of a line between two models, got a {subspace['kind']}. "
+                "Sample a Line(a, b)."
+            )
         metric = metric or ("error" if kind == "error" else "loss" if "loss" in self.values else self.metrics[0])
         if metric not in self.values:
             raise ValueError(
@@ -203,6 +209,8 @@ def load(path: str | Path) -> Landscape:
             f"text that ends or breaks at character {error.pos}",
             "Copy or save it again.",
         ) from error
+    except RecursionError as error:
+        raise refuse("be a landscape file", "JSON nested too deep", "Use a file that Landscape.save wrote.") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise refuse("be a landscape file", "JSON of another kind", "Use a file that Landscape.save wrote.")
     if content.get("version") != _VERSION:

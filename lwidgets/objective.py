@@ -131,9 +131,7 @@ class Objective:
 
     def resolve(self, between_models: bool) -> str:
         """The BatchNorm mode for a subspace: "none", "frozen", "recalibrate" or "batch"."""
-        return resolve_batchnorm(
-            self.batchnorm, has_layers=bool(batchnorm_layers(self.module)), between_models=between_models
-        )
+        return resolve_batchnorm(self.batchnorm, self.module, between_models=between_models)
 
     def evaluate(
         self, basis: Basis, coefficients: NDArray[np.float64], *, batchnorm: str = "frozen"
@@ -228,6 +226,8 @@ class Objective:
                 values.update({key: _one_number(key, part) for key, part in value.items()})
             else:
                 values[name] = _one_number(name, value)
+        if "loss" in values:  # wherever a dict has it, it comes first: the first metric decides
+            values = {"loss": values.pop("loss"), **values}
         return values
 
     def _probe(self, functions: Mapping[str, Metric]) -> dict[str, _Measure]:
@@ -357,10 +357,11 @@ class _Measure:
             f"{str(error)[:300]}"
             for takes_model, error in failures
         )
+        hint = " A pair of tensors must be the tuple (X, y), not a list." if isinstance(batch, Tensor) else ""
         raise TypeError(
             f"Objective: {name} must work as loss(output, target) or as loss(model, batch) on the first batch, "
             f"got {told}. "
-            "Call it by hand on one batch to see the whole traceback."
+            f"Call it by hand on one batch to see the whole traceback.{hint}"
         ) from failures[0][1]
 
 
@@ -368,7 +369,10 @@ class _Replica:
     """A private copy of the user's module whose parameters are overwritten point by point."""
 
     def __init__(self, model: nn.Module, device: torch.device) -> None:
-        self.module = copy.deepcopy(model).to(device).eval().requires_grad_(False)
+        # A tensor that the module keeps from its last pass cannot be copied by deepcopy itself.
+        kept = [t for part in model.modules() for t in vars(part).values() if isinstance(t, Tensor) and not t.is_leaf]
+        memo = {id(tensor): tensor.detach().clone() for tensor in kept}
+        self.module = copy.deepcopy(model, memo).to(device).eval().requires_grad_(False)
         self.parameters = dict(self.module.named_parameters())
         self.buffers = dict(self.module.named_buffers())
         self._layers = batchnorm_layers(self.module)

@@ -79,9 +79,8 @@ class State:
         """Tell parameters from buffers in a bare mapping by dtype and BatchNorm's own names."""
         if not tensors:
             raise ValueError(f"State.of: {label} must hold tensors, got none. Pass the dict that state_dict() returns.")
-        for prefix in _WRAPPERS:
-            if all(name.startswith(prefix) for name in tensors):
-                tensors = {name[len(prefix) :]: tensor for name, tensor in tensors.items()}
+        prefix = _wrapper(tensors)
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
         is_buffer = {
             name: not tensor.is_floating_point() or name.rpartition(".")[2] in _BATCHNORM_BUFFERS
             for name, tensor in tensors.items()
@@ -103,6 +102,14 @@ Source = nn.Module | Mapping[str, Any] | str | Path | Tensor | State
 
 VECTOR = "x"
 """The one parameter name of an analytic objective's space."""
+
+
+def _wrapper(names: Iterable[str]) -> str:
+    """The prefix that DataParallel and torch.compile have put before every name, or nothing."""
+    names, prefix = list(names), ""
+    while found := next((w for w in _WRAPPERS if all(name.startswith(prefix + w) for name in names)), ""):
+        prefix += found
+    return prefix
 
 
 def _own(tensor: Tensor) -> Tensor:
@@ -167,12 +174,15 @@ class ParameterSpace:
     guessed: bool = False
 
     @classmethod
-    def of_module(cls, module: nn.Module, params: str | Iterable[str] | None = None) -> ParameterSpace:
+    def of_module(
+        cls, module: nn.Module, params: str | Iterable[str] | None = None, *, refuse: bool = True
+    ) -> ParameterSpace:
         """The space of a module's parameters.
 
         Args:
             module: Any module; tied parameters count once and so move together.
             params: Glob or globs on parameter names that may move; ``!glob`` leaves names out. None: all.
+            refuse: Raise when a parameter that would move cannot; otherwise leave it where it is.
 
         Raises:
             ValueError: No name matches.
@@ -191,7 +201,7 @@ class ParameterSpace:
                 filters[f"{prefix}.weight".lstrip(".")] = layout
         moved = _matching(parameters, params)
         for name in moved:
-            if not parameters[name].is_floating_point():
+            if refuse and not parameters[name].is_floating_point():
                 raise TypeError(
                     f"Objective: parameter {name!r} must be real floating point to move along a direction, got "
                     f"{parameters[name].dtype}. Leave it where it is with params=['*', '!{name}']."
@@ -199,7 +209,7 @@ class ParameterSpace:
         return cls(
             shapes={name: tuple(p.shape) for name, p in parameters.items()},
             dtypes={name: p.dtype for name, p in parameters.items()},
-            moved=moved,
+            moved=tuple(name for name in moved if parameters[name].is_floating_point()),
             aliases=aliases,
             buffers={name: tuple(b.shape) for name, b in module.named_buffers() if name in persistent},
             filters=filters,
@@ -241,6 +251,9 @@ class ParameterSpace:
             ValueError: A key is missing, unknown or of another shape; the message names it and both shapes.
         """
         given = state.tensors
+        prefix = _wrapper(self.shapes)  # the model's own child may be called "module"
+        if prefix and not _wrapper(given):
+            given = {prefix + name: tensor for name, tensor in given.items()}
         known = {**self.shapes, **self.buffers}
         faults = []
         parameters, buffers = {}, {}
@@ -261,7 +274,8 @@ class ParameterSpace:
                     parameters[name] = found.to(device=device, dtype=self.dtypes[name])
                 else:
                     buffers[name] = found.to(device=device)
-        unknown = [name for name in state.parameters if name not in known and name not in self.aliases]
+        buffers_given = {prefix + name for name in state.buffers} | set(state.buffers)
+        unknown = [n for n in given if n not in known and n not in self.aliases and n not in buffers_given]
         faults += [f"key {name!r} is not one of the model's" for name in unknown]
         if faults:
             shown = "; ".join(faults[:5]) + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")

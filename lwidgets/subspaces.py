@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from dataclasses import fields as dc_fields
 from functools import cached_property
+from numbers import Real
 from typing import Any, Self, TypeVar, cast
 
 import numpy as np
@@ -155,9 +156,10 @@ class Subspace:
         if self.orthogonal:
             for i, vector in enumerate(vectors):
                 for earlier in vectors[:i]:
-                    share = inner(vector, earlier) / inner(earlier, earlier)
-                    for name in vector.keys() & earlier.keys():
-                        vector[name] = vector[name] - share * earlier[name]
+                    length = inner(earlier, earlier)
+                    share = inner(vector, earlier) / length if length > 0 else 0.0
+                    for name, tensor in earlier.items():
+                        vector[name] = vector.get(name, torch.zeros_like(tensor)) - share * tensor
         return Basis((*moved, *vectors), self.vertices[0])
 
     def coefficients(self, coordinates: ArrayLike) -> NDArray[np.float64]:
@@ -192,7 +194,11 @@ class Subspace:
         >>> Subspace.identity(2).over(2.0, (0.0, 1.0)).axes[1].low
         0.0
         """
-        extents = _extents(spans[0] if len(spans) == 1 else spans, len(self.axes))
+        extents = _extents(spans[0], len(self.axes)) if len(spans) == 1 else [_extents(s, 1)[0] for s in spans]
+        if len(extents) != len(self.axes):
+            raise ValueError(
+                f"Subspace.over: spans must be one or {len(self.axes)}, got {len(spans)}. Give one for each axis."
+            )
         axes = tuple(replace(axis, low=low, high=high) for axis, (low, high) in zip(self.axes, extents, strict=True))
         moved = self._with(axes=axes)
         if "basis" in self.__dict__:  # the vectors do not depend on the extent, so they are not made again
@@ -389,7 +395,11 @@ def _around(
 
 
 def _space_of(source: Source, state: State) -> ParameterSpace:
-    return ParameterSpace.of_module(source) if isinstance(source, torch.nn.Module) else ParameterSpace.of_state(state)
+    return (
+        ParameterSpace.of_module(source, refuse=False)
+        if isinstance(source, torch.nn.Module)
+        else ParameterSpace.of_state(state)
+    )
 
 
 def _letters(count: int) -> list[str]:
@@ -398,12 +408,12 @@ def _letters(count: int) -> list[str]:
 
 def _extents(span: Any, dim: int) -> list[tuple[float, float]]:
     """One (low, high) for every axis from any of the ways to say it."""
-    if isinstance(span, int | float):
+    if isinstance(span, Real):
         pairs = [(-float(span), float(span))] * dim
-    elif len(span) == 2 and all(isinstance(s, int | float) for s in span) and float(span[0]) < float(span[1]):
+    elif len(span) == 2 and all(isinstance(end, Real) for end in span):
         pairs = [(float(span[0]), float(span[1]))] * dim
     else:
-        pairs = [(-float(s), float(s)) if isinstance(s, int | float) else (float(s[0]), float(s[1])) for s in span]
+        pairs = [_extents(each, 1)[0] for each in span]
     if len(pairs) != dim or not all(np.isfinite(p).all() and p[0] < p[1] for p in pairs):
         raise ValueError(
             f"Subspace: span must be a positive number or (low, high) with low < high for each of {dim} axes, got "

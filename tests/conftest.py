@@ -16,7 +16,8 @@ settings.load_profile("lwidgets")
 
 @pytest.fixture(autouse=True)
 def one_thread_and_a_fixed_seed() -> Iterator[None]:
-    threads, python, numpy_ = torch.get_num_threads(), random.getstate(), np.random.get_state()
+    threads, python = torch.get_num_threads(), random.getstate()
+    numpy_ = np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=[]):
         torch.set_num_threads(1)
         torch.manual_seed(0)
@@ -25,4 +26,4 @@ def one_thread_and_a_fixed_seed() -> Iterator[None]:
         yield
     torch.set_num_threads(threads)
     random.setstate(python)
-    np.random.set_state(numpy_)
+    np.random.set_state(numpy_)  # noqa: NPY002

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.models import MLP
 
 import lwidgets as lw
 from lwidgets.barrier import barrier_of
+from tests.models import MLP
 
 ALPHA = np.linspace(0, 1, 65)
 HUMP = (1 - ALPHA) + 0.5 * np.sin(np.pi * ALPHA)
@@ -43,9 +43,19 @@ def test_trap_2_the_published_definitions_differ_on_the_same_curve():
 def test_trap_2_a_barrier_carries_what_is_needed_to_quote_it():
     objective = MLP.objective(metrics={"error": lw.metrics.error})
     landscape = lw.sample(objective, lw.Line(MLP.model(0), MLP.model(1)), resolution=33)
-    for kind, metric, author in (("excess", "loss", "Entezari"), ("mean", "loss", "Ainsworth"), ("error", "error", "Frankle")):
+    for kind, metric, author in (
+        ("excess", "loss", "Entezari"),
+        ("mean", "loss", "Ainsworth"),
+        ("error", "error", "Frankle"),
+    ):
         barrier = landscape.barrier(kind=kind)
-        assert (barrier.kind, barrier.metric, barrier.batchnorm, barrier.split, barrier.points) == (kind, metric, "none", "data", 33)
+        assert (barrier.kind, barrier.metric, barrier.batchnorm, barrier.split, barrier.points) == (
+            kind,
+            metric,
+            "none",
+            "data",
+            33,
+        )
         assert author in barrier.definition
         assert barrier.alpha in landscape.coords[0]
         assert barrier.error >= 0
@@ -55,7 +65,10 @@ def test_trap_2_a_barrier_carries_what_is_needed_to_quote_it():
 def test_the_barrier_is_the_greatest_height_in_a_plain_loop():
     landscape = lw.sample(MLP.objective(), lw.Line(MLP.model(0), MLP.model(1)), resolution=17, tolerance=0)
     t, v = landscape.coords[0], landscape.values["loss"]
-    heights = {"excess": [v[i] - (1 - t[i]) * v[0] - t[i] * v[-1] for i in range(17)], "mean": [x - (v[0] + v[-1]) / 2 for x in v]}
+    heights = {
+        "excess": [v[i] - (1 - t[i]) * v[0] - t[i] * v[-1] for i in range(17)],
+        "mean": [x - (v[0] + v[-1]) / 2 for x in v],
+    }
     for kind, height in heights.items():
         barrier = landscape.barrier(kind=kind)
         assert barrier.value == pytest.approx(max(height), abs=1e-15)
@@ -126,10 +139,13 @@ def test_planes_unknown_metrics_and_one_sided_lines_have_no_barrier_and_the_advi
     with pytest.raises(ValueError, match=r"landscape must be a curve, got 2 axes. Sample a Line"):
         lw.sample(objective, lw.Plane.random(a), resolution=3).barrier()
     line = lw.Line(a, MLP.model(1))
-    with pytest.raises(ValueError, match="metric must be one of loss, got 'error'") as caught:
+    with pytest.raises(ValueError, match=r"metric must be one of loss, got 'error'") as caught:
         lw.sample(objective, line, resolution=5).barrier(kind="error")
     assert 'metrics={"error": lw.metrics.error}' in str(caught.value)
-    assert lw.sample(MLP.objective(metrics={"error": lw.metrics.error}), line, resolution=5).barrier(kind="error").value >= 0
+    assert (
+        lw.sample(MLP.objective(metrics={"error": lw.metrics.error}), line, resolution=5).barrier(kind="error").value
+        >= 0
+    )
     with pytest.raises(ValueError, match=r"over a span that contains \[0, 1\]"):
         lw.sample(objective, line.over((0.25, 1.0)), resolution=5).barrier()
     with pytest.raises(ValueError, match=r"0 and 1|a line between two models"):  # along a seed, 0 and 1 are no models

@@ -6,10 +6,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from tests.models import flat
 
 from lwidgets.basis import Basis, inner
 from lwidgets.parameters import State
+from tests.models import flat
 
 SHAPES = {"w": (4, 3), "b": (4,), "k": (2, 3, 5)}
 COEFFICIENTS = arrays(np.float64, 3, elements=st.floats(-4, 4))
@@ -34,7 +34,9 @@ def test_a_point_is_the_matrix_product_of_coefficients_and_flat_vectors(c):
     np.testing.assert_allclose(flat(point.parameters), c @ flat_vectors(basis()), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 2**-8), (torch.float16, 2**-10)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 2**-8), (torch.float16, 2**-10)]
+)
 def test_half_precision_is_combined_in_float32_and_rounded_once(dtype, tolerance):
     b = basis(dtype)
     c = [0.3, -1.7, 0.9]

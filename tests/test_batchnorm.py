@@ -5,13 +5,13 @@ import copy
 import numpy as np
 import pytest
 import torch
-from tests.models import CNN, MLP, at, everything_about, named, same
 from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import update_bn
 
 import lwidgets as lw
 from lwidgets.batchnorm import batchnorm_layers
+from tests.models import CNN, MLP, at, everything_about, named, same
 
 X, Y = CNN.samples(torch.float64)
 BATCHES = list(zip(X.split(8), Y.split(8), strict=True))  # 8, 8, 8, 2
@@ -82,13 +82,21 @@ def test_trap_5_recalibrate_between_models_and_frozen_around_one_is_the_default(
     assert sampled(None).values["loss"].tolist() == sampled("recalibrate").values["loss"].tolist()
     assert sampled(None).provenance["batchnorm"] == "recalibrate"
     plane = lw.Plane.random(a)
-    assert sampled(None, plane, (5, 3)).values["loss"].tolist() == sampled("frozen", plane, (5, 3)).values["loss"].tolist()
+    assert (
+        sampled(None, plane, (5, 3)).values["loss"].tolist() == sampled("frozen", plane, (5, 3)).values["loss"].tolist()
+    )
     assert sampled(None, plane, (5, 3)).provenance["batchnorm"] == "frozen"
 
 
 def test_trap_5_without_batchnorm_the_label_is_none():
     landscape = lw.sample(MLP.objective(batchnorm="recalibrate"), lw.Line(MLP.model(0), MLP.model(1)), resolution=3)
     assert landscape.provenance["batchnorm"] == "none"
+
+
+def test_trap_5_layers_that_never_track_statistics_are_labelled_as_using_each_batchs_own():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.BatchNorm1d(5, track_running_stats=False), nn.Linear(5, 3))
+    objective = lw.Objective(model.double(), (X, Y), loss=F.cross_entropy)
+    assert lw.sample(objective, lw.Plane.random(model), resolution=3).provenance["batchnorm"] == "batch"
 
 
 def test_trap_5_running_statistics_are_never_moved_along_a_direction():
@@ -109,7 +117,10 @@ def test_trap_5_one_point_does_not_disturb_the_next():
     line = lw.Line(a, b).bound(objective.space)
 
     def values(alphas, mode):
-        return [v["loss"] for v in objective.evaluate(line.basis, line.coefficients(np.reshape(alphas, (-1, 1))), batchnorm=mode)]
+        return [
+            v["loss"]
+            for v in objective.evaluate(line.basis, line.coefficients(np.reshape(alphas, (-1, 1))), batchnorm=mode)
+        ]
 
     forth = values([0.0, 0.5, 1.0], "recalibrate")
     frozen = values([0.0, 0.5, 1.0], "frozen")
@@ -155,11 +166,20 @@ def test_a_model_taken_from_the_landscape_gives_the_landscapes_value():
 
 
 def test_dropout_stays_off_while_statistics_are_recalibrated():
-    model = nn.Sequential(nn.Dropout(0.5), nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(72, 3)).double()
+    model = nn.Sequential(
+        nn.Dropout(0.5), nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(72, 3)
+    ).double()
     objective = lw.Objective(model, (X, Y), loss=F.cross_entropy, batchnorm="recalibrate")
     assert objective.measure(model, "recalibrate") == objective.measure(model, "recalibrate")
 
 
+def test_dropout_stays_off_when_batches_are_normalised_by_themselves():
+    model = nn.Sequential(nn.BatchNorm2d(1), nn.Dropout(0.5), nn.Flatten(), nn.Linear(64, 3)).double().train()
+    loss = lw.Objective(model, (X, Y), loss=F.cross_entropy).measure(model, "batch")["loss"]
+    normal = (X - X.mean()) / (X.var(unbiased=False) + 1e-5).sqrt()
+    assert loss == pytest.approx(F.cross_entropy(model[3](normal.flatten(1)), Y).item(), rel=1e-12)
+
+
 def test_an_unknown_mode_is_refused():
-    with pytest.raises(ValueError, match="batchnorm must be one of recalibrate, frozen, batch or None, got 'reset'"):
+    with pytest.raises(ValueError, match=r"batchnorm must be one of recalibrate, frozen, batch or None, got 'reset'"):
         lw.Objective(models()[0], BATCHES, loss=F.cross_entropy, batchnorm="reset")

@@ -8,10 +8,10 @@ import safetensors.torch
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.models import CNN, MLP, TRANSFORMER, named, same
 
 import lwidgets as lw
 from lwidgets.parameters import State
+from tests.models import CNN, MLP, TRANSFORMER, named, same
 
 
 def as_safetensors(model, path):
@@ -83,7 +83,7 @@ def test_trap_11_a_malicious_pickle_is_refused_and_not_run(tmp_path):
             path.write_bytes(pickle.dumps({"weight": Malice()}))
         else:
             torch.save({"weight": Malice()}, path)
-        with pytest.raises(ValueError, match="must hold only tensors, got a pickle .* could run code"):
+        with pytest.raises(ValueError, match=r"must hold only tensors, got a pickle .* could run code"):
             State.of(path)
         assert not proof.exists()
 
@@ -130,5 +130,7 @@ def test_a_file_without_named_tensors_is_refused(tmp_path, content):
 def test_a_checkpoint_of_another_architecture_names_the_key_and_both_shapes(tmp_path):
     wider = torch.nn.Sequential(*(MLP.make()[i] for i in range(4)), torch.nn.Linear(12, 5))
     as_torch(wider, tmp_path / "wider.pt")
-    with pytest.raises(ValueError, match=r"wider.pt must fit .*key '4.weight' must have shape \(3, 12\), got \(5, 12\)"):
+    with pytest.raises(
+        ValueError, match=r"wider.pt must fit .*key '4.weight' must have shape \(3, 12\), got \(5, 12\)"
+    ):
         lw.sample(MLP.objective(), lw.Line(MLP.model(), tmp_path / "wider.pt"), resolution=3)

@@ -1,5 +1,6 @@
 """Data: read once, the same at every point, weighted by sample, in whatever container they come."""
 
+import itertools
 import random
 from collections import namedtuple
 
@@ -8,12 +9,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.models import MLP, everything_about, same
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import lwidgets as lw
 from lwidgets.data import Batches
+from tests.models import MLP, everything_about, same
 
 X, Y = MLP.samples(torch.float64)
 CPU = torch.device("cpu")
@@ -62,7 +63,13 @@ def test_trap_7_every_container_gives_the_same_loss(container):
 def test_trap_7_a_shuffling_loader_gives_the_landscape_of_the_tensors():
     plane = lw.Plane.random(MLP.model(0, torch.float64))
     landscapes = [
-        lw.sample(MLP.objective(torch.float64) if data is None else lw.Objective(MLP.model(0, torch.float64), data, loss=F.cross_entropy), plane, resolution=(9, 5))
+        lw.sample(
+            MLP.objective(torch.float64)
+            if data is None
+            else lw.Objective(MLP.model(0, torch.float64), data, loss=F.cross_entropy),
+            plane,
+            resolution=(9, 5),
+        )
         for data in (None, DataLoader(TensorDataset(X, Y), batch_size=6, shuffle=True))
     ]
     np.testing.assert_allclose(landscapes[0].values["loss"], landscapes[1].values["loss"], rtol=1e-11)
@@ -72,7 +79,7 @@ def test_trap_7_a_shuffling_loader_gives_the_landscape_of_the_tensors():
 @given(st.lists(st.integers(1, 40), max_size=8, unique=True))
 def test_trap_7_how_the_data_are_split_never_changes_the_loss(cuts):
     edges = [0, *sorted(cuts), 41]
-    batches = [(X[i:j], Y[i:j]) for i, j in zip(edges[:-1], edges[1:], strict=True)]
+    batches = [(X[i:j], Y[i:j]) for i, j in itertools.pairwise(edges)]
     assert loss_on(batches) == pytest.approx(loss_on((X, Y)), rel=1e-13)
 
 
@@ -86,7 +93,9 @@ def test_the_fingerprint_sees_the_samples_and_not_their_order(order):
 
 def test_trap_7_an_augmenting_loader_is_refused_by_name_and_freezing_one_pass_works():
     loader = DataLoader(Augmented(), batch_size=10)
-    with pytest.raises(ValueError, match=r"got 41 of 41 .* second pass of the DataLoader did not repeat \(augmentation") as caught:
+    with pytest.raises(
+        ValueError, match=r"got 41 of 41 .* second pass of the DataLoader did not repeat \(augmentation"
+    ) as caught:
         loss_on(loader)
     assert "data=list(loader)" in str(caught.value)
     assert np.isfinite(loss_on(list(loader)))
@@ -97,12 +106,12 @@ def test_trap_7_one_changed_sample_is_enough():
         def __getitem__(self, i):
             return (X[i] if i else X[i] + torch.rand(6)), Y[i]
 
-    with pytest.raises(ValueError, match="got 1 of 41"):
+    with pytest.raises(ValueError, match=r"got 1 of 41"):
         loss_on(DataLoader(OneJitters(), batch_size=10, shuffle=True))
 
 
 def test_trap_7_dropping_a_random_last_batch_is_refused():
-    with pytest.raises(ValueError, match="drop_last with shuffling"):
+    with pytest.raises(ValueError, match=r"drop_last with shuffling"):
         loss_on(DataLoader(TensorDataset(X, Y), batch_size=10, shuffle=True, drop_last=True))
 
 

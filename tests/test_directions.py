@@ -5,12 +5,12 @@ import random
 import numpy as np
 import pytest
 import torch
-from tests.models import CNN, MLP, TRANSFORMER
 from torch import nn
 
 import lwidgets as lw
-from lwidgets.directions import Gaussian, gaussian
+from lwidgets.directions import Gaussian, gaussian, normalize
 from lwidgets.parameters import ParameterSpace, State
+from tests.models import CNN, MLP, TRANSFORMER
 
 
 def vector(model, seed=0, normalize="filter", params=None, **options):
@@ -64,7 +64,11 @@ def test_trap_3_every_filter_gets_the_norm_of_the_weights_filter(layer, wrap):
 @pytest.mark.parametrize("layer", ["linear", "conv2d", "grouped transposed conv2d"])
 def test_trap_3_a_filter_of_zeros_stays_zero(layer):
     module, name, filters = LAYERS[layer]
-    module = nn.Sequential(type(module)(*(getattr(module, a) for a in ("in_features", "out_features")))) if layer == "linear" else module
+    module = (
+        nn.Sequential(type(module)(*(getattr(module, a) for a in ("in_features", "out_features"))))
+        if layer == "linear"
+        else module
+    )
     name = "0.weight" if layer == "linear" else name
     parameter = dict(module.named_parameters())[name]
     at = filters(parameter)[1]
@@ -74,6 +78,13 @@ def test_trap_3_a_filter_of_zeros_stays_zero(layer):
     assert not scaled[at].any()
     assert scaled.isfinite().all()
     assert scaled[filters(parameter)[0]].any()
+
+
+@pytest.mark.parametrize("kind", ["filter", "layer", "model", "none"])
+def test_trap_3_a_direction_of_zeros_stays_zero_and_finite(kind):
+    zeros, ones = {"w": torch.zeros(3, 2)}, {"w": torch.ones(3, 2)}
+    for direction, weights in ((zeros, ones), (zeros, zeros)):
+        assert torch.equal(normalize(direction, weights, kind)["w"], zeros["w"])
 
 
 @pytest.mark.parametrize("case", [MLP, CNN, TRANSFORMER], ids=lambda c: c.name)
@@ -160,11 +171,11 @@ def test_norms_of_half_precision_do_not_overflow():
 
 
 def test_unknown_normalisation_seed_and_empty_directions_are_refused():
-    with pytest.raises(ValueError, match="normalize must be one of filter, layer, model, none, got 'filters'"):
+    with pytest.raises(ValueError, match=r"normalize must be one of filter, layer, model, none, got 'filters'"):
         Gaussian(0, "filters")
     for seed in (True, 1.5, "0", None):
-        with pytest.raises(TypeError, match="seed must be an integer, got"):
+        with pytest.raises(TypeError, match=r"seed must be an integer, got"):
             Gaussian(seed)
-    with pytest.raises(ValueError, match="Pass zero_1d=False"):
+    with pytest.raises(ValueError, match=r"Pass zero_1d=False"):
         vector(MLP.model(), params="*.bias")
     assert vector(MLP.model(), params="*.bias", zero_1d=False)

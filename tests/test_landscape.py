@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from tests.models import MLP
 
 import lwidgets as lw
 from lwidgets.landscape import Landscape
+from tests.models import MLP
 
 AXIS = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=7, unique=True).map(sorted)
 ANY = st.floats(allow_nan=True, allow_infinity=True, allow_subnormal=True)
@@ -59,7 +59,9 @@ def surface():
     return lw.sample(MLP.objective(), lw.Plane.random(model), resolution=(9, 5))
 
 
-@pytest.mark.parametrize("option", [{"budget": np.int64(30)}, {"tolerance": np.float32(0.01)}, {"resolution": np.array([9, 5])}])
+@pytest.mark.parametrize(
+    "option", [{"budget": np.int64(30)}, {"tolerance": np.float32(0.01)}, {"resolution": tuple(np.array([9, 5]))}]
+)
 def test_numbers_from_numpy_as_options_do_not_keep_a_landscape_from_being_saved(tmp_path, option):
     bowl = lw.Objective.from_function(lambda u: (u**2).sum(dim=1), dim=2)
     landscape = lw.sample(bowl, lw.Subspace.identity(2), **{"resolution": (9, 5), **option})
@@ -79,7 +81,7 @@ def test_an_interrupted_save_leaves_the_old_file(tmp_path, surface):
 
 
 def test_a_missing_file_is_told_apart(tmp_path):
-    with pytest.raises(FileNotFoundError, match="got 'absent.json', which is not there"):
+    with pytest.raises(FileNotFoundError, match=r"got 'absent.json', which is not there"):
         lw.load(tmp_path / "absent.json")
 
 
@@ -91,7 +93,10 @@ def test_a_missing_file_is_told_apart(tmp_path):
         (b'{"cells": [], "nbformat": 4}', "must be a landscape file, got JSON of another kind"),
         (b"[1, 2]", "got JSON of another kind"),
         (b'"lwidgets.landscape"', "got JSON of another kind"),
-        (b'{"format": "lwidgets.landscape", "version": 2}', "must have format version 1, got version 2. Update lwidgets"),
+        (
+            b'{"format": "lwidgets.landscape", "version": 2}',
+            "must have format version 1, got version 2. Update lwidgets",
+        ),
         (b'{"format": "lwidgets.landscape", "version": 1}', "contents that do not match their digest"),
         (b"[" * 200_000, "must be a"),
     ],
@@ -109,7 +114,7 @@ def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path, surface):
     content = path.read_bytes()
     for length in range(0, len(content) - 1, 37):
         path.write_bytes(content[:length])
-        with pytest.raises(ValueError, match="must be a complete landscape file"):
+        with pytest.raises(ValueError, match=r"must be a complete landscape file"):
             lw.load(path)
 
 
@@ -132,7 +137,7 @@ def test_a_well_formed_file_with_wrong_contents_is_refused(tmp_path, surface):
         body = json.loads(path.read_text()) | change
         head = {key: body.pop(key) for key in ("format", "version", "digest")}
         (tmp_path / "b.json").write_text(json.dumps({**head, "digest": _digest(body), **body}))
-        with pytest.raises(ValueError, match="must hold axes, metrics and their values"):
+        with pytest.raises(ValueError, match=r"must hold axes, metrics and their values"):
             lw.load(tmp_path / "b.json")
 
 
@@ -157,7 +162,7 @@ def test_between_pixels_values_are_bilinear():
 def test_points_outside_are_refused_with_the_extent(surface):
     with pytest.raises(ValueError, match=r"point must have x in \[-1, 1\], y in \[-1, 1\], got \[0.0, 1.5\]"):
         surface.at((0, 1.5))
-    with pytest.raises(ValueError, match="point must have x in"):
+    with pytest.raises(ValueError, match=r"point must have x in"):
         surface.at(0.5)
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from tests.models import MLP, at, named
 from torch import nn
 from torch.nn import functional as F
 
 import lwidgets as lw
+from tests.models import MLP, at, named
 
 
 class Recurrent(nn.Module):
@@ -102,11 +102,13 @@ def test_a_loss_for_each_sample_is_refused_and_the_mean_works():
         lw.Objective(model, (X, Y), loss=nn.CrossEntropyLoss(reduction="none"))
     assert "reduction='mean', or take .mean()" in str(caught.value)
     for loss in (nn.CrossEntropyLoss(reduction="mean"), lambda o, t: F.cross_entropy(o, t, reduction="none").mean()):
-        assert lw.Objective(model, (X, Y), loss=loss).measure(model)["loss"] == pytest.approx(MLP.plain_loss(model), rel=1e-6)
+        assert lw.Objective(model, (X, Y), loss=loss).measure(model)["loss"] == pytest.approx(
+            MLP.plain_loss(model), rel=1e-6
+        )
 
 
 def test_a_complex_loss_is_refused():
-    with pytest.raises(ValueError, match="one real number for a batch, got shape .* of torch.complex64"):
+    with pytest.raises(ValueError, match=r"one real number for a batch, got shape .* of torch.complex64"):
         lw.Objective(MLP.model(), (X, Y), loss=lambda o, t: o.mean() * 1j)
 
 
@@ -126,7 +128,9 @@ def test_dropout_that_stays_on_in_eval_is_refused_and_switching_it_off_works():
         def forward(self, x):
             return F.dropout(self.linear(x), self.p)  # training=True whatever the mode
 
-    with pytest.raises(ValueError, match=r"deterministic in eval mode, got loss = .* and then .*Switch off the dropout"):
+    with pytest.raises(
+        ValueError, match=r"deterministic in eval mode, got loss = .* and then .*Switch off the dropout"
+    ):
         lw.Objective(Noisy(0.5), (X, Y), loss=F.cross_entropy)
     lw.Objective(Noisy(0.0), (X, Y), loss=F.cross_entropy)
 
@@ -137,9 +141,11 @@ def test_a_dict_of_losses_needs_the_key_loss():
 
 
 def test_a_state_dict_in_place_of_a_model_and_a_metric_called_loss_are_refused():
-    with pytest.raises(TypeError, match=r"model must be a torch.nn.Module, got OrderedDict.*load the checkpoint into it"):
+    with pytest.raises(
+        TypeError, match=r"model must be a torch.nn.Module, got OrderedDict.*load the checkpoint into it"
+    ):
         lw.Objective(MLP.model().state_dict(), (X, Y), loss=F.cross_entropy)
-    with pytest.raises(ValueError, match="metrics must not contain .loss."):
+    with pytest.raises(ValueError, match=r"metrics must not contain .loss."):
         lw.Objective(MLP.model(), (X, Y), loss=F.cross_entropy, metrics={"loss": F.nll_loss})
 
 
@@ -154,25 +160,66 @@ def test_an_error_in_the_users_loss_keeps_its_own_type_and_the_objective_usable(
 
     objective = lw.Objective(model, (X, Y), loss=loss)
     limit["calls"] = 4
-    with pytest.raises(ZeroDivisionError, match="the user's own words"):
+    with pytest.raises(ZeroDivisionError, match=r"the user's own words"):
         lw.sample(objective, lw.Plane.random(model), resolution=5)
     limit["calls"] = 10**9
     assert objective.measure(model)["loss"] == MLP.plain_loss(model)
 
 
 def test_analytic_functions_of_the_wrong_shape_are_refused_and_reducing_over_dim_1_works():
-    with pytest.raises(ValueError, match=r"real values of shape \(1,\) for points of shape \(1, 3\), got \(\)") as caught:
+    with pytest.raises(
+        ValueError, match=r"real values of shape \(1,\) for points of shape \(1, 3\), got \(\)"
+    ) as caught:
         lw.Objective.from_function(lambda u: (u**2).sum(), dim=3)
     assert "Reduce over dim=1 only" in str(caught.value)
     objective = lw.Objective.from_function(lambda u: (u**2).sum(dim=1), dim=3)
     assert objective.measure(torch.ones(3))["loss"] == 3.0
-    with pytest.raises(ValueError, match="names must hold 2 names, got 3"):
+    with pytest.raises(ValueError, match=r"names must hold 2 names, got 3"):
         lw.Objective.from_function(lambda u: u[:, 0], 2, names="abc")
-    with pytest.raises(TypeError, match="an analytic objective has no model"):
+    with pytest.raises(TypeError, match=r"an analytic objective has no model"):
         objective.model_at(objective)
 
 
 def test_scalar_metrics_may_be_plain_numbers():
-    objective = lw.Objective(MLP.model(), (X, Y), loss=F.cross_entropy, metrics={"largest": lambda o, t: float(o.max())})
+    objective = lw.Objective(
+        MLP.model(), (X, Y), loss=F.cross_entropy, metrics={"largest": lambda o, t: float(o.max())}
+    )
     assert objective.measure(MLP.model())["largest"] == pytest.approx(MLP.model()(X).max().item(), rel=1e-6)
     assert np.isfinite(lw.sample(objective, lw.Line.random(MLP.model()), resolution=5).values["largest"]).all()
+
+
+def test_the_loss_decides_wherever_its_dict_names_it():
+    model = MLP.model()
+    objective = lw.Objective(model, (X, Y), loss=lambda o, t: {"norm": o.norm(), "loss": F.cross_entropy(o, t)})
+    landscape = lw.sample(objective, lw.Line.random(model), resolution=9)
+    assert landscape.provenance["sampling"]["deciding"] == ["loss"]
+    assert landscape.metrics[0] == "loss"
+
+
+def test_trap_7_a_model_that_works_in_place_leaves_the_users_data_alone():
+    model, x = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(6, 3)), X.clone()
+    objective = lw.Objective(model, (x, Y), loss=F.cross_entropy)
+    assert objective.measure(model)["loss"] == F.cross_entropy(model(X.clone()), Y).item()
+    assert torch.equal(x, X)
+
+
+def test_a_model_that_keeps_an_activation_of_its_last_pass_is_copied_or_refused_with_a_way_out():
+    class Cached(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.last = nn.Linear(6, 3), None
+
+        def forward(self, x):
+            self.last = self.linear(x)
+            return self.last
+
+    model = Cached()
+    model(X)  # a non-leaf tensor is kept: copy.deepcopy refuses it
+    try:
+        objective = lw.Objective(model, (X, Y), loss=F.cross_entropy)
+    except (TypeError, ValueError) as refusal:
+        assert str(refusal).startswith("Objective: model must")  # noqa: PT017
+        with torch.no_grad():
+            model(X)
+        objective = lw.Objective(model, (X, Y), loss=F.cross_entropy)
+    assert objective.measure(model)["loss"] == F.cross_entropy(model(X), Y).item()

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from tests.models import CASES, TRANSFORMER, everything_about, make_mlp, named, same
 from torch import nn
 from torch.nn import functional as F
 
 import lwidgets as lw
 from lwidgets.parameters import Filters, ParameterSpace, State
+from tests.models import CASES, TRANSFORMER, everything_about, make_mlp, named, same
 
 
 class WithCounter(nn.Module):
@@ -89,7 +89,9 @@ def test_globs_choose_what_moves_and_an_exclamation_mark_what_does_not():
 
 def test_unknown_names_are_refused_and_the_names_in_the_message_work():
     model = make_mlp()
-    with pytest.raises(ValueError, match=r"params must match at least one parameter name, got \['hidden.*'\]") as caught:
+    with pytest.raises(
+        ValueError, match=r"params must match at least one parameter name, got \['hidden.*'\]"
+    ) as caught:
         ParameterSpace.of_module(model, "hidden.*")
     offered = str(caught.value).partition("The names are ")[2].rstrip(".").split(", ")
     assert ParameterSpace.of_module(model, offered).moved == tuple(dict(model.named_parameters()))
@@ -98,7 +100,7 @@ def test_unknown_names_are_refused_and_the_names_in_the_message_work():
 @pytest.mark.parametrize("odd", [COUNTER, PHASE], ids=["integer", "complex"])
 def test_trap_10_integer_and_complex_parameters_are_refused_by_name_and_the_advice_works(odd):
     model, data = WithCounter(odd), (torch.randn(5, 3), torch.tensor([0, 1, 0, 1, 1]))
-    with pytest.raises(TypeError, match="parameter 'odd' must be real floating point") as caught:
+    with pytest.raises(TypeError, match=r"parameter 'odd' must be real floating point") as caught:
         lw.Objective(model, data, loss=F.cross_entropy)
     assert "params=['*', '!odd']" in str(caught.value)
     objective = lw.Objective(model, data, loss=F.cross_entropy, params=["*", "!odd"])

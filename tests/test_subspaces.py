@@ -7,10 +7,10 @@ import pytest
 import torch
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from tests.models import CASES, CNN, MLP, at, flat, named
 
 import lwidgets as lw
 from lwidgets.subspaces import Axis
+from tests.models import CASES, CNN, MLP, at, flat, named
 
 COORDINATE = st.floats(-3, 3, allow_subnormal=False)
 
@@ -69,9 +69,15 @@ def test_points_are_the_sum_added_up_by_hand(name):
     if name == "through":
         terms = [(1 - x - y, a), (x, b), (y, c)]
     else:
-        terms = [(1, a), (x, b), (y, c)] if name == "spanned" else [(1, a), *zip((x, y), plane.basis.vectors[1:], strict=True)]
+        terms = (
+            [(1, a), (x, b), (y, c)]
+            if name == "spanned"
+            else [(1, a), *zip((x, y), plane.basis.vectors[1:], strict=True)]
+        )
     expected = named(at(double_models()[0], terms))
-    np.testing.assert_allclose(flat(plane.point((x, y)).parameters, list(a)), flat(expected, list(a)), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(
+        flat(plane.point((x, y)).parameters, list(a)), flat(expected, list(a)), rtol=1e-12, atol=1e-13
+    )
 
 
 @pytest.mark.parametrize("name", PLANES)
@@ -132,6 +138,29 @@ def test_trap_4_orthogonal_holds_for_given_directions_that_name_different_parame
         assert abs(lw.Plane.spanned(a, x, y, orthogonal=True).cosine()) < 1e-12
 
 
+def test_trap_4_a_direction_of_zeros_is_refused_or_left_zero_when_it_is_made_orthogonal():
+    model = torch.nn.Linear(4, 3)
+    torch.nn.init.zeros_(model.weight)  # filter normalised directions of zero filters are zero
+    plane = lw.Plane.random(model, orthogonal=True)
+    assert plane.cosine() is None
+    assert not any(v["weight"].any() for v in plane.basis.vectors)
+
+
+def test_trap_12_a_direction_with_a_name_the_model_does_not_have_is_refused_by_name():
+    a = MLP.model()
+    good = {"0.weight": torch.randn_like(a[0].weight)}
+    part = {"2.weight": torch.randn_like(a[2].weight)}
+    with pytest.raises(ValueError, match=r"hidden.weight"):
+        lw.Plane.spanned(a, {**good, "hidden.weight": torch.zeros(3, 2)}, part).point((0, 0))
+
+
+def test_trap_10_a_direction_may_use_either_name_of_a_tied_weight():
+    model = CASES[2].model()
+    tied, other = torch.randn_like(model.embedding.weight), {"position": torch.randn_like(model.position)}
+    plane = lw.Plane.spanned(model, {"output.weight": tied}, other)
+    assert torch.equal(plane.basis.vectors[1]["embedding.weight"], tied)
+
+
 @given(
     low=st.floats(-5, 5),
     length=st.floats(0.01, 8),
@@ -156,13 +185,15 @@ def test_trap_1_a_grid_is_uniform_has_every_mark_exactly_and_nearly_the_ends(low
 
 @pytest.mark.parametrize("size", [3, 5, 9, 12, 17, 33, 65, 66])
 def test_trap_1_an_ordinary_grid_has_the_ends_that_were_asked_for(size):
-    assert Axis("alpha", "", 0.0, 1.0, (0.0, 1.0)).grid(size).tolist() == pytest.approx(np.linspace(0, 1, size).tolist(), rel=1e-15)
+    assert Axis("alpha", "", 0.0, 1.0, (0.0, 1.0)).grid(size).tolist() == pytest.approx(
+        np.linspace(0, 1, size).tolist(), rel=1e-15
+    )
     if size % 2:
         assert Axis("x", "", -1.5, 1.5, (0.0,)).grid(size)[[0, size // 2, -1]].tolist() == [-1.5, 0.0, 1.5]
 
 
 def test_a_grid_of_one_point_is_refused():
-    with pytest.raises(ValueError, match="resolution must be at least 2, got 1. Use an odd number such as 33"):
+    with pytest.raises(ValueError, match=r"resolution must be at least 2, got 1. Use an odd number such as 33"):
         Axis("x", "", 0, 1).grid(1)
 
 
@@ -192,7 +223,7 @@ def test_a_span_without_extent_is_refused_and_the_advice_works(span):
 
 @pytest.mark.parametrize("span", [(2.0, 1.0), (1.0, 1.0)])
 def test_a_low_end_that_is_not_below_the_high_end_is_refused_and_not_read_as_two_spans(span):
-    with pytest.raises(ValueError, match="low < high"):
+    with pytest.raises(ValueError, match=r"low < high"):
         lw.Plane.random(MLP.model(), span=span)
 
 
@@ -223,5 +254,8 @@ def test_between_models_is_true_for_lines_and_planes_through_models_only():
 def test_swapping_the_seeds_transposes_the_plane():
     objective = MLP.objective(torch.float64)
     a = MLP.model(0, torch.float64)
-    planes = [lw.sample(objective, lw.Plane.random(a, seeds), resolution=(9, 9), tolerance=0) for seeds in itertools.permutations((0, 1))]
+    planes = [
+        lw.sample(objective, lw.Plane.random(a, seeds), resolution=(9, 9), tolerance=0)
+        for seeds in itertools.permutations((0, 1))
+    ]
     np.testing.assert_allclose(planes[0].values["loss"], planes[1].values["loss"].T, rtol=1e-12)

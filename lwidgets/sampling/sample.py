@@ -107,10 +107,10 @@ def stream(
     settings = {
         "strategy": STRATEGY,
         "resolution": list(shape),
-        "tolerance": tolerance,
+        "tolerance": float(tolerance),
         "deciding": list(deciding),
-        "budget": budget,
-        "log": log,
+        "budget": None if budget is None else int(budget),
+        "log": bool(log),
     }
     provenance = {
         "lwidgets": __version__,
@@ -188,7 +188,7 @@ def _check(
     dim = len(subspace.axes)
     if dim not in (1, 2):
         raise ValueError(f"sample: subspace must have one or two axes, got {dim}. Fix the other coordinates first.")
-    shape = tuple(resolution) if isinstance(resolution, Sequence) else (resolution,) * dim
+    shape = tuple(resolution) if isinstance(resolution, Sequence | np.ndarray) else (resolution,) * dim
     if len(shape) != dim or any(not isinstance(n, int | np.integer) or n < 2 for n in shape):
         raise ValueError(
             f"sample: resolution must be an integer of at least 2 for each of {dim} axes, got {resolution!r}. "

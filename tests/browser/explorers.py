@@ -1,9 +1,9 @@
 """What an explorer shows in the browser, read back as numbers, and what the kernel says about the same.
 
-    explorer = Explorer(page, "surface", nth=1)      # variable in the kernel, place on the page
-    explorer.control("seed x").locator("...")
-    explorer.settle()                                # the kernel is done and the browser has drawn it
-    explorer.shown()["max"], explorer.ask("landscape.error")
+explorer = Explorer(page, "surface", nth=1)      # variable in the kernel, place on the page
+explorer.control("seed x").locator("...")
+explorer.settle()                                # the kernel is done and the browser has drawn it
+explorer.shown()["max"], explorer.ask("landscape.error")
 """
 
 import base64
@@ -108,7 +108,7 @@ class Explorer:
         if self.field.count():
             tag = self.ask('height_field.frame["tag"]')
             self.root.locator(f'.lw-height-field[data-tag="{tag}"][data-final="true"]').wait_for(timeout=10_000)
-        drawn(self.page)
+        steady(self.root)
 
     def shown(self) -> dict[str, str]:
         """The data attributes of the height field: what was drawn last."""
@@ -124,6 +124,23 @@ class Explorer:
 def drawn(page: Page) -> None:
     """Wait for two animation frames: what had arrived before is on the screen."""
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))")
+
+
+def steady(locator: Locator, milliseconds: int = 80) -> None:
+    """Wait until an element has not changed for a while: bqplot moves its axes over some frames."""
+    locator.evaluate(
+        """(root, quiet) => new Promise((done) => {
+            let timer;
+            const observer = new MutationObserver(() => wait());
+            const wait = () => {
+                clearTimeout(timer);
+                timer = setTimeout(() => { observer.disconnect(); requestAnimationFrame(() => done()); }, quiet);
+            };
+            observer.observe(root, { subtree: true, childList: true, attributes: true, characterData: true });
+            wait();
+        })""",
+        milliseconds,
+    )
 
 
 def number(text: str) -> float:
@@ -162,7 +179,7 @@ def read_figure(figure: Locator, log: bool = False) -> Curves:
     )
 
     def ruler(ticks: list, axis: int, log: bool) -> Callable[[np.ndarray], np.ndarray]:
-        pixels = [at[axis] for at, _ in ticks]
+        pixels = [at[axis] - 0.5 for at, _ in ticks]  # d3 sets ticks half a pixel off, onto whole ones
         values = np.array([number(text) for _, text in ticks])
         slope, offset = np.polyfit(pixels, np.log(values) if log else values, 1)
         return lambda p: np.exp(slope * p + offset) if log else slope * p + offset

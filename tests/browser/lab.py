@@ -333,9 +333,7 @@ def ask_kernel(page: Page, expression: str) -> Any:
     return json.loads(ast.literal_eval(answer["data"]["text/plain"]))
 
 
-def wait_for_kernel(
-    page: Page, expression: str, wanted: Callable[[Any], bool] = bool, timeout: float = 20
-) -> Any:
+def wait_for_kernel(page: Page, expression: str, wanted: Callable[[Any], bool] = bool, timeout: float = 20) -> Any:
     """Ask the kernel until ``wanted(value)``, and return the value.
 
     Raises:

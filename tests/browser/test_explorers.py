@@ -55,7 +55,7 @@ def assert_curve_agrees(curve: Explorer) -> None:
         page,
         """{split: dict(x=one.coords[0].tolist(), values={m: v.tolist() for m, v in one.values.items()}, error=one.error,
         evaluations=one.evaluations, at=one.at(curve.alpha), measured=plain(curve.model_at(curve.alpha), data),
-        barrier=[curve.barriers[split].value, curve.barriers[split].alpha])
+        barrier=[getattr(curve.barriers[split], part, None) for part in ("value", "alpha")])
         for (split, one), data in zip(curve.landscapes.items(), (objective, objective.test))}""",
     )
     sliders = ask_kernel(page, "dict(curve.study.values)")
@@ -74,6 +74,9 @@ def assert_curve_agrees(curve: Explorer) -> None:
     caption = curve.root.locator(".lwidgets-caption").inner_text()
     for split, one in told.items():
         value, alpha = one["barrier"]
+        if value is None:
+            assert f"{split}: " in caption  # why there is none
+            continue
         words = re.search(rf"{split} (\S+) ± \S+ at alpha ([-−\d.]+)", caption)
         assert words, caption
         assert (number(words[1]), number(words[2])) == pytest.approx((value, alpha), rel=1e-3, abs=1e-9)
@@ -84,8 +87,9 @@ def assert_curve_agrees(curve: Explorer) -> None:
         for name, measured in told[split]["measured"].items():
             shown = numbers_after(part, name)[0]
             assert shown == pytest.approx(measured, rel=1e-3, abs=1e-9)
-            # what is measured lies within the estimate of what was interpolated (a factor two: it is an estimate)
-            assert abs(shown - told[split]["at"][name]) <= 2 * told[split]["error"][name] + 1e-3 * abs(shown)
+            # What is measured lies near the curve: twice its error estimate, and what a straight line between pixels adds.
+            room = 2 * told[split]["error"][name] + 0.01 * np.ptp(told[split]["values"][name])
+            assert abs(shown - told[split]["at"][name]) <= room
 
     status = curve.status.inner_text()
     for split, one in told.items():
@@ -149,7 +153,7 @@ def tick(control: Locator) -> None:
 def shown_value(control: Locator) -> Any:
     """What the control itself says."""
     for part, read in (
-        (".noUi-handle", lambda handles: [float(h.get_attribute("aria-valuenow")) for h in handles.all()]),
+        (".noUi-handle", lambda handles: [float(h.get_attribute("aria-valuetext")) for h in handles.all()]),
         ("select", lambda select: select.input_value()),
         ("input[type=checkbox]", lambda box: box.is_checked()),
         ("input[type=number]", lambda box: float(box.input_value())),
@@ -303,13 +307,13 @@ def test_arrow_keys_move_the_handle_and_not_the_notebook(request, lab, name, sli
     cell = active_cell(lab)
     one_of = (lambda value: value[end]) if isinstance(explorer.ask(slider), list) else (lambda value: value)
     before = one_of(explorer.ask(slider))
-    step = ask_kernel(lab, f"{name}.study.sliders[{slider!r}].step")
+    step = ask_kernel(lab, f"{name}.controls[{slider!r}].step")
     for key, steps in (("ArrowRight", 1), ("ArrowUp", 2), ("ArrowLeft", 1), ("ArrowDown", 0), ("ArrowRight", 1)):
         handle.press(key)
         wanted = pytest.approx(before + steps * step)
         explorer.wait_for(slider, lambda value, wanted=wanted: one_of(value) == wanted)
     explorer.settle()
-    assert float(handle.get_attribute("aria-valuenow")) == pytest.approx(before + step)
+    assert float(handle.get_attribute("aria-valuetext")) == pytest.approx(before + step)
     assert active_cell(lab) == cell
     (assert_curve_agrees if name == "curve" else assert_surface_agrees)(explorer)
 

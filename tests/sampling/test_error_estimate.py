@@ -5,9 +5,9 @@ import functools
 import numpy as np
 import pytest
 import torch
-from tests.models import CASES, MLP
 
 import lwidgets as lw
+from tests.models import CASES, MLP
 
 SHAPES = [(65, 33), (33, 41), (129, 17)]
 SURFACES = {

@@ -58,7 +58,11 @@ def test_a_cubic_is_interpolated_exactly_on_a_line_with_uneven_nodes():
     np.testing.assert_allclose(interpolate(nodes, curve), curve, atol=1e-12)
 
 
-@given(st.sampled_from([(9, 5), (12, 7), (33,), (6,)]).flatmap(lambda s: arrays(np.float64, s, elements=st.floats(-10, 10))))
+@given(
+    st.sampled_from([(9, 5), (12, 7), (33,), (6,)]).flatmap(
+        lambda s: arrays(np.float64, s, elements=st.floats(-10, 10))
+    )
+)
 def test_only_the_nodes_are_read_and_they_are_kept_exactly(values):
     nodes = nested_grids(values.shape)[1]
     mask = mask_of(nodes, values.shape)

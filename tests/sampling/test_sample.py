@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.models import CASES, MLP, at, named
 
 import lwidgets as lw
+from tests.models import CASES, MLP, at, named
 
 SIZES = st.integers(2, 40)
 
@@ -45,7 +45,9 @@ def test_tolerance_0_is_a_brute_force_loop_at_every_pixel(case, shape):
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_a_line_between_models_is_a_brute_force_loop(case):
     a, b = case.model(0), case.model(1)
-    landscape = lw.sample(case.objective(batchnorm="frozen"), lw.Line(a, b, span=(-0.25, 1.25)), resolution=13, tolerance=0)
+    landscape = lw.sample(
+        case.objective(batchnorm="frozen"), lw.Line(a, b, span=(-0.25, 1.25)), resolution=13, tolerance=0
+    )
     expected = [case.plain_loss(at(a, [(1 - t, named(a)), (t, named(b))])) for t in landscape.coords[0]]
     np.testing.assert_allclose(landscape.values["loss"], expected, rtol=2e-5)
 
@@ -65,7 +67,11 @@ def test_tolerance_0_covers_every_pixel_of_any_grid_once(nx, ny, dim):
     assert len(calls) == len(set(calls)) == landscape.evaluations == np.prod(shape)
 
 
-@given(budget=st.integers(9, 400), shape=st.sampled_from([(9, 5), (17, 9), (12, 7), (33, 21)]), tolerance=st.sampled_from([0, 1e-4, 1e-2]))
+@given(
+    budget=st.integers(9, 400),
+    shape=st.sampled_from([(9, 5), (17, 9), (12, 7), (33, 21)]),
+    tolerance=st.sampled_from([0, 1e-4, 1e-2]),
+)
 def test_a_budget_is_kept_exactly(budget, shape, tolerance):
     calls = []
 
@@ -80,7 +86,11 @@ def test_a_budget_is_kept_exactly(budget, shape, tolerance):
     assert sum(calls) == landscape.evaluations == landscape.evaluated.sum() <= min(budget, pixels)
     settled = landscape.provenance["sampling"]["settled"]
     assert landscape.evaluations == min(budget, pixels) or settled
-    assert settled or not landscape.error["loss"] <= tolerance * np.ptp(landscape.values["loss"]) or landscape.evaluations == budget
+    assert (
+        settled
+        or not landscape.error["loss"] <= tolerance * np.ptp(landscape.values["loss"])
+        or landscape.evaluations == budget
+    )
 
 
 def test_a_landscape_smaller_than_the_coarsest_grid_takes_its_own_size_as_budget():
@@ -103,9 +113,8 @@ def test_the_streams_last_item_is_the_sample():
 
 
 def test_streamed_landscapes_are_values_of_their_own():
-    kept = []
-    for item in lw.stream(WAVE, SQUARE, resolution=9, tolerance=0):
-        kept.append((item, item.values["loss"].copy(), item.evaluated.copy()))
+    stream = lw.stream(WAVE, SQUARE, resolution=9, tolerance=0)
+    kept = [(item, item.values["loss"].copy(), item.evaluated.copy()) for item in stream]
     for item, values, evaluated in kept:
         np.testing.assert_array_equal(item.values["loss"], values)
         np.testing.assert_array_equal(item.evaluated, evaluated)
@@ -142,7 +151,7 @@ def test_interrupted_carries_the_picture_so_far(stop_at):
         if done == stop_at:
             raise KeyboardInterrupt
 
-    with pytest.raises(lw.Interrupted, match="interrupted after .* evaluations") as caught:
+    with pytest.raises(lw.Interrupted, match=r"interrupted after .* evaluations") as caught:
         lw.sample(WAVE, SQUARE, resolution=(17, 9), tolerance=0, progress=progress)
     assert isinstance(caught.value, KeyboardInterrupt)
     landscape = caught.value.landscape
@@ -183,7 +192,11 @@ def test_the_metric_that_decides_is_told_and_others_carry_their_own_error():
         (SQUARE, {"resolution": (9, 9, 9)}, "resolution must be an integer of at least 2 for each of 2 axes"),
         (SQUARE, {"resolution": 1}, r"got 1. Use for example resolution=\(65, 65\)"),
         (SQUARE, {"resolution": 9.5}, "resolution must be an integer of at least 2 for each of 2 axes, got 9.5"),
-        (SQUARE, {"tolerance": -0.1}, "tolerance must be a share of the range, 0 or more, got -0.1. Use for example 1e-2"),
+        (
+            SQUARE,
+            {"tolerance": -0.1},
+            "tolerance must be a share of the range, 0 or more, got -0.1. Use for example 1e-2",
+        ),
         (SQUARE, {"tolerance": np.nan}, "tolerance must be a share of the range"),
         (SQUARE, {"budget": 8}, "budget must be at least 9 evaluations, the coarsest grid, got 8. Raise it"),
         (SQUARE, {"metric": "error"}, "metric must be among loss, wave, got 'error'. Use one of these"),
@@ -198,13 +211,15 @@ def test_arguments_that_break_their_rule_are_refused(subspace, options, message)
 
 def test_a_subspace_of_another_model_is_refused_before_anything_is_computed():
     steps = []
-    with pytest.raises(ValueError, match="must fit the objective's model"):
+    with pytest.raises(ValueError, match=r"must fit the objective's model"):
         lw.sample(MLP.objective(), lw.Plane.random(CASES[1].model()), progress=lambda *a: steps.append(a))
     assert not steps
 
 
 def test_provenance_says_what_was_done():
-    told = lw.sample(MLP.objective(), lw.Plane.random(MLP.model(), (0, 7)), resolution=(9, 5), tolerance=0.05, budget=30).provenance
+    told = lw.sample(
+        MLP.objective(), lw.Plane.random(MLP.model(), (0, 7)), resolution=(9, 5), tolerance=0.05, budget=30
+    ).provenance
     assert told["sampling"]["resolution"] == [9, 5]
     assert (told["sampling"]["tolerance"], told["sampling"]["budget"], told["sampling"]["log"]) == (0.05, 30, False)
     assert told["subspace"]["directions"] == ["seed 0, filter normalised", "seed 7, filter normalised"]

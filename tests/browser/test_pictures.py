@@ -1,0 +1,233 @@
+"""Pointing at the height field: hover, pin, turn, zoom; by mouse, by keyboard, and from Python."""
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from explorers import DIGITS, SETUP, Explorer, drawn, notebook, number
+from lab import Server, ask_kernel, console_errors, wait_for_kernel
+from playwright.sync_api import Browser, Page, expect
+
+# Every pixel is measured, so what is shown there is what the plain model gives.
+CELLS = [SETUP + DIGITS, "surface = lw.SurfaceExplorer(objective, resolution=17, tolerance=0.0)\nsurface"]
+
+
+@pytest.fixture(scope="module")
+def lab(lab_server: Server, browser: Browser) -> Iterator[Page]:
+    with notebook(lab_server, browser, "pictures", CELLS, size=(1300, 1100)) as page:
+        yield page
+
+
+@pytest.fixture
+def surface(lab: Page) -> Iterator[Explorer]:
+    explorer = Explorer(lab, "surface")
+    lab.messages.clear()
+    lab.mouse.move(2, 2)
+    for kind in ("map", "surface"):
+        explorer.pane(kind).focus()
+        lab.keyboard.press("0")
+    ask_kernel(lab, "setattr(surface, 'point', None)")
+    explorer.set(resolution=17, tolerance=0.0)
+    yield explorer
+    assert console_errors(lab) == []
+
+
+def read(text: str) -> tuple[tuple[float, float], dict[str, float]]:
+    """Coordinates and metrics of a readout."""
+    where = re.findall(r"= ([-−]?[\d.e]+)", text)
+    metrics = re.findall(r"(loss|error) ([-−]?[\d.]+(?:e[-−+]?\d+)?)", text)
+    assert len(where) == 2, text
+    return (number(where[0]), number(where[1])), {name: number(value) for name, value in metrics}
+
+
+def at(page: Page, point: tuple[float, float]) -> dict[str, float]:
+    """The metrics at the grid point that is shown, in a few digits, as ``point``."""
+    return ask_kernel(
+        page, f"(lambda l: l.at([c[i] for c, i in zip(l.coords, l.pixel({point!r}))]))(surface.landscape)"
+    )
+
+
+def hover(surface: Explorer, kind: str, across: float, down: float) -> str:
+    box = surface.pane(kind).bounding_box()
+    surface.page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"])
+    drawn(surface.page)
+    return surface.readout.inner_text()
+
+
+@pytest.mark.parametrize("kind", ["map", "surface"])
+def test_the_readout_is_the_landscape_there(surface: Explorer, kind: str):
+    met = set()
+    for across, down in ((0.5, 0.45), (0.45, 0.5), (0.6, 0.5), (0.55, 0.6), (0.7, 0.55)):
+        text = hover(surface, kind, across, down)
+        point, metrics = read(text)
+        met.add(point)
+        assert "measured" in text
+        for name, value in at(surface.page, point).items():
+            assert metrics[name] == pytest.approx(value, rel=1e-4, abs=1e-9)
+    assert len(met) >= 4
+
+
+def test_interpolated_values_say_so_and_how_wrong_they_can_be(surface: Explorer):
+    surface.set(resolution=65, tolerance=0.01)
+    texts = [hover(surface, "map", across, 0.4) for across in np.linspace(0.3, 0.7, 12)]
+    interpolated = [text for text in texts if "interpolated, within" in text]
+    assert interpolated
+    for text in interpolated:
+        point, metrics = read(text)
+        for name, value in at(surface.page, point).items():
+            assert metrics[name] == pytest.approx(value, rel=1e-3, abs=1e-6)
+        error = number(re.search(r"within ([\d.e−-]+)", text)[1])
+        assert error == pytest.approx(surface.ask("landscape.error['loss']"), rel=0.06)
+
+
+def test_map_coordinates_run_right_and_up(surface: Explorer):
+    row = [read(hover(surface, "map", across, 0.5))[0] for across in np.linspace(0.3, 0.9, 7)]
+    column = [read(hover(surface, "map", 0.6, down))[0] for down in np.linspace(0.1, 0.8, 7)]
+    assert [x for x, _ in row] == sorted({x for x, _ in row}) and len({y for _, y in row}) == 1
+    assert [y for _, y in column] == sorted({y for _, y in column}, reverse=True) and len({x for x, _ in column}) == 1
+
+
+def test_the_brightest_pixel_of_the_map_is_the_largest_value(surface: Explorer):
+    red, green, blue, alpha = np.moveaxis(surface.picture("map"), -1, 0)
+    yellow = (red > 0.9) & (green > 0.8) & (blue < 0.3) & (alpha == 1)  # the bright end of viridis
+    assert yellow.any()
+    rows, columns = np.nonzero(yellow)
+    y, x = np.median(rows) / yellow.shape[0], np.median(columns) / yellow.shape[1]
+    _, metrics = read(hover(surface, "map", x, y))
+    assert metrics["loss"] > 0.8 * float(surface.shown()["max"])
+
+
+def test_a_click_pins_and_the_model_there_has_the_value_shown(surface: Explorer):
+    box = surface.pane("map").bounding_box()
+    surface.page.mouse.click(box["x"] + 0.7 * box["width"], box["y"] + 0.3 * box["height"])
+    point = wait_for_kernel(surface.page, "surface.point")
+    surface.page.mouse.move(2, 2)
+    expect(surface.readout).to_contain_text("pinned")
+    shown, metrics = read(surface.readout.inner_text())
+    assert shown == pytest.approx(point, abs=1e-4)
+    plain = ask_kernel(surface.page, "plain(surface.model_at(surface.point), objective)")
+    for name, value in plain.items():
+        assert metrics[name] == pytest.approx(value, rel=1e-4, abs=1e-9)
+
+
+def test_a_point_set_from_python_shows_and_goes(surface: Explorer):
+    ask_kernel(surface.page, "setattr(surface, 'point', (0.5, -0.25))")
+    expect(surface.readout).to_contain_text("pinned")
+    shown, metrics = read(surface.readout.inner_text())
+    assert shown == (0.5, -0.25)
+    assert metrics["loss"] == pytest.approx(at(surface.page, shown)["loss"], rel=1e-4)
+    ask_kernel(surface.page, "setattr(surface, 'point', None)")
+    expect(surface.readout).not_to_contain_text("pinned")
+
+
+def test_dragging_turns_the_surface_and_a_double_click_turns_it_back(surface: Explorer):
+    before, page = surface.picture("surface"), surface.page
+    camera = ask_kernel(page, "surface.height_field.camera")
+    box = surface.pane("surface").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 120, y - 40, steps=6)
+    page.mouse.up()
+    turned = wait_for_kernel(page, "surface.height_field.camera", lambda found: found != camera)
+    assert turned["zoom"] == camera["zoom"]
+    assert abs(turned["yaw"] - camera["yaw"]) > 0.5
+    assert abs(turned["pitch"] - camera["pitch"]) > 0.1
+    assert np.mean(before != surface.picture("surface")) > 0.05
+    assert ask_kernel(page, "surface.point") is None  # a drag is not a click
+
+    page.mouse.dblclick(x, y)
+    wait_for_kernel(page, "surface.height_field.camera", lambda found: found == camera)
+    page.keyboard.press("Escape")
+    wait_until_same(surface, "surface", before)
+
+
+def wait_until_same(surface: Explorer, kind: str, picture: np.ndarray, seconds: float = 3) -> None:
+    """Software GL draws a picture that has come to rest again, better; so give it that time."""
+    for _ in range(int(seconds / 0.1)):
+        if np.array_equal(picture, surface.picture(kind)):
+            return
+        surface.page.wait_for_timeout(100)
+    assert np.mean(np.abs(picture - surface.picture(kind))) < 1e-6, "the picture must be as before"
+
+
+@pytest.mark.parametrize("kind", ["map", "surface"])
+def test_ctrl_and_wheel_zoom_and_zero_shows_everything(surface: Explorer, kind: str):
+    page = surface.page
+    page.wait_for_timeout(300)
+    before = surface.picture(kind)
+    hover(surface, kind, 0.6, 0.4)
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -100)
+    page.keyboard.up("Control")
+    drawn(page)
+    assert np.mean(before != surface.picture(kind)) > 0.02
+    expect(surface.root.locator(f".lw-{kind} .lw-reset")).to_be_visible()
+    surface.pane(kind).focus()
+    page.keyboard.press("0")
+    wait_until_same(surface, kind, before)
+
+
+@pytest.mark.parametrize("kind", ["map", "surface"])
+def test_plus_and_minus_zoom(surface: Explorer, kind: str):
+    page = surface.page
+    page.wait_for_timeout(300)
+    before = surface.picture(kind)
+    surface.pane(kind).focus()
+    page.keyboard.press("+")
+    drawn(page)
+    assert np.mean(before != surface.picture(kind)) > 0.02
+    page.keyboard.press("-")
+    wait_until_same(surface, kind, before)
+
+
+def test_the_wheel_alone_scrolls_the_page_and_says_how_to_zoom(surface: Explorer):
+    surface.page.locator(".jp-InputPrompt").first.click()
+    before = surface.picture("map")
+    hover(surface, "map", 0.5, 0.5)
+    surface.page.mouse.wheel(0, -50)
+    expect(surface.root.locator(".lw-map .lw-hint.lw-on")).to_be_visible()
+    assert np.array_equal(before, surface.picture("map"))
+
+
+def test_by_keyboard_alone(surface: Explorer):
+    """Tab from the last slider to the map, walk, pin, unpin, and on to the surface."""
+    page = surface.page
+    last = ask_kernel(page, "list(surface.study.sliders)[-1]")
+    surface.control(last).locator(".noUi-handle, select, input").first.focus()
+    for _ in range(2):  # a slider's number can be edited, and so has a place of its own
+        page.keyboard.press("Tab")
+    expect(surface.pane("map")).to_be_focused()
+    cell = page.evaluate("() => window.jupyterapp.shell.currentWidget.content.activeCellIndex")
+
+    page.keyboard.press("ArrowRight")
+    drawn(page)
+    start, _ = read(surface.readout.inner_text())
+    step = 2 / 16
+    for key, move in (("ArrowRight", (1, 0)), ("ArrowUp", (0, 1)), ("ArrowLeft", (-1, 0)), ("ArrowDown", (0, -1))):
+        page.keyboard.press(key)
+        drawn(page)
+        point, metrics = read(surface.readout.inner_text())
+        assert point == pytest.approx((start[0] + move[0] * step, start[1] + move[1] * step), abs=1e-3)
+        assert metrics["loss"] == pytest.approx(at(page, point)["loss"], rel=1e-4)
+        start = point
+    page.keyboard.press("Shift+ArrowRight")
+    drawn(page)
+    point, _ = read(surface.readout.inner_text())
+    assert point[0] == pytest.approx(start[0] + 5 * step, abs=1e-3)
+
+    page.keyboard.press("Enter")
+    pinned = wait_for_kernel(page, "surface.point")
+    assert pinned == pytest.approx(point, abs=1e-4)
+    page.keyboard.press("Escape")
+    wait_for_kernel(page, "surface.point", lambda found: found is None)
+
+    assert page.evaluate("() => window.jupyterapp.shell.currentWidget.content.activeCellIndex") == cell
+    page.keyboard.press("Tab")
+    expect(surface.pane("surface")).to_be_focused()
+    before = surface.picture("surface")
+    page.keyboard.press("ArrowLeft")
+    drawn(page)
+    assert not np.array_equal(before, surface.picture("surface"))
+    wait_for_kernel(page, "surface.height_field.camera['yaw']", lambda yaw: abs(yaw - 0.7) > 0.05)
