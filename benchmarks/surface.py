@@ -47,7 +47,8 @@ def main() -> None:
     objective, model, _ = lw.demo.digits(held_out=0)
     bare = lw.Objective(model, digits_data(), loss=F.cross_entropy)
     print("MLP 64-128-128-10, 1,797 digits, 65x65 plane, filter normalised, tolerance 1 % of the range, one thread\n")
-    print(f"{'seeds':8}{'loop s':>8}{'ours s':>8}{'ratio':>8}{'with error':>12}{'points':>8}{'true error':>12}{'shown':>9}")
+    heads = {"loop s": 8, "ours s": 8, "ratio": 8, "with error": 12, "points": 8, "true error": 12, "shown": 9}
+    print(f"{'seeds':8}" + "".join(f"{head:>{width}}" for head, width in heads.items()))
     ratios, covered = [], True
     for seeds in SEEDS:
         plane = lw.Plane.random(model, seeds).bound(bare.space)

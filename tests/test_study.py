@@ -129,7 +129,7 @@ def slow_study(steps=2000):
 
 
 def test_the_newest_position_wins_and_stale_work_stops():
-    study, runs = slow_study(steps=100)
+    study, _ = slow_study(steps=100)
     painted = []
 
     @study.view
@@ -168,7 +168,7 @@ def test_news_that_does_not_concern_the_running_node_is_dealt_with_while_it_runs
 
 
 def test_stop_keeps_what_is_there_and_a_later_move_goes_on():
-    study, runs = slow_study(steps=5000)
+    study, _ = slow_study(steps=5000)
     study.start()
     time.sleep(0.05)
     study.stop()
@@ -288,7 +288,7 @@ def test_a_slider_refuses_by_name_what_it_cannot_hold(slider, value, message):
 def test_declarations_that_make_no_graph_are_refused():
     study = Study("wrong")
     study.slider("x", 1)
-    with pytest.raises(ValueError, match="arguments of f must name sliders or earlier nodes, got 'y'. Known are x"):
+    with pytest.raises(ValueError, match="arguments of f must name sliders or earlier nodes, got 'y'[.] Known are x"):
 
         @study.node
         def f(y):

@@ -54,9 +54,7 @@ class CurveExplorer(StudyWidget):
             **sliders: Where the sliders start.
         """
         held_out = objective.test if test is None else objective.on(test, split="test")
-        self._objectives = {one.split if held_out else "data": one for one in (objective, held_out) if one is not None}
-        if len(self._objectives) == 1 and held_out is not None:
-            self._objectives = {"train": objective, "test": held_out}
+        self._objectives = {"data": objective} if held_out is None else {"train": objective, "test": held_out}
         joined = Line(a, b).bound(objective.space, objective.device)
         self.plot = LinePlot("alpha (0 = a, 1 = b)")
         self.readout = W.HTML()

@@ -103,9 +103,6 @@ def test_importing_lwidgets_imports_no_widget_library(python, without_node, tmp_
     assert run(python, "-c", code, env=without_node, cwd=tmp_path).strip() == "[]"
 
 
-@pytest.mark.skipif(
-    not any((ROOT / "lwidgets").glob("explorers/*.py")), reason="the explorers are being written"
-)
 def test_a_user_holds_a_loss_landscape_in_an_empty_environment(python, without_node, tmp_path):
     code = """
 import lwidgets as lw
