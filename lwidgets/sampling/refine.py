@@ -14,14 +14,15 @@ from itertools import zip_longest
 import numpy as np
 from numpy.typing import NDArray
 
-from lwidgets.sampling.grids import finite_share, interpolate, mask_of, nested_grids
+from lwidgets.sampling.grids import Nodes, finite_share, interpolate, mask_of, nested_grids
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-PROBES = ((40, 3.0), (100, 2.0))
-"""How many nodes are probed in a plane, in turns, and how many times their largest residual the estimate then is."""
-LINE_PROBES = ((8, 3.0),)
+PROBES = ((40, 3.0), (100, 2.0), (0.75, 1.5))
+"""Turns of probing a plane: how many nodes of the next level, or what share of them, and how many times the largest
+residual seen the estimate then is. The more was looked at, the less can be hidden."""
+LINE_PROBES = ((8, 3.0), (0.75, 1.5))
 GAIN = 0.25
 """An estimate is at least this share of the coarser level's error: kinks converge slowly, whatever a few probes say."""
 _HOPE = 10.0  # a level is probed when its predecessor's error over this would pass; cubic splines gain up to 16 a level
@@ -109,8 +110,11 @@ def refine(
         order = _order(finer, change[tuple(finer.T)], shape)
         seen = dict.fromkeys(names, 0.0)
         used = 0
-        for count, safety in PROBES if len(shape) > 1 else LINE_PROBES:
+        for size, safety in PROBES if len(shape) > 1 else LINE_PROBES:
+            count = size if isinstance(size, int) else round(size * len(finer))
             probes = finer[order[used:count]]
+            if not len(probes):
+                continue
             told = yield probes, picture
             complete = field.take(probes, told)
             found = _residuals(guess, field, probes[: len(next(iter(told.values())))], logs)
@@ -121,12 +125,7 @@ def refine(
             if not complete:
                 return picture
             if all(error[name] <= allowed[name] for name in deciding):
-                edge = [
-                    ~field.evaluated & np.isnan(guess[n]) & (finite_share(nodes, field.values[n]) > 0) for n in names
-                ]
-                wanted = np.argwhere(
-                    np.any(edge, axis=0)
-                )  # nothing can be interpolated at the rim of a non-finite region
+                wanted = _rims(field, guess, nodes)
                 if len(wanted):
                     complete = field.take(wanted, (yield wanted, picture))
                 return _picture(field, guess, error, level, logs, settled=complete)
@@ -180,6 +179,14 @@ def _residuals(
     return largest
 
 
+def _rims(field: _Field, guess: Mapping[str, Array], nodes: Nodes) -> NDArray[np.intp]:
+    """Pixels between finite and non-finite nodes: nothing can be interpolated there."""
+    rims = np.zeros(field.evaluated.shape, dtype=bool)
+    for name, filled in guess.items():
+        rims |= np.isnan(filled) & (finite_share(nodes, field.values[name]) > 0)
+    return np.argwhere(rims & ~field.evaluated)
+
+
 def _gap(a: Array, b: Array) -> Array:
     with np.errstate(invalid="ignore"):  # inf - inf is nan, as it should be
         return np.abs(a - b)
@@ -191,7 +198,7 @@ def _order(pixels: NDArray[np.intp], change: Array, shape: Sequence[int]) -> NDA
     The first kind keeps a distance from its predecessors, so that one cliff does not take all probes; the second
     follows the golden-ratio sequence, whose every beginning is even.
     """
-    count = min(len(pixels), max(probes for probes, _ in PROBES))
+    count = min(len(pixels), 100)
     apart = 0.5 * np.sqrt(np.prod(shape) / count) if len(shape) > 1 else 0.0
     steep: list[int] = []
     for candidate in np.argsort(-change, kind="stable"):
