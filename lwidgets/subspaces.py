@@ -53,8 +53,9 @@ class Axis:
     def grid(self, size: int) -> NDArray[np.float64]:
         """A uniform grid of ``size`` points on which every mark inside the axis lies exactly.
 
-        The ends move by less than a step where no uniform grid has both the marks and the ends asked for: two
-        marks need a whole number of steps between them, one needs an odd size to be in the middle.
+        The ends move where no uniform grid has both the marks and the ends asked for: two marks need a whole number
+        of steps between them, one needs an odd size to be in the middle. They move by about a step; by more only
+        where there are too few points for the marks and the span.
 
         >>> Axis("alpha", "", 0.0, 1.0, (0.0, 1.0)).grid(5).tolist()
         [0.0, 0.25, 0.5, 0.75, 1.0]

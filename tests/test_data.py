@@ -175,6 +175,24 @@ def test_trap_7_reading_the_data_leaves_every_generator_alone():
     assert torch.equal(before[3], own.get_state()), "the loader's own generator: the next epoch would be another one"
 
 
+class LegacySampler:
+    """Shuffles with the global generators of Python and NumPy, as much training code does."""
+
+    def __len__(self):
+        return len(X)
+
+    def __iter__(self):
+        order = np.random.permutation(len(X)).tolist()  # noqa: NPY002
+        random.shuffle(order)
+        return iter(order)
+
+
+def test_trap_7_a_sampler_that_draws_from_numpy_and_python_leaves_them_as_they_were():
+    before = np.random.get_state()[1].tolist(), np.random.get_state()[2], random.getstate()  # noqa: NPY002
+    loss_on(DataLoader(TensorDataset(X, Y), batch_size=10, sampler=LegacySampler()))
+    assert before == (np.random.get_state()[1].tolist(), np.random.get_state()[2], random.getstate())  # noqa: NPY002
+
+
 def test_the_data_are_kept_as_they_were():
     """A later change of the user's tensors in place must not move the landscape under the pictures already drawn."""
     model, x = MLP.model(0, torch.float64), X.clone()

@@ -173,6 +173,8 @@ def test_model_at_is_a_module_of_its_own_with_the_users_gradient_flags():
     assert type(taken) is type(model)
     assert [p.requires_grad for p in taken.parameters()] == [p.requires_grad for p in model.parameters()]
     assert MLP.plain_loss(taken) == objective.measure(point)["loss"]
+    other = objective.model_at(lw.Plane.random(model).point((-1.0, 1.0)))  # does not write into the first
+    assert MLP.plain_loss(taken) == objective.measure(point)["loss"] != MLP.plain_loss(other)
     with torch.no_grad():
         taken[2].weight.zero_()
     assert MLP.plain_loss(objective.model_at(point)) == objective.measure(point)["loss"]

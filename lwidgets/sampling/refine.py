@@ -23,6 +23,8 @@ PROBES = ((40, 3.0), (100, 2.0), (0.75, 1.5))
 """Turns of probing a plane: how many nodes of the next level, or what share of them, and how many times the largest
 residual seen the estimate then is. The more was looked at, the less can be hidden."""
 LINE_PROBES = ((8, 3.0), (0.75, 1.5))
+UNPROBED = 2.0
+"""Before anything was probed, the estimate is this many times the error of the level before."""
 GAIN = 0.25
 """An estimate is at least this share of the coarser level's error: kinks converge slowly, whatever a few probes say."""
 _HOPE = 10.0  # a level is probed when its predecessor's error over this would pass; cubic splines gain up to 16 a level
@@ -91,19 +93,19 @@ def refine(
             logs, guess = scale, {}
         if not complete:  # the budget is spent; what was measured still says how good the guess was
             seen = _residuals(guess, field, wanted[: len(next(iter(told.values())))], logs)
-            error = {name: np.fmax(error[name], 2 * seen.get(name, np.nan)) for name in names}
+            error = {name: np.fmax(error[name], UNPROBED * seen.get(name, np.nan)) for name in names}
             return _picture(field, guess, error, level, logs, settled=False)
         if depth == len(grids) - 1:
             break
         before, guess = guess, {name: interpolate(nodes, _to(field.values[name], name in logs)) for name in names}
         coarser = _residuals(before, field, wanted, logs) if before else error
-        error = dict(coarser)
+        error = {name: UNPROBED * coarser[name] for name in names}
         allowed = field.allowed(tolerance, logs)
         picture = _picture(field, guess, error, level, logs, settled=False)
         models = np.array([pixel for pixel in always if not field.evaluated[pixel]], dtype=np.intp)
         if len(models) and depth == 0 and not field.take(models, (yield models, picture)):
             return _picture(field, guess, error, level, logs, settled=False)
-        if not before or tolerance == 0 or any(not error[n] <= _HOPE * allowed[n] for n in deciding):
+        if not before or tolerance == 0 or any(not coarser[n] <= _HOPE * allowed[n] for n in deciding):
             continue
         finer = np.argwhere(mask_of(grids[depth + 1], shape) & ~field.evaluated)
         change = np.sum([np.nan_to_num(_gap(guess[n], before[n])) / allowed[n] for n in deciding], axis=0)

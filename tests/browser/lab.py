@@ -38,6 +38,7 @@ from playwright.sync_api import Browser, Locator, Page, sync_playwright
 # ------------------------------------------------------------------------------------------------ server
 
 
+NEWS = "@jupyterlab/apputils-extension:notification"  # its question would cover a corner of the page
 APPLICATIONS = {"lab": ("jupyterlab", "LabApp"), "notebook": ("notebook", "JupyterNotebookApp")}
 
 
@@ -86,7 +87,7 @@ def jupyter_server(root: Path, app: str = "lab", settings: dict[str, dict] | Non
     }
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
-    for plugin, values in (settings or {}).items():
+    for plugin, values in ({NEWS: {"fetchNews": "false"}} | (settings or {})).items():
         extension, name = plugin.split(":")
         file = folders["JUPYTERLAB_SETTINGS_DIR"] / extension / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -195,16 +196,24 @@ def chromium_page(
     *,
     browser: Browser | None = None,
     reduced_motion: bool = False,
+    scale: float = 1,
 ) -> Iterator[Page]:
-    """Open a page without history, in ``browser`` or in one of its own; its messages go to console_errors."""
+    """Open a page without history, in ``browser`` or in one of its own; its messages go to console_errors.
+
+    ``scale`` is how many pixels of the screen make one of the page.
+    """
     if browser is None:
-        with chromium() as own, chromium_page(size, dark, browser=own, reduced_motion=reduced_motion) as page:
+        with (
+            chromium() as own,
+            chromium_page(size, dark, browser=own, reduced_motion=reduced_motion, scale=scale) as page,
+        ):
             yield page
         return
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]},
         color_scheme="dark" if dark else "light",
         reduced_motion="reduce" if reduced_motion else "no-preference",
+        device_scale_factor=scale,
         accept_downloads=True,
     )
     page = context.new_page()
