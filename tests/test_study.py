@@ -288,7 +288,7 @@ def test_a_slider_refuses_by_name_what_it_cannot_hold(slider, value, message):
 def test_declarations_that_make_no_graph_are_refused():
     study = Study("wrong")
     study.slider("x", 1)
-    with pytest.raises(ValueError, match="arguments of f must name sliders or earlier nodes, got 'y'[.] Known are x"):
+    with pytest.raises(ValueError, match=r"arguments of f must name sliders or earlier nodes, got 'y'[.] Known are x"):
 
         @study.node
         def f(y):

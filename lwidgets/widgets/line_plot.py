@@ -59,14 +59,16 @@ class LinePlot(W.VBox):
         self._y: dict[bool, bqplot.Scale] = {False: bqplot.LinearScale(), True: bqplot.LogScale()}
         self._log = False
         self._groups: dict[str, list[bqplot.Mark]] = {}
-        self.x_axis = bqplot.Axis(scale=self._x, label=x_label, grid_lines="solid", grid_color="rgba(128,128,128,0.2)")
+        ink = "var(--jp-ui-font-color1)"  # bqplot's own is orange in a dark theme
+        grid = {"grid_lines": "solid", "grid_color": "rgba(128,128,128,0.2)"}
+        self.x_axis = bqplot.Axis(scale=self._x, label=x_label, label_color=ink, **grid)
         self.y_axis = bqplot.Axis(
             scale=self._y[False],
             label=y_label,
+            label_color=ink,
             side="left",
             label_offset="50px",
-            grid_lines="solid",
-            grid_color="rgba(128,128,128,0.2)",
+            **grid,
         )
         self.figure = bqplot.Figure(
             axes=[self.x_axis, self.y_axis],
