@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from lwidgets.study import Check, Slider, Study, together
+from lwidgets.study import Check, Study, together
 
 
 @pytest.fixture
@@ -266,23 +266,6 @@ def test_a_bound_that_moves_in_takes_its_slider_along_and_one_outside_is_refused
     study.set(span=(0.0, 1.0))
     assert study.values["alpha"] == 1.0
     study.close()
-
-
-@pytest.mark.parametrize(
-    ("slider", "value", "message"),
-    [
-        (Slider("n", 3, low=0, high=9), 2.5, "n must be an integer, got 2.5"),
-        (Slider("n", 3, low=0, high=9), True, "n must be an integer, got True"),
-        (Slider("n", 3, low=0, high=9), 10, r"n must lie in \[0, 9\], got 10"),
-        (Slider("r", 0.5, low=0, high=1), float("nan"), r"r must lie in \[0, 1\], got nan"),
-        (Slider("c", "x", options=("x", "y")), "z", "c must be one of 'x', 'y', got 'z'"),
-        (Slider("p", (0.0, 1.0), low=-1, high=2), (1.0, 0.0), "p must be .low, high. with low < high"),
-        (Slider("t", False), 1, "t must be True or False, got 1"),
-    ],
-)
-def test_a_slider_refuses_by_name_what_it_cannot_hold(slider, value, message):
-    with pytest.raises(ValueError, match=message):
-        slider.coerce(value)
 
 
 def test_declarations_that_make_no_graph_are_refused():

@@ -7,7 +7,7 @@ from typing import Any
 
 import ipywidgets as W
 
-from lwidgets.study import Slider
+from lwidgets.sliders import Slider
 
 _WIDE = {"width": "auto", "min_width": "280px", "flex": "1 1 300px", "max_width": "460px"}
 _NARROW = {"width": "auto", "margin": "2px 12px 2px 108px"}
