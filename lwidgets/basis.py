@@ -19,7 +19,7 @@ from lwidgets.parameters import State
 _BLOCK = 1 << 20  # entries per block when summing in float64, so that no tensor is doubled whole
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Basis:
     """K vectors over the parameters that move.
 
@@ -30,6 +30,9 @@ class Basis:
 
     vectors: tuple[Mapping[str, Tensor], ...]
     origin: State
+
+    def __repr__(self) -> str:
+        return f"Basis({len(self.vectors)} vectors over {len(self.names)} parameters)"
 
     @property
     def names(self) -> tuple[str, ...]:

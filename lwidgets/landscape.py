@@ -27,7 +27,7 @@ _FORMAT = "lwidgets.landscape"
 _VERSION = 1
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Landscape:
     """Metrics over one or two axes. Grids are ``ij``: ``values[m][i, j]`` belongs to ``coords[0][i], coords[1][j]``.
 
@@ -54,6 +54,15 @@ class Landscape:
     error: Mapping[str, float]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     final: bool = True
+
+    def __repr__(self) -> str:
+        told = []
+        for name, values in self.values.items():
+            finite = values[np.isfinite(values)]
+            extent = f"{finite.min():.4g} to {finite.max():.4g}" if finite.size else "nowhere finite"
+            told.append(f"{name} {extent} within {self.error[name]:.2g}")
+        size = " x ".join(map(str, self.shape))
+        return f"Landscape({size} over {', '.join(self.axes)}; {'; '.join(told)}; {self.evaluations:,} evaluated)"
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -114,6 +114,11 @@ class Objective:
         """
         return FunctionObjective(f, dim, names)
 
+    def __repr__(self) -> str:
+        facts = self.provenance()
+        what = facts.get("model") or facts["function"]
+        return f"Objective({what}: {', '.join(self.names)}; {self.space.size:,} numbers move)"
+
     def on(self, data: Any, split: str = "data") -> Self:
         """The same model, loss, metrics and parameter filter on other data.
 

@@ -22,7 +22,7 @@ _BATCHNORM_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 _WRAPPERS = ("module.", "_orig_mod.")  # DataParallel and torch.compile put these before every name
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class State:
     """One parameter point.
 
@@ -89,6 +89,12 @@ class State:
             {name: t for name, t in tensors.items() if not is_buffer[name]},
             {name: t for name, t in tensors.items() if is_buffer[name]},
             label,
+        )
+
+    def __repr__(self) -> str:
+        size = sum(t.numel() for t in self.parameters.values())
+        return (
+            f"State({self.label!r}: {len(self.parameters)} parameters of {size:,} numbers, {len(self.buffers)} buffers)"
         )
 
     @property

@@ -90,7 +90,7 @@ class Axis:
         return np.asarray(inside[0] + gap * ((np.arange(size) - before) / steps))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Subspace:
     """An affine subspace: vertices and directions.
 
@@ -135,6 +135,10 @@ class Subspace:
             axes=tuple(Axis(name, name, *extent) for name, extent in zip(names, _extents(span, dim), strict=True)),
             kind="identity",
         )
+
+    def __repr__(self) -> str:
+        axes = ", ".join(f"{axis.label} in [{axis.low:g}, {axis.high:g}]" for axis in self.axes)
+        return f"{type(self).__name__}({self.kind}: {axes})"
 
     @property
     def between_models(self) -> bool:

@@ -183,3 +183,14 @@ def test_xarray_has_the_same_numbers_names_and_errors(surface):
     assert dataset["x"].attrs["long_name"] == surface.labels[0]
     assert float(dataset["loss"].sel(x=0, y=0)) == surface.at((0, 0))["loss"]
     assert json.loads(dataset.attrs["provenance"]) == surface.provenance
+
+
+def test_every_value_has_a_repr_of_one_short_line():
+    objective = lw.Objective.from_function(lambda u: (u**2).sum(dim=1), 2)
+    square = lw.Subspace.identity(2)
+    landscape = lw.sample(objective, square, resolution=(9, 5), tolerance=0)
+    assert repr(landscape) == "Landscape(9 x 5 over x, y; loss 0 to 2 within 0; 45 evaluated)"
+    assert repr(square) == "Subspace(identity: x in [-1, 1], y in [-1, 1])"
+    assert repr(objective) == "Objective(<lambda>: loss; 2 numbers move)"
+    assert repr(square.basis) == "Basis(3 vectors over 1 parameters)"
+    assert repr(square.vertices[0]) == "State('zero': 1 parameters of 2 numbers, 0 buffers)"
