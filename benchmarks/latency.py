@@ -30,10 +30,10 @@ CELLS = [
 import time
 import lwidgets as lw
 objective, a, b = lw.demo.digits(held_out=0)
-called, sent = [], {}  # when the slider's callback ran; tag of a frame -> when it was made, for which seed, from how much
+called, sent = [], {}  # when the slider's callback ran; tag of a frame -> when it was made, its seed, its evaluations
 """,
     """
-surface = lw.SurfaceExplorer(objective)
+surface = lw.SurfaceExplorer(objective, seed_y=99)
 surface.observe(lambda change: called.append(time.time()), "seed_x")
 def note(change):
     sent[change.new["tag"]] = time.time(), surface.study["seed_x"], surface.study["surface"].evaluations
@@ -129,7 +129,7 @@ def drags(page: Page) -> dict[str, list[float]]:
     """Mouse drags of the seed over 20 positions, each over a plane of its own."""
     found: dict[str, list[float]] = {"last": [], "stale": [], "events": []}
     for turn in range(DRAGS):
-        ask_kernel(page, f"[setattr(surface, 'seed_x', 3), setattr(surface, 'seed_y', {110 + turn})]")
+        ask_kernel(page, f"[setattr(surface, 'seed_x', 3), setattr(surface, 'seed_y', {90 + turn})]")
         settle(page, "surface")
         handle = page.locator(".lwidgets-seed-x .noUi-handle").bounding_box()
         x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2

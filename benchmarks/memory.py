@@ -53,8 +53,8 @@ def main() -> None:
     watcher.join()
     ratio = (peak[0] - baseline) / size
     print(
-        f"{size / 4e6:.1f} million parameters, {landscape.evaluations} points, {seconds:.1f} s: peak {ratio:.2f} times the module "
-        f"above the baseline (bar: 6)"
+        f"{size / 4e6:.1f} million parameters, {landscape.evaluations} points, {seconds:.1f} s: "
+        f"peak {ratio:.2f} times the module above the baseline (bar: 6)"
     )
     sys.exit(ratio >= 6)
 

@@ -40,11 +40,13 @@ class Gaussian:
         normalize: "filter": every filter gets the norm of the origin's filter (Li et al.); "layer": every tensor;
             "model": the whole direction; "none": entries stay standard normal.
         zero_1d: Leave biases and norm scales alone, as the reference code's ``biasbn`` does.
+        draw: Which of the generator's draws: 0 for the first; 1 is independent of it, for two axes of one seed.
     """
 
     seed: int
     normalize: Normalization = "filter"
     zero_1d: bool = True
+    draw: int = 0
 
     def __post_init__(self) -> None:
         """Check the two choices that are easy to mistype."""
@@ -66,7 +68,8 @@ class Gaussian:
     @property
     def label(self) -> str:
         """Seed and scaling, as axes show them."""
-        return f"seed {self.seed}, {self.normalize} normalised" if self.normalize != "none" else f"seed {self.seed}"
+        drawn = f"seed {self.seed}" + (f" draw {self.draw + 1}" if self.draw else "")
+        return f"{drawn}, {self.normalize} normalised" if self.normalize != "none" else drawn
 
     def vector(self, origin: State, space: ParameterSpace) -> dict[str, Tensor]:
         """Draw on the CPU, cast and move to the origin's dtype and device, scale."""
@@ -77,7 +80,7 @@ class Gaussian:
                 "Pass zero_1d=False."
             )
         weights = {name: origin.parameters[name] for name in names}
-        drawn = {name: gaussian(self.seed, name, w.shape).to(w) for name, w in weights.items()}
+        drawn = {name: gaussian(self.seed, name, w.shape, self.draw).to(w) for name, w in weights.items()}
         return normalize(drawn, weights, self.normalize, space.filters)
 
 
@@ -108,8 +111,8 @@ class Given:
         return {name: tensor.to(origin.parameters[name]) for name, tensor in known.items()}
 
 
-def gaussian(seed: int, name: str, shape: torch.Size | tuple[int, ...]) -> Tensor:
-    """Standard normal float32 numbers that depend on (seed, parameter name) and on nothing else.
+def gaussian(seed: int, name: str, shape: torch.Size | tuple[int, ...], draw: int = 0) -> Tensor:
+    """Standard normal float32 numbers that depend on (seed, parameter name, draw) and on nothing else.
 
     Drawn on the CPU by a private generator, so they are the same on every device, leave the global generator
     alone, and do not change when another parameter is added, removed or filtered out.
@@ -121,6 +124,8 @@ def gaussian(seed: int, name: str, shape: torch.Size | tuple[int, ...]) -> Tenso
     """
     digest = hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+    for _ in range(draw):
+        torch.randn(tuple(shape), generator=generator, dtype=torch.float32)
     return torch.randn(tuple(shape), generator=generator, dtype=torch.float32)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import RegularGridInterpolator
+from scipy.interpolate import RectBivariateSpline, RegularGridInterpolator, make_interp_spline
 
 from lwidgets.barrier import Barrier, BarrierKind, barrier_of
 
@@ -80,7 +80,9 @@ class Landscape:
         return int(np.sum(~np.all([np.isfinite(v) for v in self.values.values()], axis=0)))
 
     def at(self, point: ArrayLike) -> dict[str, float]:
-        """Metrics at a point inside the grid, by linear interpolation between pixels; exact at grid points.
+        """Metrics at a point inside the grid; exact at grid points.
+
+        Between them by a cubic spline through the pixels, or linearly where a pixel of the metric is not finite.
 
         Raises:
             ValueError: The point has another number of coordinates, or lies outside.
@@ -97,8 +99,16 @@ class Landscape:
         pixel = self.pixel(u)
         if all(c[i] == x for c, i, x in zip(self.coords, pixel, u, strict=True)):
             return {name: float(v[pixel]) for name, v in self.values.items()}
-        with np.errstate(invalid="ignore"):
-            return {name: float(RegularGridInterpolator(self.coords, v)(u)[0]) for name, v in self.values.items()}
+        return {name: self._between(v, u) for name, v in self.values.items()}
+
+    def _between(self, values: Array, u: Array) -> float:
+        if not np.isfinite(values).all():
+            with np.errstate(invalid="ignore"):
+                return float(RegularGridInterpolator(self.coords, values)(u)[0])
+        degrees = [min(3, n - 1) for n in values.shape]
+        if len(u) == 1:
+            return float(make_interp_spline(self.coords[0], values, k=degrees[0])(u[0]))
+        return float(RectBivariateSpline(*self.coords, values, kx=degrees[0], ky=degrees[1], s=0)(*u)[0, 0])
 
     def pixel(self, point: ArrayLike) -> tuple[int, ...]:
         """Index of the nearest grid point."""

@@ -324,20 +324,19 @@ class Plane(Subspace):
 
         Args:
             origin: The model in the centre.
-            seeds: One for each axis; equal seeds give equal directions and are refused.
+            seeds: One for each axis; of equal seeds the second axis takes the second draw, so it differs.
             normalize: "filter", "layer", "model" or "none".
             span: s for [-s, s], or (low, high), in units of the normalised directions.
             orthogonal: Make the second direction orthogonal to the first, after normalising.
             zero_1d: Leave biases and norm scales where they are (the reference code's ``biasbn``).
 
         Raises:
-            ValueError: The seeds are equal, or the normalisation is unknown.
+            ValueError: There are not two seeds, or the normalisation is unknown.
         """
-        if len(seeds) != 2 or seeds[0] == seeds[1]:
-            raise ValueError(
-                f"Plane.random: seeds must be two different integers, got {seeds}. Use for example (0, 1)."
-            )
-        directions = tuple(Gaussian(seed, normalize, zero_1d) for seed in seeds)
+        if len(seeds) != 2:
+            raise ValueError(f"Plane.random: seeds must be two integers, got {seeds}. Use for example (0, 1).")
+        draws = (0, int(seeds[0] == seeds[1]))
+        directions = tuple(Gaussian(seed, normalize, zero_1d, draw) for seed, draw in zip(seeds, draws, strict=True))
         return _around(cls, origin, directions, ("x", "y"), span, orthogonal, "random plane")
 
     @classmethod

@@ -236,10 +236,19 @@ def test_widening_keeps_the_vectors_and_the_old_subspace():
     assert wide.axes[0].label == plane.axes[0].label
 
 
+def test_equal_seeds_give_two_independent_draws_of_which_the_first_is_the_seeds_own():
+    a = MLP.model()
+    twice, once = lw.Plane.random(a, (3, 3)), lw.Plane.random(a, (3, 4))
+    for name, tensor in once.basis.vectors[1].items():
+        assert torch.equal(twice.basis.vectors[1][name], tensor)
+    assert 0 < abs(twice.cosine()) < 0.3
+    assert twice.axes[1].label == "y (seed 3 draw 2, filter normalised)"
+
+
 def test_seeds_points_and_coordinates_of_the_wrong_kind_are_refused():
     a = MLP.model()
-    for seeds in ((1, 1), (1,), (1, 2, 3)):
-        with pytest.raises(ValueError, match=r"seeds must be two different integers, got .* Use for example \(0, 1\)"):
+    for seeds in ((1,), (1, 2, 3)):
+        with pytest.raises(ValueError, match=r"seeds must be two integers, got .* Use for example \(0, 1\)"):
             lw.Plane.random(a, seeds)
     with pytest.raises(ValueError, match=r"coordinates must have shape \(P, 2\), got \(1, 3\).*each of x, y"):
         PLANES["random"].point((0, 0, 0))

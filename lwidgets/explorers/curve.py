@@ -185,8 +185,9 @@ class CurveExplorer(StudyWidget):
                 f([f(y[np.isfinite(y)], initial=s) for y in shown]) for f, s in ((np.min, np.inf), (np.max, -np.inf))
             )
             dots = [
-                Series([alpha], [float(np.interp(alpha, one.coords[0], y))], "", color, "points", width=10)
-                for color, one, y in zip(_COLORS, curves.values(), shown, strict=False)
+                Series([alpha], _drawable(np.array([one.at(alpha)[metric]]), log), "", color, "points", width=10)
+                for color, one in zip(_COLORS, curves.values(), strict=False)
+                if one.coords[0][0] <= alpha <= one.coords[0][-1]
             ]
             self.plot.draw("alpha", [Series([alpha, alpha], [low, high], "", GRAY, "dashed", width=1.0), *dots])
 

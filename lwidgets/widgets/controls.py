@@ -9,7 +9,7 @@ import ipywidgets as W
 
 from lwidgets.sliders import Slider
 
-_WIDE = {"width": "auto", "min_width": "280px", "flex": "1 1 300px", "max_width": "460px"}
+_WIDE = {"width": "auto", "max_width": "460px"}
 _NARROW = {"width": "auto", "margin": "2px 12px 2px 108px"}
 _STYLE = {"description_width": "104px"}
 

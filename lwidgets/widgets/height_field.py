@@ -68,6 +68,10 @@ class HeightField(anywidget.AnyWidget):
     markers = traitlets.List(traitlets.Dict()).tag(sync=True)
     description = traitlets.Unicode("").tag(sync=True)
 
+    def __init__(self, **kwargs: Any) -> None:
+        # In a row of widgets nothing else asks for a width: the picture adapts to what it is given.
+        super().__init__(**{"layout": {"width": "100%", "min_width": "280px"}, **kwargs})
+
     @traitlets.validate("point")
     def _valid_point(self, proposal: dict[str, Any]) -> list[float]:
         point: list[float] = proposal["value"]

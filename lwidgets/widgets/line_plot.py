@@ -62,21 +62,18 @@ class LinePlot(W.VBox):
         ink = "var(--jp-ui-font-color1)"  # bqplot's own is orange in a dark theme
         grid = {"grid_lines": "solid", "grid_color": "rgba(128,128,128,0.2)"}
         self.x_axis = bqplot.Axis(scale=self._x, label=x_label, label_color=ink, **grid)
-        self.y_axis = bqplot.Axis(
-            scale=self._y[False],
-            label=y_label,
-            label_color=ink,
-            side="left",
-            label_offset="50px",
-            **grid,
-        )
+        self._y_axes = {
+            log: bqplot.Axis(scale=scale, label=y_label, label_color=ink, side="left", label_offset="50px", **grid)
+            for log, scale in self._y.items()
+        }
+        self.y_axis = self._y_axes[False]
         self.figure = bqplot.Figure(
             axes=[self.x_axis, self.y_axis],
             fig_margin={"top": 12, "bottom": 44, "left": 68, "right": 16},
             legend_location="top-right",
             legend_style={"stroke-width": 0, "fill": "transparent"},
             background_style={"fill": "transparent"},
-            layout=W.Layout(width="100%", height=height, min_width="280px"),
+            layout=W.Layout(width="calc(100% - 4px)", height=height, min_width="280px"),
             animation_duration=0,
         )
         self.caption = W.HTML()
@@ -85,13 +82,13 @@ class LinePlot(W.VBox):
 
     def label(self, y_label: str, *, log: bool) -> None:
         """Name the vertical axis and choose its scale."""
+        self.y_axis = self._y_axes[log]
         self.y_axis.label = f"{y_label} (log scale)" if log else y_label
         if log == self._log:
             return
-        self._log = log
-        self.y_axis.scale = self._y[log]
-        for mark in self.figure.marks:
-            mark.scales = self._scales()
+        self._log = log  # `fit` shows the other axis; what is drawn now may have no place there
+        self._groups.clear()
+        self.figure.marks = []
 
     def fit(self, x: ArrayLike, *ys: ArrayLike) -> None:
         """Choose both ranges, a little wider than the data, and round ticks inside them."""
@@ -106,8 +103,10 @@ class LinePlot(W.VBox):
             with scale.hold_sync():
                 scale.min, scale.max = start, end
             ticks = round_ticks(start, end, log=log)
-            with axis.hold_sync():
-                axis.tick_values, axis.tick_format = ticks, tick_format(ticks, log=log)
+            axis.tick_format = tick_format(ticks, log=log)  # first: bqplot draws new values in the format it knows
+            axis.tick_values = ticks
+        if self.figure.axes[1] is not self.y_axis:
+            self.figure.axes = [self.x_axis, self.y_axis]
 
     def draw(self, group: str, series: Sequence[Series]) -> None:
         """Replace a group; marks are reused, so an update is one small message a mark."""
@@ -127,6 +126,13 @@ class LinePlot(W.VBox):
     def describe(self, text: str) -> None:
         """One sentence below the figure, which is also its accessible name."""
         self.caption.value = f'<div class="lwidgets-caption" style="{_SMALL}">{escape(text)}</div>'
+
+    def close(self) -> None:
+        """Give back the figure, its marks, both vertical axes and every scale."""
+        parts = [*self.figure.marks, self.x_axis, *self._y_axes.values(), self._x, *self._y.values()]
+        for part in (*parts, self.figure, self.caption):
+            part.close()
+        super().close()
 
     def _scales(self) -> dict[str, bqplot.Scale]:
         return {"x": self._x, "y": self._y[self._log]}
@@ -201,7 +207,16 @@ def tick_format(ticks: NDArray[np.float64], *, log: bool = False) -> str:
 
 
 def _arrays(one: Series) -> tuple[np.ndarray, np.ndarray]:
-    return np.asarray(one.x, dtype=np.float64), np.asarray(one.y, dtype=np.float64)
+    """Without what bqplot would place at NaN: points that are not finite, and ends of a line."""
+    x, y = np.asarray(one.x, dtype=np.float64), np.asarray(one.y, dtype=np.float64)
+    finite = np.isfinite(y)
+    if one.style == "points":
+        return x[finite], y[finite]
+    if one.style != "band" and len(x):
+        kept = np.flatnonzero(finite)
+        ends = slice(kept[0], kept[-1] + 1) if len(kept) else slice(0)
+        return x[ends], y[ends]
+    return x, y
 
 
 def _labels(one: Series) -> list[str]:

@@ -63,9 +63,9 @@ class StudyWidget(W.VBox):
         super().__init__(
             [
                 W.HTML(head, layout=W.Layout(display="" if study.source else "none")),
-                W.HBox(
+                W.GridBox(
                     list(self.controls.values()),
-                    layout=W.Layout(flex_flow="row wrap", align_items="center", width="100%"),
+                    layout=W.Layout(grid_template_columns="repeat(auto-fit, minmax(270px, 1fr))", width="100%"),
                 ),
                 *views,
                 self.status_bar,
@@ -181,6 +181,4 @@ def _descendants(widget: W.Widget) -> list[W.Widget]:
     found: list[W.Widget] = []
     for child in getattr(widget, "children", ()):
         found += [*_descendants(child), child]
-    if hasattr(widget, "marks"):  # a bqplot figure owns marks, axes and scales
-        found += [*widget.marks, *widget.axes]
     return found

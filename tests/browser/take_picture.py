@@ -10,13 +10,13 @@ import tempfile
 from pathlib import Path
 
 from explorers import Explorer
-from lab import chromium_page, console_errors, jupyter_server, open_and_run, write_notebook
+from lab import ask_kernel, chromium_page, console_errors, jupyter_server, open_and_run, write_notebook
 
 TARGET = Path(__file__).parents[2] / "notebooks" / "quickstart.png"
 CELLS = [
     "import lwidgets as lw\n\nobjective, a, b = lw.demo.digits()",
     "curve = lw.CurveExplorer(objective, a, b, alpha=0.35)\ncurve",
-    "surface = lw.SurfaceExplorer(objective, seed_x=4, seed_y=19, show_points=True)\nsurface",
+    "surface = lw.SurfaceExplorer(objective, seed_x=18, seed_y=19)\nsurface",
 ]
 WIDTH = 1180
 HIDDEN = """
@@ -43,6 +43,7 @@ def take(target: Path) -> None:
         )
         for explorer in (Explorer(page, "curve", 0), Explorer(page, "surface", 1)):
             explorer.settle()
+        ask_kernel(page, "setattr(surface, 'point', (-0.5, 0.5))")
         page.mouse.move(2, 2)
         page.wait_for_timeout(600)  # a surface that has come to rest is drawn once more, smoother
         first, last = (page.locator(".jp-Notebook .jp-CodeCell").nth(k).bounding_box() for k in (1, 2))

@@ -1,4 +1,4 @@
-"""Every slider of both explorers, by mouse and by keyboard: the trait follows, the picture changes, the numbers are right."""
+"""Every slider of both explorers, by mouse and by keyboard: trait and picture follow, and the numbers are right."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -51,10 +51,12 @@ def surface(lab: Page) -> Explorer:
 def assert_curve_agrees(curve: Explorer) -> None:
     """Lines, dots, caption, readout and status against the kernel's landscapes and barriers."""
     page = curve.page
+    assert curve.status.get_attribute("data-phase") == "done", curve.status.inner_text()
     told = ask_kernel(
         page,
-        """{split: dict(x=one.coords[0].tolist(), values={m: v.tolist() for m, v in one.values.items()}, error=one.error,
-        evaluations=one.evaluations, at=one.at(curve.alpha), measured=plain(curve.model_at(curve.alpha), data),
+        """{split: dict(x=one.coords[0].tolist(), values={m: v.tolist() for m, v in one.values.items()},
+        error=one.error, evaluations=one.evaluations, at=one.at(curve.alpha),
+        measured=plain(curve.model_at(curve.alpha), data),
         barrier=[getattr(curve.barriers[split], part, None) for part in ("value", "alpha")])
         for (split, one), data in zip(curve.landscapes.items(), (objective, objective.test))}""",
     )
@@ -87,7 +89,7 @@ def assert_curve_agrees(curve: Explorer) -> None:
         for name, measured in told[split]["measured"].items():
             shown = numbers_after(part, name)[0]
             assert shown == pytest.approx(measured, rel=1e-3, abs=1e-9)
-            # What is measured lies near the curve: twice its error estimate, and what a straight line between pixels adds.
+            # What is measured lies near the curve: twice its estimate, and what a straight line between pixels adds.
             room = 2 * told[split]["error"][name] + 0.01 * np.ptp(told[split]["values"][name])
             assert abs(shown - told[split]["at"][name]) <= room
 
@@ -101,9 +103,10 @@ def assert_surface_agrees(surface: Explorer) -> None:
     """Data attributes, caption and status against the kernel's landscape."""
     told = ask_kernel(
         surface.page,
-        """dict(sliders=dict(surface.study.values), evaluations=surface.landscape.evaluations, error=surface.landscape.error,
-        values={m: v.tolist() for m, v in surface.landscape.values.items()}, x=surface.landscape.coords[0].tolist())""",
+        """(lambda one: dict(sliders=dict(surface.study.values), evaluations=one.evaluations, error=one.error,
+        values={m: v.tolist() for m, v in one.values.items()}, x=one.coords[0].tolist()))(surface.landscape)""",
     )
+    assert surface.status.get_attribute("data-phase") == "done", surface.status.inner_text()
     sliders, shown = told["sliders"], surface.shown()
     metric = sliders["metric"]
     values = np.float32(told["values"][metric])

@@ -84,8 +84,9 @@ def test_interpolated_values_say_so_and_how_wrong_they_can_be(surface: Explorer)
 def test_map_coordinates_run_right_and_up(surface: Explorer):
     row = [read(hover(surface, "map", across, 0.5))[0] for across in np.linspace(0.3, 0.9, 7)]
     column = [read(hover(surface, "map", 0.6, down))[0] for down in np.linspace(0.1, 0.8, 7)]
-    assert [x for x, _ in row] == sorted({x for x, _ in row}) and len({y for _, y in row}) == 1
-    assert [y for _, y in column] == sorted({y for _, y in column}, reverse=True) and len({x for x, _ in column}) == 1
+    assert [x for x, _ in row] == sorted({x for x, _ in row})
+    assert [y for _, y in column] == sorted({y for _, y in column}, reverse=True)
+    assert len({y for _, y in row}) == len({x for x, _ in column}) == 1
 
 
 def test_the_brightest_pixel_of_the_map_is_the_largest_value(surface: Explorer):

@@ -58,5 +58,8 @@ export const STYLE = `
 .lw-icon { font-weight: 700; }
 .lw-icon-pass { color: var(--lw-good); } .lw-icon-warn { color: var(--lw-pin); } .lw-icon-fail { color: var(--lw-bad); }
 .lw-icon-info { color: var(--lw-accent); } .lw-icon-pending { color: var(--lw-muted); }
+
+/* Neighbours: ipywidgets gives every readout 72 px, too few for the two numbers of a range. */
+.lwidgets-explorer .widget-readout { min-width: 6em; }
 .lw-hidden { position: absolute; width: 1px; height: 1px; margin: -1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 `;

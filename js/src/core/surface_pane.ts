@@ -293,9 +293,13 @@ export class SurfacePane extends Pane {
       });
       const away = 18 + Math.abs(nx) * widest + Math.abs(ny) * 14;
       ink.font = font(theme, LABEL_FONT, 500);
-      const px = middle[0] + away * nx;
+      let px = middle[0] + away * nx;
       const room = align === 'left' ? this.width - 4 - px : align === 'right' ? px - 4 : this.width - 8;
       const lines = wrap(ink, frame.labels[axis], Math.max(40, room));
+      // A word that is wider than the room moves inwards instead of being cut off.
+      const longest = Math.max(...lines.map((line) => ink.measureText(line).width));
+      if (align === 'left') px = Math.min(px, this.width - 4 - longest);
+      else if (align === 'right') px = Math.max(px, 4 + longest);
       const block = 15 * (lines.length - 1);
       const py = Math.min(middle[1] + away * ny - (align === 'center' ? 0 : block / 2), this.height - 8 - block);
       lines.forEach((line, k) => haloText(ink, theme, line, px, py + 15 * k));
