@@ -100,7 +100,7 @@ class CurveExplorer(StudyWidget):
             high=2.0,
             step=0.05,
             limits=(-100.0, 100.0),
-            help="How far the line goes beyond the models",
+            help="How far the line goes; the grid keeps both models on it, so its ends may move by a step",
         )
         study.slider("resolution", 65, low=9, high=257, step=8, limits=(3, 4097), help="Points of the curve")
         study.slider("metric", names[0], options=names)

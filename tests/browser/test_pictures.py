@@ -50,9 +50,14 @@ def at(page: Page, point: tuple[float, float]) -> dict[str, float]:
 
 def hover(surface: Explorer, kind: str, across: float, down: float) -> str:
     box = surface.pane(kind).bounding_box()
-    surface.page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"])
+    x, y = box["x"] + across * box["width"], box["y"] + down * box["height"]
+    surface.page.mouse.move(x, y)
     drawn(surface.page)
-    return surface.readout.inner_text()
+    text = surface.readout.inner_text()
+    if not text.startswith("x "):  # say what the pointer met instead of the picture
+        met = surface.page.evaluate("([x, y]) => document.elementFromPoint(x, y)?.outerHTML.slice(0, 300)", [x, y])
+        raise AssertionError(f"nothing is read at ({x:.0f}, {y:.0f}) of {box}: {text!r}; the pointer is over {met}")
+    return text
 
 
 @pytest.mark.parametrize("kind", ["map", "surface"])
