@@ -133,11 +133,13 @@ def drags(page: Page) -> dict[str, list[float]]:
         settle(page, "surface")
         handle = page.locator(".lwidgets-seed-x .noUi-handle").bounding_box()
         x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
+        track = page.locator(".lwidgets-seed-x .noUi-target").bounding_box()
+        step = 0.8 * track["width"] / EVENTS  # the last event is still on the slider
         page.mouse.move(x, y)
         page.mouse.down()
         forget(page)
         for event in range(1, EVENTS + 1):
-            page.mouse.move(x + 8 * event, y)
+            page.mouse.move(x + step * event, y)
             page.wait_for_timeout(1000 * PAUSE)
         page.mouse.up()
         page.wait_for_timeout(100)
