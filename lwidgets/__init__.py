@@ -21,6 +21,8 @@ from lwidgets.version import __version__
 
 if TYPE_CHECKING:
     from lwidgets.explorers import CurveExplorer, SurfaceExplorer
+    from lwidgets.widgets.height_field import HeightField
+    from lwidgets.widgets.line_plot import LinePlot, Series
     from lwidgets.widgets.study import StudyWidget
 
 __all__ = [
@@ -29,11 +31,14 @@ __all__ = [
     "CurveExplorer",
     "Gaussian",
     "Given",
+    "HeightField",
     "Interrupted",
     "Landscape",
     "Line",
+    "LinePlot",
     "Objective",
     "Plane",
+    "Series",
     "State",
     "Study",
     "StudyWidget",
@@ -52,6 +57,9 @@ _LAZY = {
     "CurveExplorer": "lwidgets.explorers",
     "SurfaceExplorer": "lwidgets.explorers",
     "StudyWidget": "lwidgets.widgets.study",
+    "HeightField": "lwidgets.widgets.height_field",
+    "LinePlot": "lwidgets.widgets.line_plot",
+    "Series": "lwidgets.widgets.line_plot",
 }
 
 

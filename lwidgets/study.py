@@ -232,11 +232,7 @@ class Study:
 
     def coerce(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The values as their sliders hold them; nothing is moved. Raises as `set` does."""
-        if self._worker.closed:
-            raise RuntimeError(
-                f"Study.set: study must be open, got the closed {self.title!r}. Make a new one; the last results "
-                "can still be read."
-            )
+        self._require_open("set")
         for name in values:
             if name not in self.sliders:
                 raise KeyError(
@@ -267,9 +263,25 @@ class Study:
         raise KeyError(f"Study: {name!r} is {state}. Call wait() first, or check the spelling.")
 
     def start(self, *, paint: bool = False) -> None:
-        """Begin computing; with ``paint``, views are painted from now on."""
+        """Begin computing; with ``paint``, views are painted from now on.
+
+        Raises:
+            RuntimeError: The study was closed.
+        """
+        self._require_open("start")
         self._painting = self._painting or paint
         self._worker.request({})
+
+    def show(self) -> Any:
+        """The study as a widget, with a control for every slider; a study that ends a cell shows itself."""
+        from lwidgets.widgets.study import StudyWidget
+
+        return StudyWidget(self)
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        display(self.show())  # type: ignore[no-untyped-call]
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until the newest slider values have been dealt with; False when the time, in seconds, ran out first."""
@@ -291,8 +303,6 @@ class Study:
             TimeoutError: It took longer than ``timeout`` seconds.
             RuntimeError: The study was closed.
         """
-        if self._worker.closed:
-            raise RuntimeError(f"Study.verify: study must be open, got the closed {self.title!r}. Make a new one.")
         self.start()
         if not self.wait(timeout):
             raise TimeoutError(f"Study.verify: checks must end within {timeout} s, got no end. Give it more time.")
@@ -302,6 +312,13 @@ class Study:
     def listen(self, listener: Callable[[Study], None]) -> None:
         """Call ``listener(study)`` whenever status or checks change; on the worker's thread."""
         self._listeners.append(listener)
+
+    def _require_open(self, what: str) -> None:
+        if self._worker.closed:
+            raise RuntimeError(
+                f"Study.{what}: study must be open, got the closed {self.title!r}. Make a new one; "
+                "the last results can still be read."
+            )
 
     # --- the worker ---
 

@@ -65,7 +65,9 @@ class StudyWidget(W.VBox):
                 W.HTML(head, layout=W.Layout(display="" if study.source else "none")),
                 W.GridBox(
                     list(self.controls.values()),
-                    layout=W.Layout(grid_template_columns="repeat(auto-fit, minmax(min(330px, 100%), 1fr))", width="100%"),
+                    layout=W.Layout(
+                        grid_template_columns="repeat(auto-fit, minmax(min(330px, 100%), 1fr))", width="100%"
+                    ),
                 ),
                 *views,
                 self.status_bar,

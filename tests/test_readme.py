@@ -1,0 +1,54 @@
+"""The README's code does what it says."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import lwidgets as lw
+
+BLOCKS = re.findall(r"```python\n(.*?)```", Path(__file__).parent.parent.joinpath("README.md").read_text("utf-8"), re.S)
+
+
+def test_the_first_ten_lines_run():
+    torch.manual_seed(0)
+    names = {"model": nn.Linear(4, 3), "X": torch.randn(20, 4), "y": torch.randint(0, 3, (20,))}
+    exec(BLOCKS[0], names)
+    assert names["landscape"].shape == (65, 65)
+
+
+@pytest.fixture
+def study():
+    names = {"lw": lw}
+    exec(BLOCKS[1], names)
+    yield names["study"], names["plot"]
+    names["study"].close()
+
+
+def test_the_study_verifies_headless_and_its_check_can_fail(study):
+    graph, plot = study
+    report = graph.verify(60)
+    assert report.checks["The trained model is the lowest point of the curve"].state == "pass"
+    assert plot.figure.marks == []  # nothing was painted
+
+
+def test_the_study_shows_itself_and_follows_its_sliders(study):
+    graph, plot = study
+    widget = graph.show()
+    assert widget.wait(60)
+    first = plot.figure.marks[0].y.copy()
+    widget.seed = 5
+    assert widget.wait(60)
+    assert (plot.figure.marks[0].y != first).any()
+    assert widget.controls["seed"].value == 5
+    assert plot in widget.children
+    widget.close()
+
+
+def test_nothing_public_is_missing():
+    for name in lw.__all__:
+        assert getattr(lw, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Landscapes'"):
+        lw.Landscapes  # noqa: B018
