@@ -110,7 +110,7 @@ def slow_study(steps=2000):
     study = Study("slow")
     study.slider("x", 0, low=0, high=100)
     study.slider("y", 0, low=0, high=100)
-    runs = []
+    runs, completed = [], []
 
     @study.node
     def slow(x, progress):
@@ -119,17 +119,18 @@ def slow_study(steps=2000):
         for i in range(steps):
             time.sleep(0.001)
             progress(i, steps)
+        completed.append(x)
         yield ("fine", x)
 
     @study.node
     def quick(y):
         return y * y
 
-    return study, runs
+    return study, runs, completed
 
 
 def test_the_newest_position_wins_and_stale_work_stops():
-    study, _ = slow_study(steps=100)
+    study, _, completed = slow_study(steps=100)
     painted = []
 
     @study.view
@@ -144,11 +145,12 @@ def test_the_newest_position_wins_and_stale_work_stops():
     assert study["slow"] == ("fine", 20)
     assert painted[-1] == ("fine", 20)
     assert [p for p in painted if p[0] == "fine"] == [("fine", 20)]
+    assert completed == [20]  # the others were given up between two steps
     study.close()
 
 
 def test_news_that_does_not_concern_the_running_node_is_dealt_with_while_it_runs():
-    study, runs = slow_study(steps=400)
+    study, runs, _ = slow_study(steps=400)
     painted = []
 
     @study.view
@@ -168,7 +170,7 @@ def test_news_that_does_not_concern_the_running_node_is_dealt_with_while_it_runs
 
 
 def test_stop_keeps_what_is_there_and_a_later_move_goes_on():
-    study, _ = slow_study(steps=5000)
+    study, _, _ = slow_study(steps=5000)
     study.start()
     time.sleep(0.05)
     study.stop()
