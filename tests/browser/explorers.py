@@ -168,8 +168,12 @@ def read_figure(figure: Locator, log: bool = False) -> Curves:
 
     Pixels become values by the axes' own tick labels, so labels, ticks and curves must fit each other.
     """
-    found = figure.evaluate(
-        r"""(figure) => {
+
+    def laid_out(found: dict[str, list]) -> bool:
+        """Whether the ticks have places of their own; right after a page has opened they have not."""
+        return all(len({at[i] for at, _ in found[axis]}) > 1 for i, axis in enumerate("xy"))
+
+    read = r"""(figure) => {
             const shift = (node) => node.getAttribute('transform').match(/-?[\d.]+(?:e-?\d+)?/g).map(Number);
             const [x, y] = [...figure.querySelectorAll('.svg-background g.axis')].map((axis) =>
                 [...axis.querySelectorAll('g.tick')].map((tick) => [shift(tick), tick.textContent]));
@@ -178,7 +182,12 @@ def read_figure(figure: Locator, log: bool = False) -> Curves:
             const dots = [...marks.querySelectorAll('g.object_grp')].map(shift);
             return { x, y, lines, dots };
         }"""
-    )
+    found = figure.evaluate(read)
+    for _ in range(50):
+        if laid_out(found):
+            break
+        figure.page.wait_for_timeout(100)
+        found = figure.evaluate(read)
 
     def ruler(ticks: list, axis: int, log: bool) -> Callable[[np.ndarray], np.ndarray]:
         pixels = [at[axis] - 0.5 for at, _ in ticks]  # d3 sets ticks half a pixel off, onto whole ones
