@@ -1,6 +1,7 @@
 """Pointing at the height field: hover, pin, turn, zoom; by mouse, by keyboard, and from Python."""
 
 import re
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,7 +17,22 @@ CELLS = [SETUP + DIGITS, "surface = lw.SurfaceExplorer(objective, resolution=17,
 @pytest.fixture(scope="module")
 def lab(lab_server: Server, browser: Browser) -> Iterator[Page]:
     with notebook(lab_server, browser, "pictures", CELLS, size=(1300, 1100)) as page:
+        wait_for_pointer(Explorer(page, "surface"))
         yield page
+
+
+def wait_for_pointer(surface: Explorer, seconds: float = 60) -> None:
+    """Until the picture answers the mouse: a page that has just opened may still lay out what is above it."""
+    end = time.monotonic() + seconds
+    while True:
+        surface.page.mouse.move(2, 2)
+        try:
+            hover(surface, "map", 0.5, 0.5)
+            break
+        except AssertionError:
+            if time.monotonic() > end:
+                raise
+            surface.page.wait_for_timeout(300)
 
 
 @pytest.fixture
