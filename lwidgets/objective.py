@@ -211,7 +211,9 @@ class Objective:
         replica.prepare(batchnorm, self._train, self._measures)
         totals = torch.zeros(len(self.names), dtype=torch.float64, device=self.device)
         for batch, size in self.data:
-            totals += size * torch.stack([v.detach().double() for v in self._values(replica.module, batch).values()])
+            totals += size * torch.stack(
+                [v.to(self.device, torch.float64) for v in self._values(replica.module, batch).values()]
+            )
         return dict(zip(self.names, (totals / len(self.data)).tolist(), strict=True))
 
     def _values(self, module: nn.Module, batch: Any) -> dict[str, Tensor]:
@@ -227,6 +229,10 @@ class Objective:
                     if not shared:
                         shared.append(module(_inputs(batch)))
                     value = measure.function(shared[0], _target(batch))
+            if name in values:
+                raise ValueError(
+                    f"Objective: metrics must not repeat {name!r}, a key of the loss's dict. Use another name."
+                )
             if isinstance(value, Mapping) and name == "loss":
                 values.update({key: _one_number(key, part) for key, part in value.items()})
             else:

@@ -24,6 +24,8 @@ class Stopped(BaseException):
     """Raised inside a computation that was stopped or closed."""
 
 
+_PATIENCE = 5.0  # seconds without a request after which the thread ends
+
 _open: weakref.WeakSet[LatestWins] = weakref.WeakSet()
 
 
@@ -98,7 +100,16 @@ class LatestWins:
             self._stopping = not self._idle.is_set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until nothing is left to do; False when the time ran out first."""
+        """Block until nothing is left to do; False when the time ran out first.
+
+        Raises:
+            RuntimeError: Called by the work itself, which would wait for its own end.
+        """
+        if self._thread is threading.current_thread():
+            raise RuntimeError(
+                "Study.wait: caller must be outside the study's functions, got the worker's own thread. "
+                "Take what you need as an argument."
+            )
         return self._idle.wait(timeout)
 
     def close(self) -> None:
@@ -117,7 +128,9 @@ class LatestWins:
                     self._stopping = False
                     self._idle.set()
                 while not self._wanted and not self._closed:
-                    self._news.wait()
+                    if not self._news.wait(_PATIENCE) and not self._wanted:
+                        self._thread = None  # nothing must keep a study alive that nobody uses; a request starts anew
+                        return
                 if self._closed:
                     return
                 self._idle.clear()

@@ -11,6 +11,7 @@ import inspect
 import itertools
 import threading
 import time
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -149,6 +150,7 @@ class Study:
         self._checkers: dict[str, _Function] = {}
         self._memo: dict[str, OrderedDict[tuple[Any, ...], Any]] = {}
         self._listeners: list[Callable[[Study], None]] = []
+        self._followers: list[Callable[[dict[str, Any]], None]] = []
         self._world: dict[str, _Entry] = {}
         self._current: dict[str, Any] = {}  # slider values the worker is working for
         self._failures: dict[str, tuple[Any, BaseException]] = {}
@@ -206,7 +208,12 @@ class Study:
 
     def check(self, function: Callable[..., Check]) -> Callable[..., Check]:
         """Declare a self-check, run when everything it takes is final; its docstring's first line is its name."""
-        self._checkers[function.__name__] = self._declare(function)
+        declared = self._declare(function)
+        if any(known.title == declared.title for known in self._checkers.values()):
+            raise ValueError(
+                f"Study: a check must have a title of its own, got {declared.title!r} twice. Change one docstring."
+            )
+        self._checkers[function.__name__] = declared
         return function
 
     # --- using ---
@@ -229,6 +236,8 @@ class Study:
                         after[name] = moved[name] = min(max(after[name], low), high)
             self.values.update(moved)
             self._worker.request(moved)
+        for follower in list(self._followers):
+            follower(moved)
 
     def coerce(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The values as their sliders hold them; nothing is moved. Raises as `set` does."""
@@ -301,17 +310,28 @@ class Study:
 
         Raises:
             TimeoutError: It took longer than ``timeout`` seconds.
-            RuntimeError: The study was closed.
+            RuntimeError: The study was closed, or stopped before the end.
         """
         self.start()
         if not self.wait(timeout):
             raise TimeoutError(f"Study.verify: checks must end within {timeout} s, got no end. Give it more time.")
+        if self.status.phase in ("stopped", "closed"):
+            raise RuntimeError("Study.verify: checks must run to their end, got a stop. Call verify() again.")
         failure = {} if self.error is None else {f"computing {self.status.where}": Check("fail", self.status.message)}
         return Report({**self.checks, **failure})
 
     def listen(self, listener: Callable[[Study], None]) -> None:
-        """Call ``listener(study)`` whenever status or checks change; on the worker's thread."""
+        """Call ``listener(study)`` whenever status or checks change, on the thread where they do."""
         self._listeners.append(listener)
+
+    def follow(self, follower: Callable[[dict[str, Any]], None]) -> None:
+        """Call ``follower(values)`` whenever sliders move, with those that did, on the thread that moved them."""
+        self._followers.append(follower)
+
+    def is_current(self, node: str) -> bool:
+        """Whether a node has a value for the present sliders, final or on its way."""
+        entry = self._world.get(node)
+        return entry is not None and entry.key == tuple(self.values[name] for name in self._nodes[node].sliders)
 
     def _require_open(self, what: str) -> None:
         if self._worker.closed:
@@ -324,6 +344,8 @@ class Study:
 
     def _work(self) -> None:
         """Bring everything up to date with the newest values."""
+        for name in self._failures:
+            self._seen.pop(name, None)  # a view that failed is tried again
         self._failures.clear()
         self._current.update(self._worker.take())
         self._report(Status("running"))
@@ -355,7 +377,9 @@ class Study:
                 self._world[node.name] = _Entry(value, key, False, next(self._serials), inputs)
                 self._settle()
                 self._progress(0, 0)
-        except Exception as error:
+        except (Superseded, Stopped):
+            raise
+        except BaseException as error:  # an interrupt inside a node is that node's failure, not the worker's end
             self._failures[node.name] = (key, error)
         else:
             last = self._world.get(node.name)
@@ -369,11 +393,16 @@ class Study:
 
     def _progress(self, done: int, total: int) -> None:
         """Between two steps: give up if stale or stopped, deal with other news, report now and then."""
-        if self._worker.poll():
-            node = self._running
-            before = self._key(node) if node else None
+        news, node = self._worker.poll(), self._running
+        if news and node is not None:  # what is no stream ends first; the note stays, and the worker comes back to it
+            before = self._key(node)
             self._current.update(self._worker.take())
-            if node and self._key(node) != before:
+            self._failures = {
+                name: (key, error)
+                for name, (key, error) in self._failures.items()
+                if name in self._nodes and key == self._key(self._nodes[name])
+            }
+            if self._key(node) != before:
                 raise Superseded
             self._settle()
         now = time.monotonic()
@@ -401,7 +430,9 @@ class Study:
                 continue
             try:
                 value = node.function(**self._arguments(node))
-            except Exception as error:
+            except (Superseded, Stopped):
+                raise
+            except BaseException as error:
                 if final:  # of a coarse picture, what fails on the way may still succeed in the end
                     self._failures[node.name] = (key, error)
                 continue
@@ -419,25 +450,38 @@ class Study:
         self._seen[view.name] = inputs
         try:
             view.function(**self._arguments(view))
-        except Exception as error:
+        except (Superseded, Stopped):
+            raise
+        except BaseException as error:
             self._failures[view.name] = ((), error)
+        else:
+            self._failures.pop(view.name, None)
 
     def _run_checks(self) -> None:
         for check in self._checkers.values():
             inputs = self._inputs(check)
-            if inputs is None or self._seen.get(check.title) == inputs:
+            if inputs is None or not self._inputs_final(check):
+                self.checks.pop(check.title, None)  # it would speak of other sliders
+                self._seen.pop(check.title, None)
+                continue
+            if self._seen.get(check.title) == inputs:
                 continue
             try:
                 self.checks[check.title] = check.function(**self._arguments(check))
-            except Exception as error:
+            except (Superseded, Stopped):
+                raise
+            except BaseException as error:
                 self.checks[check.title] = Check("fail", f"could not be run: {type(error).__name__}: {error}")
             self._seen[check.title] = inputs
 
     def _report(self, status: Status) -> None:
         self._reported = time.monotonic()
         self.status = status
-        for listener in self._listeners:
-            listener(self)
+        for listener in list(self._listeners):
+            try:
+                listener(self)
+            except Exception:  # a broken listener must not end the worker
+                traceback.print_exc()
 
     # --- the graph ---
 

@@ -240,8 +240,9 @@ class Subspace:
         gram = self.basis.gram()
         normal = slopes @ gram @ slopes.T
         coordinates, residuals = [], []
+        device = next(iter(self.basis.vectors[0].values())).device
         for source in sources:
-            state = self.space.select(State.of(source))
+            state = self.space.select(State.of(source), device)
             theta = {name: state.parameters[name] for name in self.basis.names}
             against = np.array([inner(vector, theta) for vector in self.basis.vectors])
             u = np.linalg.lstsq(normal, slopes @ (against - gram @ start), rcond=None)[0]

@@ -95,3 +95,15 @@ def test_close_ends_the_thread_and_is_repeatable():
 
 def test_stopped_is_not_an_exception_so_handlers_of_errors_let_it_pass():
     assert not issubclass(Stopped, Exception)
+
+
+def test_a_thread_that_nobody_needs_ends_and_the_next_request_starts_another(monkeypatch):
+    monkeypatch.setattr("lwidgets.scheduler._PATIENCE", 0.02)
+    seen = []
+    worker = make(1, seen)
+    for i in range(3):
+        worker.request({"i": i})
+        assert worker.wait(5)
+        time.sleep(0.1)
+        assert "test" not in {thread.name for thread in threading.enumerate()}
+    assert seen == [{"i": 0}, {"i": 1}, {"i": 2}]

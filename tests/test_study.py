@@ -312,3 +312,146 @@ def test_nothing_runs_on_the_callers_thread(study):
 
 def test_together_keeps_the_newest_of_each():
     assert list(together({"a": iter([1]), "b": iter([2, 3])})) == [{"a": 1, "b": 2}, {"a": 1, "b": 3}]
+
+
+def test_a_failure_of_an_old_position_does_not_block_the_new_one():
+    study, _, _ = slow_study(steps=200)
+
+    @study.node
+    def touchy(y):
+        if y == 0:
+            raise ValueError("y is 0")
+        return y
+
+    study.start()
+    time.sleep(0.05)
+    study.set(y=5)
+    assert study.wait(20)
+    assert (study.status.phase, study["touchy"]) == ("done", 5)
+    study.close()
+
+
+def test_a_plain_node_that_reports_progress_is_computed_again_for_news():
+    study = Study("plain")
+    study.slider("x", 0, low=0, high=9)
+
+    @study.node
+    def value(x, progress):
+        for i in range(100):
+            time.sleep(0.001)
+            progress(i, 100)
+        return x
+
+    study.start()
+    time.sleep(0.03)
+    study.set(x=7)
+    assert study.wait(20)
+    assert study["value"] == 7
+    study.close()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_inside_a_node_is_a_failure_and_not_the_end(error):
+    study = Study("interrupted")
+    study.slider("x", 0, low=0, high=9)
+
+    @study.node
+    def value(x):
+        if x == 0:
+            raise error
+        return x
+
+    study.start()
+    assert study.wait(10)
+    assert study.status.phase == "failed"
+    study.set(x=2)
+    assert study.wait(10)
+    assert study["value"] == 2
+    study.close()
+
+
+def test_a_broken_listener_does_not_end_the_worker(study, capsys):
+    study.listen(lambda _: 1 / 0)
+    study.start()
+    assert study.wait(10)
+    assert study["double"] == 22
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_waiting_inside_a_view_is_refused_and_does_not_hang(study):
+    @study.view
+    def waits(double):
+        study.wait()
+
+    study.start(paint=True)
+    assert study.wait(10)
+    assert study.status.message.startswith("RuntimeError: Study.wait: caller must be outside the study's functions")
+
+
+def test_verify_after_a_stop_claims_nothing():
+    study, _, _ = slow_study(steps=5000)
+    threading.Timer(0.1, study.stop).start()
+    with pytest.raises(RuntimeError, match=r"checks must run to their end, got a stop. Call verify\(\) again"):
+        study.verify(20)
+    study.close()
+
+
+def test_checks_of_other_positions_are_not_reported():
+    study = Study("stale")
+    study.slider("x", 1, low=0, high=9)
+
+    @study.node
+    def value(x):
+        if x == 2:
+            raise ValueError("no")
+        return x
+
+    @study.check
+    def fine(value):
+        """Fine."""
+        return Check("pass", f"{value}")
+
+    assert list(study.verify(10).checks) == ["Fine"]
+    study.set(x=2)
+    assert list(study.verify(10).checks) == ["computing value"]
+    study.close()
+
+
+def test_a_view_that_fails_on_the_way_and_succeeds_in_the_end_has_not_failed():
+    study = Study("view")
+    study.slider("x", 1, low=0, high=9)
+
+    @study.node
+    def grows(x):
+        yield None
+        yield x
+
+    @study.view
+    def show(grows):
+        assert grows > 0
+
+    study.start(paint=True)
+    assert study.wait(10)
+    assert study.status.phase == "done"
+    study.close()
+
+
+def test_two_checks_of_one_title_are_refused(study):
+    @study.check
+    def one(a):
+        """Same."""
+        return Check("pass", "")
+
+    with pytest.raises(ValueError, match="a check must have a title of its own, got 'Same' twice"):
+
+        @study.check
+        def two(a):
+            """Same."""
+            return Check("fail", "")
+
+
+def test_followers_hear_of_every_slider_that_moved(study):
+    heard = []
+    study.follow(heard.append)
+    study.set(a=4, b=5)
+    assert heard == [{"a": 4, "b": 5}]

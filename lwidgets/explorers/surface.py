@@ -94,6 +94,12 @@ class SurfaceExplorer(StudyWidget):
         placed = self.latest("placed")
         return self._objective.model_at(placed.point(point), self._objective.resolve(placed.between_models))
 
+    def close(self) -> None:
+        """Close the curves too, which are on the page only while directions are compared."""
+        if self._open:
+            self.envelope_plot.close()
+        super().close()
+
     def summary(self) -> str:
         """Of the surface for the status bar."""
         try:
@@ -153,9 +159,10 @@ class SurfaceExplorer(StudyWidget):
         study.slider("show_points", False, label="evaluated points")
 
         @study.node(keep=1)
-        def placed(plane: Subspace, span: float) -> Subspace:
+        def placed(plane: Subspace, span: float | tuple[float, float]) -> Subspace:
             plane.basis  # noqa: B018  made once here, and shared by every span
-            return plane.over(span)
+            as_it_is = span == (plane.axes[0].low, plane.axes[0].high)  # a given plane keeps its own extents till then
+            return plane if as_it_is else plane.over(span)
 
         @study.node
         def surface(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html import escape
 from typing import Any
 
 import ipywidgets as W
 import traitlets
 
+from lwidgets.sliders import Slider
 from lwidgets.study import Report, Study
 from lwidgets.widgets.checks import ChecksPanel
 from lwidgets.widgets.controls import control_for, set_range
@@ -54,7 +56,9 @@ class StudyWidget(W.VBox):
                     "Check the spelling."
                 )
         self.study = study
-        self.controls = {name: control_for(slider) for name, slider in study.sliders.items()}
+        if sliders:
+            study.set(**sliders)
+        self.controls = {name: control_for(_as_it_stands(study, name)) for name in study.sliders}
         self.status_bar = StatusBar()
         self.checks_panel = ChecksPanel()
 
@@ -76,11 +80,10 @@ class StudyWidget(W.VBox):
             layout=W.Layout(width="100%"),
         )
         self.add_class("lwidgets-explorer")
-        self.add_traits(**{name: _SliderTrait(slider.value) for name, slider in study.sliders.items()})
+        self.add_traits(**{name: _SliderTrait(value) for name, value in study.values.items()})
         for name, control in self.controls.items():
             self._join(name, control)
-        for name, value in sliders.items():
-            setattr(self, name, value)
+        study.follow(self._show_values)
         self._open = True
         self.status_bar.on_stop(study.stop)
         study.listen(self._show_state)
@@ -108,6 +111,7 @@ class StudyWidget(W.VBox):
             return
         self._open = False
         self.study.close()
+        self.status_bar.on_stop(self.study.stop, remove=True)
         for child in _descendants(self):
             child.close()
         super().close()
@@ -117,9 +121,15 @@ class StudyWidget(W.VBox):
 
         Raises:
             Exception: What the computation raised, when there is no earlier value to return.
+            RuntimeError: It was stopped before there was anything for the present sliders.
         """
         if self._open:
             self.study.wait()
+            if self.study.status.phase == "stopped" and not self.study.is_current(node):
+                raise RuntimeError(
+                    f"{type(self).__name__}: {node} must have been computed for the present sliders, got a stop. "
+                    "Move a slider, or call study.start()."
+                )
         try:
             return self.study[node]
         except KeyError:
@@ -139,14 +149,17 @@ class StudyWidget(W.VBox):
             setattr(self, name, change["new"])
 
         def from_trait(change: Any) -> None:
-            self.study.set(**{name: change["new"]})
-            for other, value in self.study.values.items():  # a bound may have taken another slider along
-                if getattr(self, other) != value:
-                    setattr(self, other, value)
+            if self.study.values[name] != change["new"]:
+                self.study.set(**{name: change["new"]})
             self._show_value(name, control)
 
         control.observe(from_control, "value")
         self.observe(from_trait, name)
+
+    def _show_values(self, moved: dict[str, Any]) -> None:
+        for name, value in moved.items():
+            if self._open and getattr(self, name) != value:
+                setattr(self, name, value)
 
     def _show_value(self, name: str, control: W.DOMWidget) -> None:
         value = getattr(self, name)
@@ -177,6 +190,15 @@ class StudyWidget(W.VBox):
     def summary(self) -> str:
         """One line about the present picture, for the status bar."""
         return ""
+
+
+def _as_it_stands(study: Study, name: str) -> Slider:
+    """The slider with the value it has now, and a range that holds it."""
+    slider, value = study.sliders[name], study.values[name]
+    low, high = study.values[slider.bounds] if slider.bounds else (slider.low, slider.high)
+    if slider.kind in ("integer", "number") and low is not None and high is not None:
+        low, high = min(low, value), max(high, value)
+    return replace(slider, value=value, low=low, high=high)
 
 
 def _descendants(widget: W.Widget) -> list[W.Widget]:

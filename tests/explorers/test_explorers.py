@@ -1,8 +1,10 @@
 """CurveExplorer and SurfaceExplorer without a browser: traits, numbers against plain torch, nothing lost."""
 
 import copy
+import gc
 import threading
 import time
+import weakref
 
 import ipywidgets
 import numpy as np
@@ -339,3 +341,66 @@ def test_the_explorers_are_ipywidgets_with_named_classes(curve, surface):
         assert "lwidgets-explorer" in explorer._dom_classes
         for name, control in explorer.controls.items():
             assert f"lwidgets-{name.replace('_', '-')}" in control._dom_classes
+
+
+def test_a_widget_shows_what_its_study_holds_before_and_after(digits):
+    explorer = lw.CurveExplorer(*digits, alpha=1.5, span=(0.0, 2.0), resolution=9)
+    assert (explorer.alpha, explorer.controls["alpha"].value, explorer.controls["alpha"].max) == (1.5, 1.5, 2.0)
+    explorer.study.set(span=(0.0, 1.0), resolution=17)
+    assert (explorer.alpha, explorer.controls["alpha"].value) == (1.0, 1.0)
+    assert (explorer.resolution, explorer.controls["resolution"].value) == (17, 17)
+    assert explorer.wait(WAIT)
+    assert explorer.landscape.shape == (17,)
+    explorer.close()
+
+
+def test_a_given_plane_is_explored_as_it_is_until_its_span_moves(digits):
+    objective = lw.Objective.from_function(lambda u: u.sum(dim=1), 2)
+    plane = lw.Subspace.identity(2, span=[(0, 1), (-5, 5)])
+    explorer = lw.SurfaceExplorer(objective, plane, resolution=9)
+    assert [(c[0], c[-1]) for c in explorer.landscape.coords] == [(0, 1), (-5, 5)]
+    explorer.span = (-2.0, 2.0)
+    assert [(c[0], c[-1]) for c in explorer.landscape.coords] == [(-2, 2), (-2, 2)]
+    explorer.close()
+
+
+def test_a_stop_before_anything_was_there_returns_no_other_picture(digits):
+    _, a, _ = digits
+
+    def slow(output, target):
+        time.sleep(pause[0])
+        return F.cross_entropy(output, target)
+
+    pause = [0.0]
+    explorer = lw.SurfaceExplorer(lw.Objective(a, lw.demo.digits_data(), loss=slow), resolution=9)
+    assert explorer.wait(WAIT)
+    pause[0] = 0.5
+    explorer.seed_x = 7
+    time.sleep(0.1)
+    explorer.study.stop()
+    assert explorer.wait(5)
+    with pytest.raises(RuntimeError, match=r"must have been computed for the present sliders, got a stop"):
+        _ = explorer.landscape
+    explorer.close()
+
+
+def test_a_closed_explorer_keeps_nothing_alive(digits):
+    _, a, _ = digits
+    objective = lw.Objective(a, lw.demo.digits_data(), loss=F.cross_entropy)
+    explorer = lw.SurfaceExplorer(objective, resolution=9)
+    assert explorer.wait(WAIT)
+    explorer.close()
+    kept = weakref.ref(objective)
+    del explorer, objective
+    gc.collect()
+    assert kept() is None
+
+
+def test_a_metric_that_repeats_a_key_of_the_loss_is_refused(digits):
+    _, a, _ = digits
+
+    def loss(output, target):
+        return {"loss": F.cross_entropy(output, target), "norm": output.norm()}
+
+    with pytest.raises(ValueError, match="metrics must not repeat 'norm', a key of the loss's dict"):
+        lw.Objective(a, lw.demo.digits_data(), loss=loss, metrics={"norm": lw.metrics.error})
