@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -76,7 +77,11 @@ class Basis:
         return State({**self.origin.parameters, **moved}, self.origin.buffers, "point")
 
     def gram(self) -> NDArray[np.float64]:
-        """Inner products of the vectors over the moved parameters. Float64, shape (K, K)."""
+        """Inner products of the vectors over the moved parameters, computed once. Float64, shape (K, K)."""
+        return self._gram.copy()
+
+    @cached_property
+    def _gram(self) -> NDArray[np.float64]:
         size = len(self.vectors)
         gram = np.zeros((size, size))
         for i in range(size):

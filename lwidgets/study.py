@@ -379,7 +379,7 @@ class Study:
                 self._progress(0, 0)
         except (Superseded, Stopped):
             raise
-        except BaseException as error:  # an interrupt inside a node is that node's failure, not the worker's end
+        except BaseException as error:  # as in _call
             self._failures[node.name] = (key, error)
         else:
             last = self._world.get(node.name)
@@ -428,11 +428,8 @@ class Study:
                     entry.final = True
                     self._remember(node, key, entry.value)
                 continue
-            try:
-                value = node.function(**self._arguments(node))
-            except (Superseded, Stopped):
-                raise
-            except BaseException as error:
+            value, error = self._call(node)
+            if error is not None:
                 if final:  # of a coarse picture, what fails on the way may still succeed in the end
                     self._failures[node.name] = (key, error)
                 continue
@@ -448,14 +445,11 @@ class Study:
         if inputs is None or self._seen.get(view.name) == inputs:
             return
         self._seen[view.name] = inputs
-        try:
-            view.function(**self._arguments(view))
-        except (Superseded, Stopped):
-            raise
-        except BaseException as error:
-            self._failures[view.name] = ((), error)
-        else:
+        _, error = self._call(view)
+        if error is None:
             self._failures.pop(view.name, None)
+        else:
+            self._failures[view.name] = ((), error)
 
     def _run_checks(self) -> None:
         for check in self._checkers.values():
@@ -466,13 +460,20 @@ class Study:
                 continue
             if self._seen.get(check.title) == inputs:
                 continue
-            try:
-                self.checks[check.title] = check.function(**self._arguments(check))
-            except (Superseded, Stopped):
-                raise
-            except BaseException as error:
-                self.checks[check.title] = Check("fail", f"could not be run: {type(error).__name__}: {error}")
+            outcome, error = self._call(check)
+            self.checks[check.title] = (
+                outcome if error is None else Check("fail", f"could not be run: {type(error).__name__}: {error}")
+            )
             self._seen[check.title] = inputs
+
+    def _call(self, function: _Function) -> tuple[Any, BaseException | None]:
+        """What a function returns, or what it raised: an interrupt inside it is its failure, not the worker's end."""
+        try:
+            return function.function(**self._arguments(function)), None
+        except (Superseded, Stopped):
+            raise
+        except BaseException as error:
+            return None, error
 
     def _report(self, status: Status) -> None:
         self._reported = time.monotonic()

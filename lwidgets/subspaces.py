@@ -235,8 +235,7 @@ class Subspace:
         """
         single = isinstance(points, str | torch.nn.Module | Tensor) or not isinstance(points, Sequence)
         sources = cast(list[Source], [points] if single else list(cast(Sequence[Source], points)))
-        start = self.coefficients(np.zeros(len(self.axes)))[0]
-        slopes = self.coefficients(np.eye(len(self.axes))) - start
+        start, slopes = self._affine()
         gram = self.basis.gram()
         normal = slopes @ gram @ slopes.T
         coordinates, residuals = [], []
@@ -254,12 +253,16 @@ class Subspace:
             return coordinates[0], np.float64(residuals[0])  # type: ignore[return-value]
         return np.array(coordinates), np.array(residuals)
 
+    def _affine(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """c(0), shape (K,), and the change of c along each axis, shape (n, K)."""
+        start = self.coefficients(np.zeros(len(self.axes)))[0]
+        return start, self.coefficients(np.eye(len(self.axes))) - start
+
     def cosine(self) -> float | None:
         """Cosine of the angle between the two axes of a plane; None for other dimensions."""
         if len(self.axes) != 2:
             return None
-        start = self.coefficients(np.zeros(2))[0]
-        slopes = self.coefficients(np.eye(2)) - start
+        _, slopes = self._affine()
         angle = slopes @ self.basis.gram() @ slopes.T
         scale = np.sqrt(angle[0, 0] * angle[1, 1])
         return float(angle[0, 1] / scale) if scale > 0 else None

@@ -19,7 +19,7 @@ from lwidgets.parameters import Source
 from lwidgets.sampling import stream
 from lwidgets.study import Check, Study, together
 from lwidgets.subspaces import Line
-from lwidgets.widgets.line_plot import BLUE, GRAY, VERMILLION, LinePlot, Series
+from lwidgets.widgets.line_plot import BLUE, GRAY, VERMILLION, LinePlot, Series, drawable
 from lwidgets.widgets.study import StudyWidget
 
 _COLORS = (BLUE, VERMILLION)
@@ -140,10 +140,8 @@ class CurveExplorer(StudyWidget):
             for split, one in curves.items():
                 try:
                     found[split] = one.barrier(None if barrier == "error" else metric, kind=barrier)  # type: ignore[arg-type]
-                except (
-                    ValueError
-                ) as error:  # no barrier to speak of: the picture is still right, and the caption says why
-                    found[split] = str(error)
+                except ValueError as error:
+                    found[split] = str(error)  # no barrier to speak of: the picture is right, the caption says why
             return found
 
         @study.node
@@ -160,7 +158,7 @@ class CurveExplorer(StudyWidget):
             self.plot.label(metric, log=log)
             lines, points = [], []
             for color, (split, one) in zip(_COLORS, curves.items(), strict=False):
-                x, y = one.coords[0], _drawable(one.values[metric], log)
+                x, y = one.coords[0], drawable(one.values[metric], log)
                 lines.append(Series(x, y, split, color))
                 points.append(Series(x[one.evaluated], y[one.evaluated], "", color, "points", width=1.5, opacity=0.9))
             self.plot.fit(next(iter(curves.values())).coords[0], *(one.y for one in lines))
@@ -180,12 +178,12 @@ class CurveExplorer(StudyWidget):
 
         @study.view
         def draw_alpha(alpha: float, curves: dict[str, Landscape], metric: str, log: bool) -> None:
-            shown = [_drawable(one.values[metric], log) for one in curves.values()]
+            shown = [drawable(one.values[metric], log) for one in curves.values()]
             low, high = (
                 f([f(y[np.isfinite(y)], initial=s) for y in shown]) for f, s in ((np.min, np.inf), (np.max, -np.inf))
             )
             dots = [
-                Series([alpha], _drawable(np.array([one.at(alpha)[metric]]), log), "", color, "points", width=10)
+                Series([alpha], drawable(np.array([one.at(alpha)[metric]]), log), "", color, "points", width=10)
                 for color, one in zip(_COLORS, curves.values(), strict=False)
                 if one.coords[0][0] <= alpha <= one.coords[0][-1]
             ]
@@ -242,11 +240,6 @@ class CurveExplorer(StudyWidget):
         return study
 
 
-def _drawable(values: np.ndarray, log: bool) -> np.ndarray:
-    """Values that are not finite, or have no logarithm on a log axis, leave a gap."""
-    return np.where(np.isfinite(values) & ((values > 0) | (not log)), values, np.nan)
-
-
 def _barrier_series(found: Barrier, curve: Landscape, log: bool) -> list[Series]:
     """The reference line of the definition, and the height above it."""
     alphas, values = curve.coords[0], curve.values[found.metric]
@@ -256,8 +249,8 @@ def _barrier_series(found: Barrier, curve: Landscape, log: bool) -> list[Series]
     reference = (1 - t) * ends[0] + t * ends[1] if found.kind == "excess" else np.full_like(t, ends.mean())
     top = int(np.argmin(np.abs(t - found.alpha)))
     return [
-        Series(t, _drawable(reference, log), "", GRAY, "dashed", width=1.0),
-        Series([found.alpha] * 2, _drawable(np.array([reference[top], values[inside][top]]), log), "", GRAY, width=2.5),
+        Series(t, drawable(reference, log), "", GRAY, "dashed", width=1.0),
+        Series([found.alpha] * 2, drawable(np.array([reference[top], values[inside][top]]), log), "", GRAY, width=2.5),
     ]
 
 

@@ -18,7 +18,7 @@ from lwidgets.sampling import stream
 from lwidgets.study import Check, Study
 from lwidgets.subspaces import Line, Plane, Subspace
 from lwidgets.widgets.height_field import COLORMAPS, HeightField, frame
-from lwidgets.widgets.line_plot import BLUE, GRAY, LinePlot, Series
+from lwidgets.widgets.line_plot import BLUE, GRAY, LinePlot, Series, drawable
 from lwidgets.widgets.study import StudyWidget
 
 _ENVELOPE_POINTS = 33
@@ -221,8 +221,7 @@ class SurfaceExplorer(StudyWidget):
             if not directions:
                 return
             x = directions[0].coords[0]
-            ys = np.array([one.values[metric] for one in directions])
-            ys = np.where(np.isfinite(ys) & ((ys > 0) | (not log)), ys, np.nan)
+            ys = drawable(np.array([one.values[metric] for one in directions]), log)
             self.envelope_plot.label(metric, log=log)
             self.envelope_plot.fit(x, ys)
             with np.errstate(all="ignore"):

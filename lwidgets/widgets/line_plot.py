@@ -12,7 +12,7 @@ import ipywidgets as W
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-BLUE, VERMILLION, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "#808080"
+BLUE, VERMILLION, GRAY = "#0072B2", "#D55E00", "#808080"
 """Okabe and Ito's colours, told apart by every kind of colour vision; gray for what is not data."""
 
 _SMALL = "font-size: 12px; line-height: 1.4; margin: 0 16px 4px 12px"
@@ -92,8 +92,8 @@ class LinePlot(W.VBox):
 
     def fit(self, x: ArrayLike, *ys: ArrayLike) -> None:
         """Choose both ranges, a little wider than the data, and round ticks inside them."""
-        finite = np.concatenate([np.ravel(y) for y in ys])
-        finite = finite[np.isfinite(finite) & ((finite > 0) | (not self._log))]
+        shown = drawable(np.concatenate([np.ravel(y) for y in ys]), self._log)
+        finite = shown[np.isfinite(shown)]
         low, high = (finite.min(), finite.max()) if len(finite) else (0.1, 1.0)
         for scale, axis, ends, log in (
             (self._x, self.x_axis, (np.min(x), np.max(x)), False),
@@ -160,6 +160,16 @@ class LinePlot(W.VBox):
         return bqplot.Lines(
             colors=[one.color], line_style=one.style, stroke_width=one.width, opacities=[one.opacity], **common
         )
+
+
+def drawable(values: ArrayLike, log: bool) -> NDArray[np.float64]:
+    """The values, with nan for those that are not finite or have no place on a logarithmic axis.
+
+    >>> drawable([1.0, 0.0, np.inf], log=True).tolist()
+    [1.0, nan, nan]
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    return np.where(np.isfinite(numbers) & ((numbers > 0) | (not log)), numbers, np.nan)
 
 
 def padded(low: float, high: float, *, log: bool = False) -> tuple[float, float]:
