@@ -124,22 +124,14 @@ export class MapPane extends Pane {
     }
   }
 
-  protected gestures(): Gestures {
+  protected gestures(): Pick<Gestures, 'drag' | 'pan' | 'zoom'> {
     return {
-      hover: (at) => this.events.hover(at && this.gridUnder(at[0], at[1])),
-      tap: (x, y) => {
-        const point = this.gridUnder(x, y);
-        if (point) this.events.pin(point);
-      },
       drag: (dx, dy, x, y) => {
         if (this.camera.zoom > 1) this.shift(dx, dy);
         else this.events.hover(this.gridUnder(x, y));
       },
       pan: (dx, dy) => this.shift(dx, dy),
       zoom: (factor, x, y) => this.move(zoomMapAt(this.camera, this.rect, x, y, factor)),
-      reset: () => this.home(),
-      end: () => this.events.settled(),
-      refused: () => this.showHint(),
     };
   }
 
@@ -195,7 +187,7 @@ export class MapPane extends Pane {
     return mapToScreen(this.camera, this.rect, u, v);
   }
 
-  private gridUnder(px: number, py: number) {
+  protected gridUnder(px: number, py: number) {
     const { rect } = this;
     if (px < rect.left - 6 || px > rect.left + rect.width + 6 || py < rect.top - 6 || py > rect.top + rect.height + 6) return null;
     return this.gridAt(...screenToMap(this.camera, rect, px, py));

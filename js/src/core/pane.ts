@@ -69,7 +69,7 @@ export abstract class Pane {
     this.ink = this.base.getContext('2d')!;
     this.overInk = this.overlay.getContext('2d')!;
     const { signal } = this.life;
-    listen(this.overlay, this.gestures(), signal);
+    listen(this.overlay, { ...this.pointing(), ...this.gestures() }, signal);
     this.overlay.addEventListener('keydown', (event) => {
       if (event.altKey || event.metaKey || event.ctrlKey || !this.key(event.key, event.shiftKey)) return;
       event.preventDefault();
@@ -113,7 +113,9 @@ export abstract class Pane {
 
   protected abstract paint(): boolean;
   protected abstract paintOverlay(): void;
-  protected abstract gestures(): Gestures;
+  /** What dragging, zooming and panning do here; pointing is the same in every pane. */
+  protected abstract gestures(): Pick<Gestures, 'drag' | 'pan' | 'zoom'>;
+  protected abstract gridUnder(px: number, py: number): GridPoint | null;
   /** Handle a key; true when it was used. */
   protected abstract key(key: string, shift: boolean): boolean;
   protected abstract home(): void;
@@ -153,6 +155,19 @@ export abstract class Pane {
     if (pinned) return { i: nearest(field.frame.x, pinned[0]), j: nearest(field.frame.y, pinned[1]) };
     const k = Math.max(0, field.argmin);
     return { i: Math.floor(k / field.frame.ny), j: k % field.frame.ny };
+  }
+
+  private pointing(): Omit<Gestures, 'drag' | 'pan' | 'zoom'> {
+    return {
+      hover: (at) => this.events.hover(at && this.gridUnder(at[0], at[1])),
+      tap: (x, y) => {
+        const point = this.gridUnder(x, y);
+        if (point) this.events.pin(point);
+      },
+      reset: () => this.home(),
+      end: () => this.events.settled(),
+      refused: () => this.showHint(),
+    };
   }
 
   protected showHint(): void {

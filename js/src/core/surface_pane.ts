@@ -99,19 +99,11 @@ export class SurfacePane extends Pane {
     ink.globalAlpha = 1;
   }
 
-  protected gestures(): Gestures {
+  protected gestures(): Pick<Gestures, 'drag' | 'pan' | 'zoom'> {
     return {
-      hover: (at) => this.events.hover(at && this.gridUnder(at[0], at[1])),
-      tap: (x, y) => {
-        const point = this.gridUnder(x, y);
-        if (point) this.events.pin(point);
-      },
       drag: (dx, dy) => this.turn(-dx * TURN_PER_PIXEL, dy * TURN_PER_PIXEL),
       pan: () => undefined,
       zoom: (factor) => this.move({ ...this.orbit, zoom: this.orbit.zoom * factor }),
-      reset: () => this.home(),
-      end: () => this.events.settled(),
-      refused: () => this.showHint(),
     };
   }
 
@@ -161,7 +153,7 @@ export class SurfacePane extends Pane {
     return [(2 * u - 1) * hx, (2 * v - 1) * hy, (h === h ? h : 0) * hz];
   }
 
-  private gridUnder(px: number, py: number) {
+  protected gridUnder(px: number, py: number) {
     const { view, shared } = this;
     if (!view || !shared.field) return null;
     const field = shared.field;
