@@ -114,6 +114,10 @@ class Objective:
         """
         return FunctionObjective(f, dim, names)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: everything but the spare replicas, which are made where they are needed."""
+        return {key: [] if key == "_spare" else value for key, value in vars(self).items()}
+
     def __repr__(self) -> str:
         facts = self.provenance()
         what = facts.get("model") or facts["function"]
@@ -129,6 +133,7 @@ class Objective:
             split: Its name, "test" or "validation", for barriers and pictures.
         """
         other = copy.copy(self)
+        other._spare = self._spare
         other.split = split
         other.data = Batches.of(data, self.device)
         other.test = None

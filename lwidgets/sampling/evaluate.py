@@ -1,4 +1,8 @@
-"""From grid points to values: the strategy that runs an objective over many points."""
+"""From coefficients to values: functions of one shape, so that they nest.
+
+An `Evaluate` is what measures. `local` makes the one that computes in this process; remembering (``cache.py``) and
+sending points elsewhere (``executors.py``) wrap one into another of the same shape.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +11,27 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from lwidgets.basis import Basis
 from lwidgets.objective import Objective
-from lwidgets.subspaces import Subspace
+
+Evaluate = Callable[[NDArray[np.float64]], Iterator[NDArray[np.float64]]]
+"""Coefficients of shape (P, K) -> P rows of shape (M,), the metrics in the objective's order, each as soon as it is
+known. Whoever stops iterating stops the computing."""
 
 STRATEGY = "loop"
 
 
-def evaluate_points(
-    objective: Objective, subspace: Subspace, coordinates: NDArray[np.float64], batchnorm: str, step: Callable[[], None]
-) -> Iterator[dict[str, float]]:
-    """Metrics at each point, in order, one forward pass over the data at a time.
-
-    On a CPU this loop runs near the arithmetic limit: batching points does not help there.
+def local(objective: Objective, basis: Basis, batchnorm: str) -> Evaluate:
+    """Evaluate in this process.
 
     Args:
-        objective: What to evaluate.
-        subspace: Bound to the objective's space.
-        coordinates: Shape (P, axes).
+        objective: What to evaluate; M metrics.
+        basis: K vectors, bound to the objective's space.
         batchnorm: A resolved mode.
-        step: Called after each point; may raise to stop.
     """
-    for values in objective.evaluate(subspace.basis, subspace.coefficients(coordinates), batchnorm=batchnorm):
-        yield values
-        step()
+
+    def evaluate(coefficients: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+        for values in objective.evaluate(basis, coefficients, batchnorm=batchnorm):
+            yield np.array([values[name] for name in objective.names], dtype=np.float64)
+
+    return evaluate

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lwidgets.landscape import Landscape
 from lwidgets.objective import Objective
-from lwidgets.sampling.evaluate import STRATEGY, evaluate_points
+from lwidgets.sampling.evaluate import STRATEGY, local
 from lwidgets.sampling.refine import Picture, refine
 from lwidgets.subspaces import Subspace
 from lwidgets.version import __version__
@@ -124,22 +124,23 @@ def stream(
     interrupts: list[KeyboardInterrupt] = []
     began = time.perf_counter()
 
-    def step() -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, total)
+    evaluate = local(objective, subspace.basis, batchnorm)
 
     def measure(pixels: NDArray[np.intp]) -> Mapping[str, NDArray[np.float64]]:
+        nonlocal done
         allowed = pixels if budget is None else pixels[: max(0, budget - done)]
         coordinates = np.stack([c[i] for c, i in zip(coords, allowed.T, strict=True)], axis=-1)
         rows = []
         try:
-            for row in evaluate_points(objective, subspace, coordinates, batchnorm, step):
+            for row in evaluate(subspace.coefficients(coordinates)):
                 rows.append(row)  # noqa: PERF402  an interrupt must find what there is
+                done += 1
+                if progress is not None:
+                    progress(done, total)
         except KeyboardInterrupt as error:
             interrupts.append(error)
-        return {name: np.array([row[name] for row in rows], dtype=np.float64) for name in objective.names}
+        table = np.array(rows, dtype=np.float64).reshape(len(rows), len(objective.names))
+        return dict(zip(objective.names, table.T, strict=True))
 
     def landscape(picture: Picture, final: bool) -> Landscape:
         sampling = {
