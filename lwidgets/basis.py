@@ -27,10 +27,12 @@ class Basis:
     Attributes:
         vectors: K mappings, name -> tensor; a missing name is a block of zeros.
         origin: Supplies the parameters that do not move, and the buffers.
+        vertices: How many of the leading vectors are models whose coefficients sum to one at every point; 0: not known.
     """
 
     vectors: tuple[Mapping[str, Tensor], ...]
     origin: State
+    vertices: int = 0
 
     def __repr__(self) -> str:
         return f"Basis({len(self.vectors)} vectors over {len(self.names)} parameters)"
@@ -40,39 +42,32 @@ class Basis:
         """Names of the parameters that some vector moves, in the first one's order."""
         return tuple(dict.fromkeys(name for vector in self.vectors for name in vector))
 
+    @cached_property
+    def moving(self) -> tuple[str, ...]:
+        """Names whose tensors differ from point to point: in a direction, or not the same in all vertices."""
+        anchors, directions = self.vectors[: self.vertices], self.vectors[self.vertices :]
+        return tuple(
+            name
+            for name in self.names
+            if not anchors
+            or any(name in direction for direction in directions)
+            or not all(name in v and torch.equal(v[name], self.origin.parameters[name]) for v in anchors)
+        )
+
     @torch.no_grad()
     def combine(self, coefficients: Sequence[float] | NDArray[np.float64], out: Mapping[str, Tensor]) -> None:
-        """Write sum_k c_k V_k into ``out``, in place.
-
-        A coefficient of exactly 0 leaves its vector out, so a one-hot row copies a vector to the last bit and an
-        infinite weight elsewhere cannot turn 0 * inf into nan. Half precision is combined in float32.
+        """Write sum_k c_k V_k into ``out``, in place, for every moving name; see `combination`.
 
         Args:
             coefficients: c, shape (K,).
-            out: Name -> tensor to overwrite; every moved name must be there.
+            out: Name -> tensor to overwrite; every moving name must be there.
         """
-        for name in self.names:
-            target = out[name]
-            terms = [
-                (float(c), v[name]) for c, v in zip(coefficients, self.vectors, strict=True) if c != 0 and name in v
-            ]
-            wide = torch.promote_types(target.dtype, torch.float32)
-            total = target if target.dtype == wide else torch.empty_like(target, dtype=wide)
-            if not terms:
-                total.zero_()
-            else:
-                (first, vector), *rest = terms
-                total.copy_(vector)
-                if first != 1.0:
-                    total.mul_(first)
-                for c, vector in rest:
-                    total.add_(vector.to(wide), alpha=c)
-            if total is not target:
-                target.copy_(total)
+        for name in self.moving:
+            combination(coefficients, [vector.get(name) for vector in self.vectors], out[name])
 
     def point(self, coefficients: Sequence[float] | NDArray[np.float64]) -> State:
         """The combination as a State of its own; what does not move comes from the origin, shared."""
-        moved = {name: torch.empty_like(self.origin.parameters[name]) for name in self.names}
+        moved = {name: torch.empty_like(self.origin.parameters[name]) for name in self.moving}
         self.combine(coefficients, moved)
         return State({**self.origin.parameters, **moved}, self.origin.buffers, "point")
 
@@ -88,6 +83,39 @@ class Basis:
             for j in range(i, size):
                 gram[i, j] = gram[j, i] = inner(self.vectors[i], self.vectors[j])
         return gram
+
+
+def combination(
+    coefficients: Sequence[float] | NDArray[np.float64], tensors: Sequence[Tensor | None], out: Tensor
+) -> None:
+    """Write sum_k c_k T_k into ``out``, in place.
+
+    A coefficient of exactly 0 leaves its tensor out, so a one-hot row copies a tensor to the last bit and an infinite
+    weight elsewhere cannot turn 0 * inf into nan. Half precision is combined in float32.
+
+    Args:
+        coefficients: c, shape (K,).
+        tensors: K tensors of the shape of ``out``; None is zero.
+        out: Overwritten.
+    """
+    terms = [(float(c), t) for c, t in zip(coefficients, tensors, strict=True) if c != 0 and t is not None]
+    wide = torch.promote_types(out.dtype, torch.float32)
+    total = out if out.dtype == wide else torch.empty_like(out, dtype=wide)
+    if not terms:
+        total.zero_()
+    else:
+        (first, tensor), *rest = terms
+        if first == 1.0 and rest and tensor.dtype == rest[0][1].dtype == wide:
+            (second, other), *rest = rest
+            torch.add(tensor, other, alpha=second, out=total)
+        else:
+            total.copy_(tensor)
+            if first != 1.0:
+                total.mul_(first)
+        for c, tensor in rest:
+            total.add_(tensor.to(wide), alpha=c)
+    if total is not out:
+        out.copy_(total)
 
 
 def inner(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:

@@ -88,11 +88,17 @@ class Objective:
         self.module = model
         self.batchnorm = batchnorm
         self.device = torch.device(device) if device is not None else _device_of(model)
-        self._spare: list[_Replica] = [_Replica(model, self.device)]
         self.data = Batches.of(data, self.device)
-        self._train = self.data  # what BatchNorm is recalibrated on; a test objective keeps the training data
-        self._measures = self._probe({"loss": loss, **(metrics or {})})
-        self.names = self._check_names()
+        self.train = self.data  # what BatchNorm is recalibrated on; a test objective keeps the training data
+        replica = Replica(model, self.device)
+        with random_state_kept():
+            self._measures = self._probe({"loss": loss, **(metrics or {})}, replica.module)
+            self.names = self._check_names(replica.module)
+        self._changes_itself = not all(  # a forward pass that clips or projects its own weights
+            torch.equal(replica.parameters[name], p.to(self.device)) for name, p in model.named_parameters()
+        )
+        replica.release()
+        self._spare = [replica]
         self.split = "data" if test is None else "train"
         self.test: Objective | None = None if test is None else self.on(test, split="test")
 
@@ -139,90 +145,13 @@ class Objective:
         other.test = None
         return other
 
-    def resolve(self, between_models: bool) -> str:
-        """The BatchNorm mode for a subspace: "none", "frozen", "recalibrate" or "batch"."""
-        return resolve_batchnorm(self.batchnorm, self.module, between_models=between_models)
-
-    def evaluate(
-        self, basis: Basis, coefficients: NDArray[np.float64], *, batchnorm: str = "frozen"
-    ) -> Iterator[dict[str, float]]:
-        """Metrics at every point, one after another; stop iterating to stop computing.
+    def values(self, module: nn.Module, batch: Any) -> dict[str, Tensor]:
+        """All metrics on one batch, 0-d tensors; the model's output is computed once for all that take it.
 
         Args:
-            basis: K vectors.
-            coefficients: Shape (P, K).
-            batchnorm: A resolved mode.
-
-        Yields:
-            Metric name -> value, for each row.
+            module: The model, at whatever point it is.
+            batch: One of ``data``'s.
         """
-        with self._replica() as replica:
-            replica.load(basis.origin)
-            for row in coefficients:
-                with torch.no_grad():
-                    basis.combine(row, replica.parameters)
-                yield self._measure(replica, batchnorm)
-
-    def measure(self, source: Source, batchnorm: str = "frozen") -> dict[str, float]:
-        """Metrics of one model: a module, state dict, checkpoint or State of this architecture.
-
-        With "frozen" its own BatchNorm statistics are used, so a grid point that is the model must agree to the last
-        bit of float32.
-        """
-        with self._replica() as replica:
-            replica.load(self.space.select(State.of(source)))
-            return self._measure(replica, batchnorm)
-
-    def model_at(self, state: State, batchnorm: str = "frozen") -> nn.Module:
-        """A new module in eval mode with the parameters and buffers of a point; recalibrated where that is the mode."""
-        with self._replica() as replica:
-            replica.load(self.space.select(state))
-            replica.prepare(batchnorm, self._train, self._measures)
-            module = copy.deepcopy(replica.module)
-        trained = dict(self.module.named_parameters())
-        for name, parameter in module.named_parameters():
-            parameter.requires_grad_(trained[name].requires_grad)
-        return module
-
-    def provenance(self) -> dict[str, Any]:
-        """What was evaluated, as plain values."""
-        return {
-            "model": type(self.module).__name__,
-            "parameters": sum(p.numel() for p in self.module.parameters()),
-            "moved": self.space.size,
-            "metrics": list(self.names),
-            "loss": self._measures["loss"].label,
-            "samples": len(self.data),
-            "batches": len(self.data.batches),
-            "data": self.data.fingerprint,
-            "device": str(self.device),
-            "dtype": sorted({str(self.space.dtypes[name]).removeprefix("torch.") for name in self.space.moved}),
-            "torch": torch.__version__,
-        }
-
-    @contextmanager
-    def _replica(self) -> Iterator[_Replica]:
-        """A private copy of the module that nobody else is using; two studies may evaluate at once."""
-        try:
-            replica = self._spare.pop()
-        except IndexError:
-            replica = _Replica(self.module, self.device)
-        try:
-            yield replica
-        finally:
-            self._spare.append(replica)
-
-    def _measure(self, replica: _Replica, batchnorm: str) -> dict[str, float]:
-        replica.prepare(batchnorm, self._train, self._measures)
-        totals = torch.zeros(len(self.names), dtype=torch.float64, device=self.device)
-        for batch, size in self.data:
-            totals += size * torch.stack(
-                [v.to(self.device, torch.float64) for v in self._values(replica.module, batch).values()]
-            )
-        return dict(zip(self.names, (totals / len(self.data)).tolist(), strict=True))
-
-    def _values(self, module: nn.Module, batch: Any) -> dict[str, Tensor]:
-        """All metrics on one batch; the model's output is computed once for all that take it."""
         values: dict[str, Tensor] = {}
         shared: list[Tensor] = []
         for name, measure in self._measures.items():
@@ -246,17 +175,122 @@ class Objective:
             values = {"loss": values.pop("loss"), **values}
         return values
 
-    def _probe(self, functions: Mapping[str, Metric]) -> dict[str, _Measure]:
+    def visit(self, module: nn.Module, batch: Any) -> None:
+        """One forward pass over a training batch, through the loss where only it knows how to call the model."""
+        loss = self._measures["loss"]
+        if loss.takes_model:
+            with torch.enable_grad():
+                loss.function(module, batch)
+        else:
+            module(_inputs(batch))
+
+    def resolve(self, between_models: bool) -> str:
+        """The BatchNorm mode for a subspace: "none", "frozen", "recalibrate" or "batch"."""
+        return resolve_batchnorm(self.batchnorm, self.module, between_models=between_models)
+
+    def evaluate(
+        self, basis: Basis, coefficients: Iterable[NDArray[np.float64]], *, batchnorm: str = "frozen"
+    ) -> Iterator[dict[str, float]]:
+        """Metrics at every point, one after another; stop iterating to stop computing.
+
+        Args:
+            basis: K vectors.
+            coefficients: Rows of shape (K,); each is taken when it is evaluated.
+            batchnorm: A resolved mode.
+
+        Yields:
+            Metric name -> value, for each row.
+        """
+        with self.replica() as replica:
+            self._show(replica, basis.origin, basis.moving)
+            for row in coefficients:
+                if self._changes_itself:
+                    self._show(replica, basis.origin)
+                basis.combine(row, replica.parameters)
+                yield self._measure(replica, batchnorm)
+
+    def measure(self, source: Source, batchnorm: str = "frozen") -> dict[str, float]:
+        """Metrics of one model: a module, state dict, checkpoint or State of this architecture.
+
+        With "frozen" its own BatchNorm statistics are used, so a grid point that is the model must agree to the last
+        bit of float32.
+        """
+        with self.replica() as replica:
+            self._show(replica, self.space.select(State.of(source)))
+            return self._measure(replica, batchnorm)
+
+    def model_at(self, state: State, batchnorm: str = "frozen") -> nn.Module:
+        """A new module in eval mode with the parameters and buffers of a point; recalibrated where that is the mode."""
+        with self.replica() as replica:
+            self._show(replica, self.space.select(state))
+            self._prepare(replica, batchnorm)
+            module = copy.deepcopy(replica.module)
+        trained = dict(self.module.named_parameters())
+        for name, parameter in module.named_parameters():
+            parameter.requires_grad_(trained[name].requires_grad)
+        return module
+
+    def provenance(self) -> dict[str, Any]:
+        """What was evaluated, as plain values."""
+        return {
+            "model": type(self.module).__name__,
+            "parameters": sum(p.numel() for p in self.module.parameters()),
+            "moved": self.space.size,
+            "metrics": list(self.names),
+            "loss": self._measures["loss"].label,
+            "samples": len(self.data),
+            "batches": len(self.data.batches),
+            "data": self.data.fingerprint,
+            "device": str(self.device),
+            "dtype": sorted({str(self.space.dtypes[name]).removeprefix("torch.") for name in self.space.moved}),
+            "torch": torch.__version__,
+        }
+
+    @contextmanager
+    def replica(self) -> Iterator[Replica]:
+        """A private skeleton of the module that nobody else is using; two studies may evaluate at once."""
+        try:
+            replica = self._spare.pop()
+        except IndexError:
+            replica = Replica(self.module, self.device)
+        try:
+            yield replica
+        finally:
+            replica.release()
+            self._spare.append(replica)
+
+    def _prepare(self, replica: Replica, batchnorm: str) -> None:
+        """Eval mode, and the BatchNorm mode's statistics for the parameters that are in place."""
+        replica.module.eval()
+        if batchnorm == "recalibrate":
+            with cumulative_statistics(replica.batchnorms), torch.no_grad():
+                for batch, _ in self.train:
+                    self.visit(replica.module, batch)
+        elif batchnorm == "batch":
+            for layer in replica.batchnorms:
+                layer.train()  # uses the batch's statistics; the running ones it updates are ours and never read
+
+    def _show(self, replica: Replica, state: State, own: Iterable[str] = ()) -> None:
+        replica.show(state, replica.parameters if self._changes_itself else own)
+
+    def _measure(self, replica: Replica, batchnorm: str) -> dict[str, float]:
+        self._prepare(replica, batchnorm)
+        totals = torch.zeros(len(self.names), dtype=torch.float64, device=self.device)
+        for batch, size in self.data:
+            totals += size * torch.stack(
+                [v.to(self.device, torch.float64) for v in self.values(replica.module, batch).values()]
+            )
+        return dict(zip(self.names, (totals / len(self.data)).tolist(), strict=True))
+
+    def _probe(self, functions: Mapping[str, Metric], module: nn.Module) -> dict[str, _Measure]:
         """Find which form each metric has, by its argument names or else by trying it on the first batch."""
         batch, _ = next(iter(self.data))
-        with self._replica() as replica, random_state_kept():
-            return {name: _Measure.of(name, f, replica.module, batch) for name, f in functions.items()}
+        return {name: _Measure.of(name, f, module, batch) for name, f in functions.items()}
 
-    def _check_names(self) -> tuple[str, ...]:
+    def _check_names(self, module: nn.Module) -> tuple[str, ...]:
         batch, _ = next(iter(self.data))
-        with self._replica() as replica, random_state_kept():
-            replica.module.eval()
-            first, second = (self._values(replica.module, batch) for _ in range(2))
+        module.eval()
+        first, second = (self.values(module, batch) for _ in range(2))
         if "loss" not in first:
             raise ValueError(
                 f"Objective: loss must return a number or a dict with the key 'loss', got keys {list(first)}. "
@@ -299,11 +333,11 @@ class FunctionObjective(Objective):
         return "none"
 
     def evaluate(
-        self, basis: Basis, coefficients: NDArray[np.float64], *, batchnorm: str = "none"
+        self, basis: Basis, coefficients: Iterable[NDArray[np.float64]], *, batchnorm: str = "none"
     ) -> Iterator[dict[str, float]]:
         """Values at every point, computed many at once."""
         vectors = torch.stack([v[VECTOR] for v in basis.vectors])
-        for chunk in torch.as_tensor(coefficients).split(_CHUNK):
+        for chunk in torch.as_tensor(np.asarray(list(coefficients))).split(_CHUNK):
             values = self._call(chunk @ vectors)
             for i in range(len(chunk)):
                 yield {name: float(value[i]) for name, value in values.items()}
@@ -381,45 +415,38 @@ class _Measure:
         ) from failures[0][1]
 
 
-class _Replica:
-    """A private copy of the user's module whose parameters are overwritten point by point."""
+class Replica:
+    """A private skeleton of the user's module that is given the tensors of one point after another."""
 
     def __init__(self, model: nn.Module, device: torch.device) -> None:
+        """Copy the module; the copy owns its tensors until `show` gives it others."""
         # A tensor that the module keeps from its last pass cannot be copied by deepcopy itself.
         kept = [t for part in model.modules() for t in vars(part).values() if isinstance(t, Tensor) and not t.is_leaf]
         memo = {id(tensor): tensor.detach().clone() for tensor in kept}
         self.module = copy.deepcopy(model, memo).to(device).eval().requires_grad_(False)
         self.parameters = dict(self.module.named_parameters())
         self.buffers = dict(self.module.named_buffers())
-        self._layers = batchnorm_layers(self.module)
+        self.batchnorms = batchnorm_layers(self.module)
 
     @torch.no_grad()
-    def load(self, state: State) -> None:
-        """Take over every parameter and buffer of a state."""
+    def show(self, state: State, own: Iterable[str] = ()) -> None:
+        """Take on the parameters of a state without copying them, and copies of its buffers.
+
+        Args:
+            state: Shown as it is, and not to be written to.
+            own: Parameters that get memory of their own, to be overwritten.
+        """
+        own = set(own)
         for name, tensor in state.tensors.items():
-            target = self.parameters.get(name, self.buffers.get(name))
-            if target is not None:
-                target.copy_(tensor)
+            if name in self.buffers:
+                self.buffers[name].copy_(tensor)
+            elif name in self.parameters:
+                self.parameters[name].data = tensor.clone() if name in own else tensor
 
-    def prepare(self, batchnorm: str, train: Batches, measures: Mapping[str, _Measure]) -> None:
-        """Eval mode, and the BatchNorm mode's statistics for the parameters that are in place."""
-        self.module.eval()
-        if batchnorm == "recalibrate":
-            with cumulative_statistics(self._layers), torch.no_grad():
-                for batch, _ in train:
-                    self._forward(batch, measures)
-        elif batchnorm == "batch":
-            for layer in self._layers:
-                layer.train()  # uses the batch's statistics; the running ones it updates are ours and never read
-
-    def _forward(self, batch: Any, measures: Mapping[str, _Measure]) -> None:
-        """One pass that visits the BatchNorm layers, through the loss where only it knows how to call the model."""
-        loss = measures["loss"]
-        if loss.takes_model:
-            with torch.enable_grad():
-                loss.function(self.module, batch)
-        else:
-            self.module(_inputs(batch))
+    def release(self) -> None:
+        """Hold no parameters any more."""
+        for parameter in self.parameters.values():
+            parameter.data = parameter.data.new_empty(0)
 
 
 def _device_of(model: nn.Module) -> torch.device:

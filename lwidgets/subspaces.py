@@ -165,7 +165,7 @@ class Subspace:
                     share = inner(vector, earlier) / length if length > 0 else 0.0
                     for name, tensor in earlier.items():
                         vector[name] = vector.get(name, torch.zeros_like(tensor)) - share * tensor
-        return Basis((*moved, *vectors), self.vertices[0])
+        return Basis((*moved, *vectors), self.vertices[0], len(self.vertices))
 
     def coefficients(self, coordinates: ArrayLike) -> NDArray[np.float64]:
         """c(u) for every point.

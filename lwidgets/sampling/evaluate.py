@@ -1,37 +1,316 @@
 """From coefficients to values: functions of one shape, so that they nest.
 
-An `Evaluate` is what measures. `local` makes the one that computes in this process; remembering (``cache.py``) and
-sending points elsewhere (``executors.py``) wrap one into another of the same shape.
+An `Evaluate` is what measures. `Local` is the one that computes in this process; remembering (``cache.py``) and sending
+points elsewhere (``executors.py``) wrap one into another of the same shape.
+
+How to compute is chosen by measurement, on points that are wanted anyway: first the plain loop, with the user's number
+of threads and with fewer; once that has taken a while, the traced graphs, without and with folding, and many points at
+once. What differs from the loop by more than rounding, or fails, is left out, and the reason is kept for provenance.
 """
 
 from __future__ import annotations
 
+import os
+import threading
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+from weakref import WeakKeyDictionary
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from lwidgets.basis import Basis
-from lwidgets.objective import Objective
+from lwidgets.objective import FunctionObjective, Objective
+from lwidgets.sampling.folding import Untraceable
+from lwidgets.sampling.traced import Programs, Traced
 
-Evaluate = Callable[[NDArray[np.float64]], Iterator[NDArray[np.float64]]]
+Array = NDArray[np.float64]
+Evaluate = Callable[[Array], Iterator[Array]]
 """Coefficients of shape (P, K) -> P rows of shape (M,), the metrics in the objective's order, each as soon as it is
 known. Whoever stops iterating stops the computing."""
 
-STRATEGY = "loop"
+Strategy = Literal["loop", "traced", "folded", "batched"]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+"""The module itself at every point; its traced graph; the graph with the first products folded; many points at once."""
+
+_PATIENCE = 0.3  # seconds of looping after which tracing, tens of milliseconds, can pay for itself
+_TRIALS = 2  # points by which each candidate is timed before any is preferred
+_RETRY = 20  # one that was slow of late is tried again after so many times as long
+_LARGE = 1 << 28  # bytes that move from which on the loop's own copy of them is worth avoiding at once
+_STEP = 0.05  # seconds that a batch of points may take, so that progress is seen and a stop is prompt
+_RTOL, _ATOL = 1e-4, 1e-6  # agreement with the loop: rounding of a forward pass, far from any error of meaning
+_FLIPS = 3  # samples near a tie that rounding may count otherwise in a metric such as the error
 
 
-def local(objective: Objective, basis: Basis, batchnorm: str) -> Evaluate:
-    """Evaluate in this process.
+@dataclass
+class _Arm:
+    """One way to compute, and how long it took.
 
-    Args:
-        objective: What to evaluate; M metrics.
-        basis: K vectors, bound to the objective's space.
-        batchnorm: A resolved mode.
+    Attributes:
+        best: Seconds a point at best.
+        recent: The last two; the faster is expected, because noise only adds.
+        tried: When it was last used, in seconds of work.
     """
 
-    def evaluate(coefficients: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
-        for values in objective.evaluate(basis, coefficients, batchnorm=batchnorm):
-            yield np.array([values[name] for name in objective.names], dtype=np.float64)
+    best: float = float("inf")
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=2))
+    tried: float = 0.0
 
-    return evaluate
+    @property
+    def now(self) -> float:
+        """Seconds a point to be expected."""
+        return min(self.recent)
+
+
+@dataclass
+class Plan:
+    """What measuring has found about an objective, for one BatchNorm mode and one set of moving parameters.
+
+    Attributes:
+        arms: (strategy, threads) -> times.
+        failed: Strategy -> why it is not used.
+        worked: Seconds of work so far.
+        chunk: Points at once.
+        programs: The traced graphs, once traced.
+    """
+
+    arms: dict[tuple[Strategy, int], _Arm] = field(default_factory=dict)
+    failed: dict[Strategy, str] = field(default_factory=dict)
+    worked: float = 0.0
+    chunk: int = 8
+    programs: Programs | None = None
+
+    def next(self, threads: int, *, tracing: bool) -> tuple[Strategy, int]:
+        """With which strategy and how many threads to evaluate next.
+
+        The fastest of late; but one that was faster once is tried again now and then, because what slowed it down,
+        another program on the same cores, may be gone. Such trials take at most a twentieth of the time.
+
+        Args:
+            threads: The user's setting.
+            tracing: Whether enough points are left for a trace to pay.
+        """
+        counts = sorted({threads, max(1, threads // 2), 1}, reverse=True)
+        strategies: list[Strategy] = [s for s in STRATEGIES[: None if tracing else 1] if s not in self.failed]
+        for strategy in strategies:
+            best = min(counts, key=lambda n: self._expected("loop", n))
+            for n in counts if strategy == "loop" else [best]:
+                if len(self._arm(strategy, n).recent) < _TRIALS:
+                    return strategy, n
+        fastest = min(strategies, key=lambda s: min(self._expected(s, n) for n in counts))
+        for n in counts:
+            if len(self._arm(fastest, n).recent) < _TRIALS:
+                return fastest, n
+        usable = [(s, n) for s in strategies for n in counts if self._arm(s, n).recent]
+        current = min(usable, key=lambda key: self.arms[key].now)
+        for key in usable:
+            arm = self.arms[key]
+            if arm.best < 0.9 * self.arms[current].now and self.worked - arm.tried > _RETRY * arm.now:
+                return key
+        return current
+
+    def took(self, strategy: Strategy, threads: int, seconds: float, points: int) -> None:
+        """Enter a time."""
+        arm = self._arm(strategy, threads)
+        self.worked += seconds
+        arm.best = min(arm.best, seconds / points)
+        arm.recent.append(seconds / points)
+        arm.tried = self.worked
+
+    def tried(self, strategy: Strategy) -> bool:
+        """Whether there is any time of it."""
+        return any(arm.recent for (s, _), arm in self.arms.items() if s == strategy)
+
+    def _arm(self, strategy: Strategy, threads: int) -> _Arm:
+        return self.arms.setdefault((strategy, threads), _Arm())
+
+    def _expected(self, strategy: Strategy, threads: int) -> float:
+        arm = self._arm(strategy, threads)
+        return arm.now if arm.recent else float("inf")
+
+
+_plans: WeakKeyDictionary[Objective, dict[Any, Plan]] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def plan_of(objective: Objective, basis: Basis, batchnorm: str) -> Plan:
+    """The plan that all evaluations of this kind share, so that a slider that moves on measures nothing again."""
+    with _lock:
+        return _plans.setdefault(objective, {}).setdefault((batchnorm, basis.moving), Plan())
+
+
+@contextmanager
+def using_threads(count: int) -> Iterator[None]:
+    """Within: torch computes with so many threads; after it, with as many as before."""
+    before = torch.get_num_threads()
+    if count != before:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if count != before:
+            torch.set_num_threads(before)
+
+
+class Local:
+    """An `Evaluate` that computes in this process."""
+
+    def __init__(
+        self, objective: Objective, basis: Basis, batchnorm: str, *, strategy: Strategy | None = None, threads: int = 0
+    ) -> None:
+        """Nothing is computed yet.
+
+        Args:
+            objective: What to evaluate; M metrics.
+            basis: K vectors, bound to the objective's space.
+            batchnorm: A resolved mode.
+            strategy: Use this one; by default the fastest is found by measurement.
+            threads: Use so many; by default found by measurement.
+        """
+        self.objective, self.basis, self.batchnorm = objective, basis, batchnorm
+        self.used: Counter[str] = Counter()
+        self._strategy, self._threads = strategy, threads
+        self._traced: dict[bool, Traced] = {}
+
+    def facts(self) -> dict[str, Any]:
+        """For provenance: points by strategy and threads, and why others were not used."""
+        failed = {} if isinstance(self.objective, FunctionObjective) else self._plan().failed
+        return {"strategies": dict(self.used), **({"not used": dict(failed)} if failed else {})}
+
+    def __call__(self, coefficients: Array) -> Iterator[Array]:
+        """Rows of metrics for rows of coefficients."""
+        if not len(coefficients):
+            return
+        if isinstance(self.objective, FunctionObjective):
+            self.used["function"] += len(coefficients)
+            for values in self.objective.evaluate(self.basis, coefficients):
+                yield np.array(list(values.values()), dtype=np.float64)
+            return
+        loop = _Loop(self.objective, self.basis, self.batchnorm)
+        i = 0
+        while i < len(coefficients):
+            left = coefficients[i:]
+            if (left[0] != 0).sum() == 1 and left[0].sum() == 1:  # a model itself: its own loss to the last bit
+                yield loop(left[0])
+                self.used["loop"] += 1
+                i += 1
+                continue
+            rows, label = self._some(left, loop)
+            for row in rows:
+                i += 1
+                self.used[label] += 1
+                yield row
+
+    def _plan(self) -> Plan:
+        return plan_of(self.objective, self.basis, self.batchnorm)
+
+    def _some(self, left: Array, loop: _Loop) -> tuple[Array, str]:
+        """Values of the first point, or of the first few."""
+        plan = self._plan()
+        mine = torch.get_num_threads()
+        ready = bool(self._traced) or len(left) > 2 * len(self.basis.vectors)
+        large = sum(self.basis.origin.parameters[name].nbytes for name in self.basis.moving) >= _LARGE
+        tracing = ready and self._strategy is None and (large or plan.worked >= _PATIENCE)
+        strategy, threads = plan.next(mine, tracing=tracing)
+        strategy, threads = self._strategy or strategy, self._threads or threads
+        if strategy == "loop":
+            values = self._timed(plan, strategy, threads, lambda: loop(left[0])[None])
+        else:
+            try:
+                if not plan.tried(strategy):  # it traces and allocates, so this is no time to go by
+                    with using_threads(threads):
+                        values = self._by_graph(plan, strategy, left)
+                    apart = _apart(values[0], loop(left[0]), len(self.objective.data))
+                    if apart:
+                        raise Untraceable(apart)
+                values = self._timed(plan, strategy, threads, lambda: self._by_graph(plan, strategy, left))
+            except Exception as error:  # whatever it is, the loop still works; if not, the user sees that
+                if self._strategy is not None:
+                    raise
+                plan.failed[strategy] = _told(error)
+                return self._some(left, loop)
+        return values, f"{strategy}, {threads} thread{'s' * (threads != 1)}"
+
+    @staticmethod
+    def _timed(plan: Plan, strategy: Strategy, threads: int, compute: Callable[[], Array]) -> Array:
+        began = time.perf_counter()
+        with using_threads(threads):
+            values = compute()
+        seconds = time.perf_counter() - began
+        plan.took(strategy, threads, seconds, len(values))
+        if strategy == "batched":
+            plan.chunk = max(1, min(4 * plan.chunk, round(_STEP * len(values) / max(seconds, 1e-9)), 4096))
+        return values
+
+    def _by_graph(self, plan: Plan, strategy: Strategy, left: Array) -> Array:
+        fold = strategy == "folded" or (strategy == "batched" and "folded" not in plan.failed)
+        if fold not in self._traced:
+            if plan.programs is None:
+                plan.programs = Programs(self.objective, self.batchnorm, self.basis.moving)
+            memory = free_memory(self.objective.device) / 4
+            self._traced[fold] = Traced(plan.programs, self.basis, fold=fold, memory=memory)
+        traced = self._traced[fold]
+        if strategy == "folded" and not traced.folds:
+            raise Untraceable("no product of data and parameters can be folded")
+        if strategy != "batched":
+            return traced.row(left[0])[None]
+        fits = max(1, int(free_memory(self.objective.device) / 4 / max(1, traced.bytes)))
+        while True:
+            chunk = left[: min(plan.chunk, fits)]
+            models = np.flatnonzero(((chunk != 0).sum(axis=1) == 1) & (chunk.sum(axis=1) == 1))
+            try:
+                return traced.rows(chunk[: models[0]] if len(models) else chunk)
+            except torch.OutOfMemoryError:
+                if plan.chunk == 1:
+                    raise
+                plan.chunk //= 2
+
+
+local = Local
+
+
+class _Loop:
+    """The objective's own loop, one row at a time when it is asked for."""
+
+    def __init__(self, objective: Objective, basis: Basis, batchnorm: str) -> None:
+        self._row = np.empty(0)
+        self._values = objective.evaluate(basis, self._asked(), batchnorm=batchnorm)
+
+    def _asked(self) -> Iterator[Array]:
+        while True:
+            yield self._row
+
+    def __call__(self, row: Array) -> Array:
+        self._row = row
+        return np.array(list(next(self._values).values()), dtype=np.float64)
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes that can be had on a device; on the CPU, of physical memory."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    try:
+        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (ValueError, OSError, AttributeError):  # not Linux
+        return float(4 << 30)
+
+
+def _apart(values: Array, known: Array, samples: int) -> str:
+    """How far two evaluations of one point are apart, if that is more than rounding; empty if not."""
+    allowed = _RTOL * np.abs(known) + _ATOL
+    allowed[1:] += _FLIPS / samples
+    same = (np.abs(values - known) <= allowed) | (values == known) | (np.isnan(values) & np.isnan(known))
+    if same.all():
+        return ""
+    worst = int(np.flatnonzero(~same)[0])
+    return f"differs from the loop: {values[worst]:.9g} instead of {known[worst]:.9g}"
+
+
+def _told(error: Exception) -> str:
+    text = str(error).strip().partition("\n")[0][:200]
+    return text if isinstance(error, Untraceable) else f"{type(error).__name__}: {text}"

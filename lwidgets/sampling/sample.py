@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lwidgets.landscape import Landscape
 from lwidgets.objective import Objective
-from lwidgets.sampling.evaluate import STRATEGY, local
+from lwidgets.sampling.evaluate import Local
 from lwidgets.sampling.refine import Picture, refine
 from lwidgets.subspaces import Subspace
 from lwidgets.version import __version__
@@ -105,7 +105,6 @@ def stream(
     coords = tuple(axis.grid(size) for axis, size in zip(subspace.axes, shape, strict=True))
     batchnorm = objective.resolve(subspace.between_models)
     settings = {
-        "strategy": STRATEGY,
         "resolution": list(shape),
         "tolerance": float(tolerance),
         "deciding": list(deciding),
@@ -124,7 +123,7 @@ def stream(
     interrupts: list[KeyboardInterrupt] = []
     began = time.perf_counter()
 
-    evaluate = local(objective, subspace.basis, batchnorm)
+    evaluate = Local(objective, subspace.basis, batchnorm)
 
     def measure(pixels: NDArray[np.intp]) -> Mapping[str, NDArray[np.float64]]:
         nonlocal done
@@ -145,6 +144,7 @@ def stream(
     def landscape(picture: Picture, final: bool) -> Landscape:
         sampling = {
             **settings,
+            **evaluate.facts(),
             "seconds": round(time.perf_counter() - began, 3),
             "level": list(picture.level),
             "settled": picture.settled,

@@ -1,0 +1,290 @@
+"""An objective evaluated through traced graphs (`folding`) in place of its module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.fx import GraphModule
+from torch.nn import functional
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from lwidgets.basis import Basis, combination
+from lwidgets.data import Batches
+from lwidgets.objective import Objective, Replica
+from lwidgets.sampling.folding import Kind, Split, Untraceable, split, trace
+
+Task = Literal["measure", "collect"]
+"""From one batch to its metrics, or to the statistics that its BatchNorm layers collect."""
+
+_HELD = 1 << 28  # bytes of weights that are kept combined over the batches of a point; larger ones are made when used
+
+
+class Programs:
+    """The graphs of an objective: traced once for every shape of batch, whatever the basis."""
+
+    def __init__(self, objective: Objective, batchnorm: str, moving: Sequence[str]) -> None:
+        """Nothing is traced before it is asked for.
+
+        Args:
+            objective: What to evaluate.
+            batchnorm: A resolved mode.
+            moving: Names of the parameters that differ from point to point.
+        """
+        self.objective, self.batchnorm, self.moving = objective, batchnorm, tuple(moving)
+        with objective.replica() as replica:
+            collected = replica.batchnorms if batchnorm == "recalibrate" else ()
+            names = {id(buffer): name for name, buffer in replica.buffers.items()}
+            self.statistics = tuple(names[id(b)] for part in collected for b in (part.running_mean, part.running_var))
+            tensors = (*replica.parameters, *replica.buffers)
+        self.fixed = tuple(name for name in tensors if name not in {*self.moving, *self.statistics})
+        self._graphs: dict[Any, GraphModule] = {}
+        self._splits: dict[Any, Split] = {}
+
+    def split(self, task: Task, basis: Basis, leaves: Sequence[Tensor], structure: Any, fold: bool) -> Split:
+        """The graph for batches of this shape; traced at the basis' origin when it is not there yet.
+
+        Raises:
+            Untraceable: It cannot be; the message says why.
+        """
+        key = (task, structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
+        state = basis.origin.tensors
+        changing = self.statistics if task == "measure" else ()
+        if key not in self._graphs:
+            inputs = [state[name] for name in (*self.moving, *changing, *self.fixed)]
+            with self._function(task, structure, (*self.moving, *changing, *self.fixed)) as function:
+                self._graphs[key] = trace(function, [*inputs, *leaves])
+        counts: dict[Kind, int] = {"affine": len(self.moving), "other": len(changing)}
+        counts["fixed"] = len(self.fixed) + len(leaves)
+        roles = [role for role, count in counts.items() for _ in range(count)]
+        if (*key, fold) not in self._splits:
+            self._splits[*key, fold] = split(self._graphs[key], roles, fold=fold)
+        return self._splits[*key, fold]
+
+    @contextmanager
+    def _function(self, task: Task, structure: Any, names: Sequence[str]) -> Iterator[Callable[..., Any]]:
+        """The task as a function of the tensors named and of the batch's own."""
+        objective = self.objective
+
+        def measure(module: nn.Module, batch: Any) -> Tensor:
+            values = objective.values(module, batch).values()
+            return torch.stack([value.to(objective.device, torch.float64) for value in values])
+
+        def collect(module: nn.Module, batch: Any) -> tuple[Tensor, ...]:
+            for seen in statistics:
+                seen.clear()
+            objective.visit(module, batch)
+            return tuple(torch.stack(s).mean(dim=0) for seen in statistics for s in zip(*seen, strict=True))
+
+        with objective.replica() as replica, _own_statistics(replica, task, self.batchnorm) as statistics:
+            harness = _Harness(replica.module, measure if task == "measure" else collect)
+
+            def function(*tensors: Tensor) -> Any:
+                named = {f"module.{name}": tensor for name, tensor in zip(names, tensors, strict=False)}
+                return functional_call(harness, named, (tree_unflatten(list(tensors[len(names) :]), structure),))
+
+            yield function
+
+
+class _Harness(nn.Module):
+    """A module that does a task with another, so that `functional_call` can give that one its tensors."""
+
+    def __init__(self, module: nn.Module, task: Callable[[nn.Module, Any], Any]) -> None:
+        super().__init__()
+        self.module = module
+        self.task = task
+
+    def forward(self, batch: Any) -> Any:
+        return self.task(self.module, batch)
+
+
+@contextmanager
+def _own_statistics(replica: Replica, task: Task, batchnorm: str) -> Iterator[list[list[tuple[Tensor, Tensor]]]]:
+    """Within: BatchNorm layers use each batch's own statistics where the task wants that, and update no buffer.
+
+    Yields:
+        For each layer, the mean and the unbiased variance of every call, as they come.
+    """
+    replica.module.eval()
+    seen: list[list[tuple[Tensor, Tensor]]] = [[] for _ in replica.batchnorms]
+    changed = replica.batchnorms if task == "collect" or batchnorm == "batch" else ()
+    for layer, found in zip(changed, seen, strict=False):
+        layer.forward = partial(_normalize, layer, found)
+    try:
+        yield seen
+    finally:
+        for layer in changed:
+            del layer.forward
+
+
+def _normalize(layer: Any, found: list[tuple[Tensor, Tensor]], inputs: Tensor) -> Tensor:
+    """What a BatchNorm layer does in training, with its statistics as values instead of side effects."""
+    variance, mean = torch.var_mean(inputs, [d for d in range(inputs.ndim) if d != 1], correction=0)
+    count = inputs.numel() / inputs.shape[1]
+    found.append((mean, variance * (count / max(count - 1, 1e-300))))
+    return functional.batch_norm(inputs, mean, variance, layer.weight, layer.bias, False, 0.0, layer.eps)
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """A graph with a batch and a basis put in.
+
+    Attributes:
+        split: The graph.
+        constants: Its fixed values.
+        parts: For each folded value, a tensor for each vector of the basis.
+        samples: In the batch.
+    """
+
+    split: Split
+    constants: tuple[Tensor, ...]
+    parts: tuple[tuple[Tensor, ...], ...]
+    samples: int
+
+
+class Traced:
+    """Evaluates the points of a basis; for one thread at a time."""
+
+    def __init__(self, programs: Programs, basis: Basis, *, fold: bool, memory: float) -> None:
+        """Compute what does not change from point to point.
+
+        Args:
+            programs: Of the objective, for the names that move in this basis.
+            basis: K vectors, those of a subspace.
+            fold: Combine behind the first products with the data, not in front of them.
+            memory: Bytes that the folded parts may take.
+
+        Raises:
+            Untraceable: The objective cannot be traced, or folding takes more memory.
+        """
+        if basis.vertices == 0:
+            raise Untraceable("the coefficients of this basis need not sum to one")
+        if fold and any(v.dtype.itemsize < 4 for vector in basis.vectors for v in vector.values()):
+            raise Untraceable("half precision is combined before it meets the data")
+        self._programs, self._basis, self._fold, self._memory = programs, basis, fold, memory
+        objective = programs.objective
+        with torch.no_grad():
+            self._collect = self._bind("collect", objective.train) if programs.statistics else []
+            self._measure = self._bind("measure", objective.data)
+        self._samples = len(objective.data)
+        weights = {name: basis.origin.parameters[name] for name in self._direct()}
+        self.folds = any(bound.parts for bound in (*self._collect, *self._measure))
+        self.bytes = max(sum(bound.split.sizes) for bound in (*self._collect, *self._measure))
+        self.bytes += sum(weight.nbytes for weight in weights.values())
+        hold = sum(weight.nbytes for weight in weights.values()) <= _HELD
+        self._held = {name: torch.empty_like(weight) for name, weight in weights.items() if hold}
+        self._outs: dict[Any, Tensor] = {}
+
+    def row(self, coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Metrics at one point, shape (M,), for coefficients of shape (K,)."""
+        made: dict[str, Tensor] = {}
+
+        def weight(name: str) -> Tensor:
+            if name not in self._held:
+                return self._combined(coefficients, name, torch.empty_like(self._basis.origin.parameters[name]))
+            if name not in made:
+                made[name] = self._combined(coefficients, name, self._held[name])
+            return made[name]
+
+        def apply(bound: _Bound, changing: Sequence[Tensor]) -> tuple[Tensor, ...]:
+            folded = []
+            for i, parts in enumerate(bound.parts):
+                key = (i, parts[0].shape, parts[0].dtype)
+                out = self._outs.setdefault(key, torch.empty_like(parts[0]))
+                combination(coefficients, parts, out)
+                folded.append(out)
+            late = [partial(weight, self._programs.moving[i]) for i in bound.split.direct]
+            values: tuple[Tensor, ...] = bound.split.rest(*bound.constants, *changing, *folded, *late)
+            return values
+
+        return self._average(apply).cpu().numpy()
+
+    def rows(self, coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Metrics at many points at once, shape (P, M), for coefficients of shape (P, K)."""
+        basis = self._basis
+
+        def stacked(tensors: Sequence[Tensor | None], like: Tensor) -> Tensor:
+            c = torch.as_tensor(coefficients, dtype=like.dtype, device=like.device)
+            total = torch.zeros(len(c), *like.shape, dtype=like.dtype, device=like.device)
+            for column, tensor in zip(c.T, tensors, strict=True):
+                if tensor is not None:
+                    total.addcmul_(column.view(-1, *[1] * like.ndim), tensor)
+            return total
+
+        weights = {
+            name: stacked([vector.get(name) for vector in basis.vectors], basis.origin.parameters[name])
+            for name in self._direct()
+        }
+
+        def apply(bound: _Bound, changing: Sequence[Tensor]) -> tuple[Tensor, ...]:
+            folded = [stacked(parts, parts[0]) for parts in bound.parts]
+            late = [weights[self._programs.moving[i]] for i in bound.split.direct]
+            each = (*changing, *folded, *late)
+            dims = (None,) * len(bound.constants) + (0,) * len(each)
+            values: tuple[Tensor, ...] = torch.vmap(bound.split.rest, in_dims=dims)(*bound.constants, *each)
+            return values
+
+        return self._average(apply).cpu().numpy()
+
+    @torch.inference_mode()
+    def _average(self, apply: Callable[[_Bound, Sequence[Tensor]], tuple[Tensor, ...]]) -> Tensor:
+        """Over the batches, by samples; BatchNorm statistics over theirs, each batch alike."""
+        changing: list[Tensor] = []
+        for bound in self._collect:
+            found = apply(bound, ())
+            changing = [a + b for a, b in zip(changing, found, strict=True)] if changing else list(found)
+        changing = [statistic / len(self._collect) for statistic in changing]
+        total = sum(bound.samples * apply(bound, changing)[0] for bound in self._measure)
+        return total / self._samples  # type: ignore[return-value]  # sum() starts at 0
+
+    def _combined(self, coefficients: NDArray[np.float64], name: str, out: Tensor) -> Tensor:
+        combination(coefficients, [vector.get(name) for vector in self._basis.vectors], out)
+        return out
+
+    def _direct(self) -> list[str]:
+        """Weights that are combined as they are."""
+        used = {i for bound in (*self._collect, *self._measure) for i in bound.split.direct}
+        return [self._programs.moving[i] for i in sorted(used)]
+
+    def _bind(self, task: Task, data: Batches) -> list[_Bound]:
+        basis, programs = self._basis, self._programs
+        state = basis.origin.tensors
+        bound = []
+        for batch, samples in zip(data.batches, data.sizes, strict=True):
+            leaves, structure = tree_flatten(batch)
+            if not all(isinstance(leaf, Tensor) for leaf in leaves):
+                raise Untraceable("the data hold something that is not a tensor")
+            graph = programs.split(task, basis, leaves, structure, self._fold)
+            self._memory -= len(basis.vectors) * graph.sizes[0]
+            if self._memory < 0:
+                raise Untraceable("folding would keep more than a quarter of the free memory")
+            constants = graph.fixed(*(state[name] for name in programs.fixed), *leaves)
+            bound.append(_Bound(graph, constants, self._parts(graph, constants), samples))
+        return bound
+
+    def _parts(self, graph: Split, constants: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], ...]:
+        """F_k of each folded value F: at the models, F(V_k); along the directions, F(V_k) - F(0)."""
+        if not graph.sizes[0]:
+            return ()
+        basis, like = self._basis, self._basis.origin.parameters
+
+        def at(vector: Any) -> tuple[Tensor, ...]:
+            moving = [vector[n] if n in vector else torch.zeros_like(like[n]) for n in self._programs.moving]
+            values: tuple[Tensor, ...] = graph.affine(*constants, *moving)
+            return values
+
+        values = [at(vector) for vector in basis.vectors]
+        zero = at({}) if len(basis.vectors) > basis.vertices else ()
+        for i, z in enumerate(zero):
+            if z.count_nonzero():
+                for k in range(basis.vertices, len(values)):
+                    values[k] = (*values[k][:i], values[k][i] - z, *values[k][i + 1 :])
+        return tuple(zip(*values, strict=True))
