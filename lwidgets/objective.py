@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -190,7 +190,7 @@ class Objective:
 
     def evaluate(
         self, basis: Basis, coefficients: Iterable[NDArray[np.float64]], *, batchnorm: str = "frozen"
-    ) -> Iterator[dict[str, float]]:
+    ) -> Generator[dict[str, float], None, None]:
         """Metrics at every point, one after another; stop iterating to stop computing.
 
         Args:
@@ -334,7 +334,7 @@ class FunctionObjective(Objective):
 
     def evaluate(
         self, basis: Basis, coefficients: Iterable[NDArray[np.float64]], *, batchnorm: str = "none"
-    ) -> Iterator[dict[str, float]]:
+    ) -> Generator[dict[str, float], None, None]:
         """Values at every point, computed many at once."""
         vectors = torch.stack([v[VECTOR] for v in basis.vectors])
         for chunk in torch.as_tensor(np.asarray(list(coefficients))).split(_CHUNK):

@@ -192,25 +192,24 @@ class Local:
                 yield np.array(list(values.values()), dtype=np.float64)
             return
         loop = _Loop(self.objective, self.basis, self.batchnorm)
-        i = 0
-        while i < len(coefficients):
-            left = coefficients[i:]
-            if (left[0] != 0).sum() == 1 and left[0].sum() == 1:  # a model itself: its own loss to the last bit
-                yield loop(left[0])
-                self.used["loop"] += 1
-                i += 1
-                continue
-            rows, label = self._some(left, loop)
-            for row in rows:
-                i += 1
-                self.used[label] += 1
-                yield row
+        try:
+            i = 0
+            while i < len(coefficients):
+                rows, label = self._some(coefficients[i:], loop)
+                for row in rows:
+                    i += 1
+                    self.used[label] += 1
+                    yield row
+        finally:
+            loop.close()
 
     def _plan(self) -> Plan:
         return plan_of(self.objective, self.basis, self.batchnorm)
 
     def _some(self, left: Array, loop: _Loop) -> tuple[Array, str]:
         """Values of the first point, or of the first few."""
+        if _is_model(left[0]):  # its own loss, to the last bit
+            return loop(left[0])[None], "loop"
         plan = self._plan()
         mine = torch.get_num_threads()
         ready = bool(self._traced) or len(left) > 2 * len(self.basis.vectors)
@@ -262,9 +261,9 @@ class Local:
         fits = max(1, int(free_memory(self.objective.device) / 4 / max(1, traced.bytes)))
         while True:
             chunk = left[: min(plan.chunk, fits)]
-            models = np.flatnonzero(((chunk != 0).sum(axis=1) == 1) & (chunk.sum(axis=1) == 1))
+            models = [i for i, row in enumerate(chunk) if _is_model(row)]
             try:
-                return traced.rows(chunk[: models[0]] if len(models) else chunk)
+                return traced.rows(chunk[: models[0]] if models else chunk)
             except torch.OutOfMemoryError:
                 if plan.chunk == 1:
                     raise
@@ -285,6 +284,10 @@ class _Loop:
         while True:
             yield self._row
 
+    def close(self) -> None:
+        """Give the replica back now: collected later, it might be in the middle of a trace."""
+        self._values.close()
+
     def __call__(self, row: Array) -> Array:
         self._row = row
         return np.array(list(next(self._values).values()), dtype=np.float64)
@@ -298,6 +301,11 @@ def free_memory(device: torch.device) -> float:
         return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (ValueError, OSError, AttributeError):  # not Linux
         return float(4 << 30)
+
+
+def _is_model(row: Array) -> bool:
+    """Whether the point is one of the basis' vectors."""
+    return bool((row != 0).sum() == 1 and row.sum() == 1)
 
 
 def _apart(values: Array, known: Array, samples: int) -> str:

@@ -42,7 +42,12 @@ _RULES: dict[Any, tuple[tuple[int, ...], tuple[int, ...]]] = {
     **dict.fromkeys((_aten.convolution, _aten.linear), ((0, 1), (2,))),
     **dict.fromkeys((_aten.div.Tensor, _aten.div.Scalar, _aten.index, _aten.index_select), ((0,), ())),
     **dict.fromkeys((_aten.gather, _aten.embedding), ((0,), ())),
-    _aten._native_batch_norm_legit_no_training: ((0, 1), (2,)),
+    **dict.fromkeys((_aten.native_batch_norm, _aten._native_batch_norm_legit_no_training), ((0, 1), (2,))),
+}
+_NORMALIZATIONS = {  # operation: where its epsilon is
+    _aten.native_batch_norm.default: 7,
+    _aten.cudnn_batch_norm.default: 7,
+    _aten._native_batch_norm_legit_no_training.default: 6,
 }
 _VIEWS = {
     *(
@@ -109,7 +114,49 @@ def trace(function: Callable[..., Any], inputs: Sequence[Tensor]) -> GraphModule
     if not torch.equal(before, torch.random.get_rng_state()):
         torch.random.set_rng_state(before)
         raise Untraceable("it draws random numbers")
+    for node in graph.graph.nodes:
+        if node.target in (_aten.view.default, _aten._unsafe_view.default):
+            node.target = _aten.reshape.default  # batched over points, strides may not allow a view
+    graph.graph.eliminate_dead_code()
     return graph
+
+
+def fuse_batchnorm(graph: GraphModule) -> None:
+    """Scale a convolution's weight instead of its output where a BatchNorm layer with given statistics follows.
+
+    gamma (W * x + b - mu) / sigma + beta = (gamma / sigma W) * x + (b - mu) gamma / sigma + beta, one pass over the
+    activations less. In place.
+    """
+    for node in list(graph.graph.nodes):
+        if node.target not in _NORMALIZATIONS or _batch_statistics(node):
+            continue
+        inputs, gamma, beta, mean, variance = node.args[:5]
+        epsilon = node.args[_NORMALIZATIONS[node.target]]
+        fits = (
+            isinstance(inputs, Node)
+            and inputs.target is _aten.convolution.default
+            and inputs.args[6] is False  # transposed convolutions keep their outputs in another dimension
+            and len(inputs.users) == 1
+            and all(user.target is operator.getitem and user.args[1] == 0 for user in node.users)
+        )
+        if not fits:
+            continue
+        with graph.graph.inserting_before(node):
+            call = graph.graph.call_function
+            scale = call(_aten.rsqrt.default, (call(_aten.add.Tensor, (variance, epsilon)),))
+            scale = call(_aten.mul.Tensor, (scale, gamma)) if gamma is not None else scale
+            data, weight, bias, *rest = inputs.args
+            ndim = _values(weight)[0].ndim
+            column = call(_aten.reshape.default, (scale, [-1] + [1] * (ndim - 1)))
+            scaled = call(_aten.mul.Tensor, (weight, column))
+            shift = call(_aten.neg.default, (mean,)) if bias is None else call(_aten.sub.Tensor, (bias, mean))
+            shift = call(_aten.mul.Tensor, (shift, scale))
+            shift = call(_aten.add.Tensor, (shift, beta)) if beta is not None else shift
+            fused = call(_aten.convolution.default, (data, scaled, shift, *rest))
+            scaled.meta, fused.meta = dict(weight.meta), dict(inputs.meta)
+        for user in list(node.users):
+            user.replace_all_uses_with(fused)
+    graph.graph.eliminate_dead_code()
 
 
 def split(graph: GraphModule, roles: Sequence[Kind], *, fold: bool = True) -> Split:
@@ -133,7 +180,7 @@ def split(graph: GraphModule, roles: Sequence[Kind], *, fold: bool = True) -> Sp
     frontier: list[Node] = []
     for node in reversed([n for n in nodes if n in needed and kinds[n] == "affine"]):
         if any(kinds[user] == "other" for user in node.users if user in needed):
-            if node.op == "call_function" and _packet(node) in _VIEWS:
+            if _is_view(node):
                 kinds[node] = "other"  # a view costs nothing at a point; what it looks at is combined
             else:
                 frontier.insert(0, node)
@@ -164,7 +211,7 @@ def _kind(node: Node, kinds: Mapping[Node, Kind], fold: bool) -> Kind:
     if "other" in behind:
         return "other"
     packet = _packet(node)
-    if packet not in _RULES or (not fold and packet in _PRODUCTS):
+    if packet not in _RULES or _batch_statistics(node) or (not fold and packet in _PRODUCTS):
         return "other"
     factors, addends = _RULES[packet]
     affine = [i for i, arg in enumerate(node.args) if any(kinds[n] == "affine" for n in _nodes_in(arg))]
@@ -174,8 +221,20 @@ def _kind(node: Node, kinds: Mapping[Node, Kind], fold: bool) -> Kind:
     return "affine" if allowed and _is_float(node) else "other"
 
 
+def _batch_statistics(node: Node) -> bool:
+    """Whether a normalisation uses the statistics of what passes through it."""
+    return node.target in _NORMALIZATIONS and _NORMALIZATIONS[node.target] == 7 and node.args[5] is True
+
+
 def _packet(node: Node) -> Any:
     return node.target if node.target in _RULES else getattr(node.target, "overloadpacket", node.target)
+
+
+def _is_view(node: Node) -> bool:
+    """Whether it only looks at the memory of another; one of several results counts as what gives them does."""
+    if node.target is operator.getitem:
+        return _is_view(node.all_input_nodes[0])
+    return node.op == "call_function" and _packet(node) in _VIEWS
 
 
 def _nodes_in(value: Any) -> list[Node]:
@@ -192,7 +251,7 @@ def _is_float(node: Node) -> bool:
 
 
 def _bytes(node: Node) -> int:
-    if node.op == "call_function" and _packet(node) in _VIEWS:
+    if _is_view(node):
         return 0
     return sum(value.numel() * value.element_size() for value in _values(node))
 

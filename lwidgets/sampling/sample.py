@@ -132,7 +132,7 @@ def stream(
         rows = []
         try:
             for row in evaluate(subspace.coefficients(coordinates)):
-                rows.append(row)  # noqa: PERF402  an interrupt must find what there is
+                rows.append(row)
                 done += 1
                 if progress is not None:
                     progress(done, total)

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from lwidgets.basis import Basis, combination
 from lwidgets.data import Batches
 from lwidgets.objective import Objective, Replica
-from lwidgets.sampling.folding import Kind, Split, Untraceable, split, trace
+from lwidgets.sampling.folding import Kind, Split, Untraceable, fuse_batchnorm, split, trace
 
 Task = Literal["measure", "collect"]
 """From one batch to its metrics, or to the statistics that its BatchNorm layers collect."""
@@ -61,7 +61,8 @@ class Programs:
         if key not in self._graphs:
             inputs = [state[name] for name in (*self.moving, *changing, *self.fixed)]
             with self._function(task, structure, (*self.moving, *changing, *self.fixed)) as function:
-                self._graphs[key] = trace(function, [*inputs, *leaves])
+                self._graphs[key] = graph = trace(function, [*inputs, *leaves])
+            fuse_batchnorm(graph)
         counts: dict[Kind, int] = {"affine": len(self.moving), "other": len(changing)}
         counts["fixed"] = len(self.fixed) + len(leaves)
         roles = [role for role, count in counts.items() for _ in range(count)]
