@@ -80,6 +80,39 @@ class Batches:
             digest.hexdigest(),
         )
 
+    def part(self, count: int) -> Batches | None:
+        """A fixed part of the samples in one batch; each label has its share where there are integer labels.
+
+        Returns:
+            None when the batches cannot be divided into samples, or these cannot be put together.
+        """
+        columns = [_leaves(batch) for batch in self.batches]
+        divisible = all(
+            leaf.ndim and len(leaf) == size for leaves, size in zip(columns, self.sizes, strict=True) for leaf in leaves
+        )
+        if not divisible or len({len(leaves) for leaves in columns}) != 1:
+            return None
+        labels = [
+            torch.cat([leaves[i] for leaves in columns]).cpu()
+            for i, leaf in enumerate(columns[0])
+            if leaf.ndim == 1 and not leaf.is_floating_point()
+        ]
+        order = torch.argsort(labels[-1], stable=True) if labels else torch.arange(len(self))
+        chosen = order[torch.linspace(0, len(self) - 1, min(count, len(self))).round().long()].sort().values
+        starts = np.cumsum([0, *self.sizes[:-1]])
+        rows = [chosen[(chosen >= a) & (chosen < a + n)] - int(a) for a, n in zip(starts, self.sizes, strict=True)]
+        try:
+            whole = iter(
+                [
+                    torch.cat([leaves[i][r.to(leaves[i].device)] for leaves, r in zip(columns, rows, strict=True)])
+                    for i in range(len(columns[0]))
+                ]
+            )
+        except RuntimeError:  # sequences of other lengths in other batches
+            return None
+        batch = _map(self.batches[0], lambda _: next(whole))
+        return Batches((batch,), (len(chosen),), f"{self.fingerprint}, {len(chosen)} of {len(self)}")
+
 
 def _read_twice(data: Any) -> tuple[list[Any], Counter[bytes]]:
     """The batches of the first pass, after a second one has shown the same samples."""

@@ -145,6 +145,19 @@ class Objective:
         other.test = None
         return other
 
+    def part(self, samples: int) -> Self | None:
+        """The same objective on a fixed, stratified part of its data; BatchNorm is recalibrated on that part, too.
+
+        Returns:
+            None when the data cannot be divided into samples.
+        """
+        data = self.data.part(samples)
+        if data is None:
+            return None
+        other = self.on(data, self.split)
+        other.train = data
+        return other
+
     def values(self, module: nn.Module, batch: Any) -> dict[str, Tensor]:
         """All metrics on one batch, 0-d tensors; the model's output is computed once for all that take it.
 

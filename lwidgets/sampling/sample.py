@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from typing import Any, NoReturn
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from lwidgets.landscape import Landscape
 from lwidgets.objective import Objective
-from lwidgets.sampling.evaluate import Local
+from lwidgets.sampling.evaluate import Evaluate, Local
+from lwidgets.sampling.first_look import FirstLook, look_first
 from lwidgets.sampling.refine import Picture, refine
 from lwidgets.subspaces import Subspace
 from lwidgets.version import __version__
 
+Array = NDArray[np.float64]
 Progress = Callable[[int, int], None]
 """``progress(evaluated, total)``, called after every point; raise in it to stop."""
 
@@ -33,6 +37,23 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(
             f"sample: interrupted after {landscape.evaluations} evaluations. "
             "The picture so far is this exception's .landscape."
+        )
+
+
+class EvaluationError(RuntimeError):
+    """The objective failed at a point; nothing that had been measured is lost.
+
+    Attributes:
+        landscape: The picture so far.
+    """
+
+    def __init__(self, landscape: Landscape, where: str, error: BaseException) -> None:
+        """Keep the picture, and tell the point and the objective's own words."""
+        self.landscape = landscape
+        advice = " Use smaller batches, or a smaller part of the data." if _is_memory(error) else ""
+        super().__init__(
+            f"sample: objective failed at {where} after {landscape.evaluations} evaluations: {type(error).__name__}: "
+            f"{error}.{advice} The picture so far is this exception's .landscape."
         )
 
 
@@ -80,6 +101,7 @@ def sample(
         log=log,
         metric=metric,
         progress=progress,
+        first_look=False,
     )
     return last
 
@@ -94,16 +116,27 @@ def stream(
     log: bool = False,
     metric: str | Sequence[str] | None = None,
     progress: Progress | None = None,
+    first_look: bool = True,
 ) -> Iterator[Landscape]:
-    """Landscapes after each step, coarse to final; `sample` is the last of them. Arguments as there.
+    """Landscapes after each step, coarse to final; `sample` is the last of them.
+
+    Args:
+        objective: As in `sample`, like all that is not described here.
+        subspace: See there.
+        resolution: See there.
+        tolerance: See there.
+        budget: See there.
+        log: See there.
+        metric: See there.
+        progress: See there.
+        first_look: Where an evaluation is slow, begin with a picture from a part of the data. Such a picture has
+            "first look" in its provenance's "sampling", and its error is nan.
 
     Yields:
         A Landscape whenever a level or a set of probes is complete. Each is a value of its own.
     """
     shape, deciding = _check(objective, subspace, resolution, tolerance, budget, metric)
     subspace = subspace.bound(objective.space, objective.device)
-    coords = tuple(axis.grid(size) for axis, size in zip(subspace.axes, shape, strict=True))
-    batchnorm = objective.resolve(subspace.between_models)
     settings = {
         "resolution": list(shape),
         "tolerance": float(tolerance),
@@ -111,76 +144,150 @@ def stream(
         "budget": None if budget is None else int(budget),
         "log": bool(log),
     }
-    provenance = {
-        "lwidgets": __version__,
-        "objective": objective.provenance(),
-        "subspace": subspace.provenance(),
-        "batchnorm": batchnorm,
-        "split": objective.split,
-    }
-    total = int(np.prod(shape))
-    done = 0
-    interrupts: list[KeyboardInterrupt] = []
-    began = time.perf_counter()
+    run = _Run(objective, subspace, shape, budget, progress, settings)
+    plan = refine(shape, objective.names, tolerance, deciding=deciding, log=log, always=run.models())
+    picture: Picture | None = None
+    try:
+        pixels, newer = next(plan)
+        while True:
+            table = yield from run.measure(pixels, look=first_look and picture is None)
+            pixels, newer = plan.send(table)
+            picture = newer or picture
+            if run.stopped is None and newer is not None:
+                yield run.landscape(newer)
+            elif run.stopped is not None and picture is not None:
+                break
+    except StopIteration as stop:
+        picture = stop.value
+    assert picture is not None
+    if run.stopped is None:
+        yield run.landscape(picture, final=True)
+    else:
+        run.raise_stopped(picture)
 
-    evaluate = Local(objective, subspace.basis, batchnorm)
 
-    def measure(pixels: NDArray[np.intp]) -> Mapping[str, NDArray[np.float64]]:
-        nonlocal done
-        allowed = pixels if budget is None else pixels[: max(0, budget - done)]
-        coordinates = np.stack([c[i] for c, i in zip(coords, allowed.T, strict=True)], axis=-1)
-        rows = []
-        try:
-            for row in evaluate(subspace.coefficients(coordinates)):
-                rows.append(row)
-                done += 1
-                if progress is not None:
-                    progress(done, total)
-        except KeyboardInterrupt as error:
-            interrupts.append(error)
-        table = np.array(rows, dtype=np.float64).reshape(len(rows), len(objective.names))
-        return dict(zip(objective.names, table.T, strict=True))
+class _Run:
+    """One run of sampling: what is measured, counted, and told."""
 
-    def landscape(picture: Picture, final: bool) -> Landscape:
+    def __init__(
+        self,
+        objective: Objective,
+        subspace: Subspace,
+        shape: tuple[int, ...],
+        budget: int | None,
+        progress: Progress | None,
+        settings: dict[str, Any],
+    ) -> None:
+        self.objective, self.subspace, self.budget, self.progress = objective, subspace, budget, progress
+        self.coords = tuple(axis.grid(size) for axis, size in zip(subspace.axes, shape, strict=True))
+        self.batchnorm = objective.resolve(subspace.between_models)
+        self.local = Local(objective, subspace.basis, self.batchnorm)
+        self.evaluate: Evaluate = self.local
+        self.total = int(np.prod(shape))
+        self.done = 0
+        self.stopped: BaseException | None = None
+        self.where = ""
+        self.seen: FirstLook | None = None
+        self._settings = settings
+        self._began = time.perf_counter()
+        self._provenance = {
+            "lwidgets": __version__,
+            "objective": objective.provenance(),
+            "subspace": subspace.provenance(),
+            "batchnorm": self.batchnorm,
+            "split": objective.split,
+        }
+
+    def models(self) -> list[tuple[int, ...]]:
+        """Pixels where the models are."""
+        return [
+            tuple(int(np.flatnonzero(c == u)[0]) for c, u in zip(self.coords, point, strict=True))
+            for point in self.subspace.models
+            if all(u in c for c, u in zip(self.coords, point, strict=True))
+        ]
+
+    def measure(self, pixels: NDArray[np.intp], *, look: bool) -> Generator[Landscape, None, dict[str, Array]]:
+        """Metrics at the pixels, or at the first few when the budget ends or something goes wrong.
+
+        Args:
+            pixels: Shape (m, axes).
+            look: Take a first look at a part of the data, if the first pixel shows that it is worth it.
+
+        Yields:
+            What there is to look at in the meantime.
+        """
+        allowed = pixels if self.budget is None else pixels[: max(0, self.budget - self.done)]
+        points = np.stack([c[i] for c, i in zip(self.coords, allowed.T, strict=True)], axis=-1)
+        rows: list[Array] = []
+        with closing(self.evaluate(self.subspace.coefficients(points))) as values:  # type: ignore[type-var]
+            try:
+                for pixel, point in zip(allowed, points, strict=True):
+                    began = time.perf_counter()
+                    try:
+                        rows.append(next(values))
+                    except Exception as error:
+                        self._stop(error, point)
+                        break
+                    self.done += 1
+                    self._tell()
+                    if look and len(rows) == 1:
+                        yield from self._look(pixel, rows[0], time.perf_counter() - began)
+            except KeyboardInterrupt as error:
+                self._stop(error)
+        table = np.array(rows, dtype=np.float64).reshape(len(rows), len(self.objective.names))
+        return dict(zip(self.objective.names, table.T, strict=True))
+
+    def landscape(self, picture: Picture, *, final: bool = False) -> Landscape:
+        """The picture with all that is known about it."""
         sampling = {
-            **settings,
-            **evaluate.facts(),
-            "seconds": round(time.perf_counter() - began, 3),
+            **self._settings,
+            **self.local.facts(),
+            "seconds": round(time.perf_counter() - self._began, 3),
             "level": list(picture.level),
             "settled": picture.settled,
         }
+        if self.seen is not None:
+            shaped = self.seen.under(picture)
+            if shaped is not picture or 0 in picture.level:
+                sampling["first look"] = f"{self.seen.samples:,} of {self.seen.total:,} samples"
+                picture = shaped
         return Landscape(
-            coords=coords,
-            axes=tuple(axis.name for axis in subspace.axes),
-            labels=tuple(axis.label for axis in subspace.axes),
+            coords=self.coords,
+            axes=tuple(axis.name for axis in self.subspace.axes),
+            labels=tuple(axis.label for axis in self.subspace.axes),
             values=picture.values,
             evaluated=picture.evaluated,
             evaluations=int(picture.evaluated.sum()),
             error=picture.error,
-            provenance={**provenance, "sampling": sampling},
+            provenance={**self._provenance, "sampling": sampling},
             final=final,
         )
 
-    models = [
-        tuple(int(np.flatnonzero(c == u)[0]) for c, u in zip(coords, point, strict=True))
-        for point in subspace.models
-        if all(u in c for c, u in zip(coords, point, strict=True))
-    ]
-    plan = refine(shape, objective.names, tolerance, deciding=deciding, log=log, always=models)
-    picture = None
-    try:
-        pixels, _ = next(plan)
-        while True:
-            pixels, newer = plan.send(measure(pixels))
-            picture = newer or picture
-            if interrupts and picture is not None:
-                raise Interrupted(landscape(picture, final=False)) from interrupts[0]
-            if newer is not None:
-                yield landscape(newer, final=False)
-    except StopIteration as stop:
-        if interrupts:
-            raise Interrupted(landscape(stop.value, final=False)) from interrupts[0]
-        yield landscape(stop.value, final=True)
+    def raise_stopped(self, picture: Picture) -> NoReturn:
+        """Say what ended the run, and hand over what there is."""
+        assert self.stopped is not None
+        landscape = self.landscape(picture)
+        if isinstance(self.stopped, KeyboardInterrupt):
+            raise Interrupted(landscape) from self.stopped
+        if not landscape.evaluations:
+            raise self.stopped
+        raise EvaluationError(landscape, self.where, self.stopped) from self.stopped
+
+    def _stop(self, error: BaseException, point: Array | None = None) -> None:
+        self.stopped = error
+        if point is not None:
+            self.where = ", ".join(f"{axis.name} = {u:.6g}" for axis, u in zip(self.subspace.axes, point, strict=True))
+
+    def _tell(self) -> None:
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+    def _look(self, pixel: NDArray[np.intp], row: Array, seconds: float) -> Iterator[Landscape]:
+        for seen in look_first(self.objective, self.subspace, self.coords, self.batchnorm, seconds):
+            self._tell()
+            if seen is not None:
+                self.seen = seen
+                yield self.landscape(seen.at(pixel, dict(zip(self.objective.names, row, strict=True))))
 
 
 def _check(
@@ -211,3 +318,7 @@ def _check(
             f"sample: metric must be among {', '.join(objective.names)}, got {metric!r}. Use one of these."
         )
     return tuple(int(n) for n in shape), deciding
+
+
+def _is_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)
