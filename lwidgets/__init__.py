@@ -14,7 +14,7 @@ from lwidgets.directions import Gaussian, Given
 from lwidgets.landscape import Landscape, load
 from lwidgets.objective import Objective
 from lwidgets.parameters import State
-from lwidgets.sampling import EvaluationError, Interrupted, sample, stream
+from lwidgets.sampling import Interrupted, sample, stream
 from lwidgets.study import Check, Study
 from lwidgets.subspaces import Line, Plane, Subspace
 from lwidgets.version import __version__
@@ -29,7 +29,6 @@ __all__ = [
     "Barrier",
     "Check",
     "CurveExplorer",
-    "EvaluationError",
     "Gaussian",
     "Given",
     "HeightField",

@@ -65,6 +65,11 @@ class Basis:
         for name in self.moving:
             combination(coefficients, [vector.get(name) for vector in self.vectors], out[name])
 
+    def vector_at(self, coefficients: Sequence[float] | NDArray[np.float64]) -> Mapping[str, Tensor] | None:
+        """The vector that a point is, if its coefficients are one-hot: a model, to the last bit."""
+        some = np.flatnonzero(coefficients)
+        return self.vectors[some[0]] if len(some) == 1 and coefficients[some[0]] == 1 else None
+
     def point(self, coefficients: Sequence[float] | NDArray[np.float64]) -> State:
         """The combination as a State of its own; what does not move comes from the origin, shared."""
         moved = {name: torch.empty_like(self.origin.parameters[name]) for name in self.moving}

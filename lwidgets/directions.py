@@ -80,8 +80,13 @@ class Gaussian:
                 "Pass zero_1d=False."
             )
         weights = {name: origin.parameters[name] for name in names}
-        drawn = {name: gaussian(self.seed, name, w.shape, self.draw).to(w) for name, w in weights.items()}
-        return normalize(drawn, weights, self.normalize, space.filters)
+        whole = self.normalize == "model"
+        vector = {}
+        for name, w in weights.items():  # one after the other, in place: a large model is not held twice
+            vector[name] = drawn = gaussian(self.seed, name, w.shape, self.draw).to(w)
+            if not whole:
+                drawn.copy_(normalize({name: drawn}, {name: w}, self.normalize, space.filters)[name])
+        return normalize(vector, weights, "model") if whole else vector
 
 
 @dataclass(frozen=True, eq=False)

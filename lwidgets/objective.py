@@ -99,6 +99,7 @@ class Objective:
         )
         replica.release()
         self._spare = [replica]
+        self.plans: dict[Any, Any] = {}  # what sampling finds out about the fastest way to evaluate it
         self.split = "data" if test is None else "train"
         self.test: Objective | None = None if test is None else self.on(test, split="test")
 
@@ -121,8 +122,8 @@ class Objective:
         return FunctionObjective(f, dim, names)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For another process: everything but the spare replicas, which are made where they are needed."""
-        return {key: [] if key == "_spare" else value for key, value in vars(self).items()}
+        """For another process: everything but the replicas and plans, which are made where they are needed."""
+        return {**vars(self), "_spare": [], "plans": {}}
 
     def __repr__(self) -> str:
         facts = self.provenance()
@@ -214,12 +215,20 @@ class Objective:
         Yields:
             Metric name -> value, for each row.
         """
+        moving = set(basis.moving)
         with self.replica() as replica:
-            self._show(replica, basis.origin, basis.moving)
+            writable = False
             for row in coefficients:
-                if self._changes_itself:
-                    self._show(replica, basis.origin)
-                basis.combine(row, replica.parameters)
+                vector = basis.vector_at(row)
+                if vector is not None:  # it is there already, and need not be copied
+                    zero = torch.zeros_like
+                    own = {n: vector[n] if n in vector else zero(basis.origin.parameters[n]) for n in moving}
+                    self._show(replica, State({**basis.origin.parameters, **own}, basis.origin.buffers))
+                else:
+                    if not writable or self._changes_itself:
+                        self._show(replica, basis.origin, moving)
+                    basis.combine(row, replica.parameters)
+                writable = vector is None
                 yield self._measure(replica, batchnorm)
 
     def measure(self, source: Source, batchnorm: str = "frozen") -> dict[str, float]:
@@ -339,6 +348,7 @@ class FunctionObjective(Objective):
         self.device = torch.device("cpu")
         self.test = None
         self.split = "data"
+        self.plans = {}
         self.names = tuple(self._call(torch.zeros(1, dim, dtype=torch.float64)))
 
     def resolve(self, between_models: bool) -> str:

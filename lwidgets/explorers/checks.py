@@ -70,6 +70,9 @@ def error_words(landscape: Landscape, metric: str) -> str:
     """How much was measured and how wrong the rest can be: "121 of 4,225 evaluated · loss within 0.036 (0.49 %)"."""
     measured = f"{landscape.evaluations:,} of {landscape.evaluated.size:,} evaluated"
     error = landscape.error[metric]
+    look = landscape.provenance.get("sampling", {}).get("first look")
+    if look:
+        return f"{measured} · first look, {look}"
     if error == 0:
         return f"{measured} · every value measured"
     if error != error:

@@ -11,14 +11,12 @@ once. What differs from the loop by more than rounding, or fails, is left out, a
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -42,6 +40,7 @@ _PATIENCE = 0.3  # seconds of looping after which tracing, tens of milliseconds,
 _TRIALS = 2  # points by which each candidate is timed before any is preferred
 _RETRY = 20  # one that was slow of late is tried again after so many times as long
 _LARGE = 1 << 28  # bytes that move from which on the loop's own copy of them is worth avoiding at once
+_TINY = 2e-3  # seconds a point below which calling the operations takes longer than the operations
 _STEP = 0.05  # seconds that a batch of points may take, so that progress is seen and a stop is prompt
 _RTOL, _ATOL = 1e-4, 1e-6  # agreement with the loop: rounding of a forward pass, far from any error of meaning
 _FLIPS = 3  # samples near a tie that rounding may count otherwise in a metric such as the error
@@ -85,21 +84,20 @@ class Plan:
     chunk: int = 8
     programs: Programs | None = None
 
-    def next(self, threads: int, *, tracing: bool) -> tuple[Strategy, int]:
+    def next(self, strategies: Sequence[Strategy], threads: int) -> tuple[Strategy, int]:
         """With which strategy and how many threads to evaluate next.
 
         The fastest of late; but one that was faster once is tried again now and then, because what slowed it down,
         another program on the same cores, may be gone. Such trials take at most a twentieth of the time.
 
         Args:
+            strategies: Those that come into question; the first is tried with every number of threads.
             threads: The user's setting.
-            tracing: Whether enough points are left for a trace to pay.
         """
         counts = sorted({threads, max(1, threads // 2), 1}, reverse=True)
-        strategies: list[Strategy] = [s for s in STRATEGIES[: None if tracing else 1] if s not in self.failed]
         for strategy in strategies:
-            best = min(counts, key=lambda n: self._expected("loop", n))
-            for n in counts if strategy == "loop" else [best]:
+            best = min(counts, key=lambda n: self._expected(strategies[0], n))
+            for n in counts if strategy == strategies[0] else [best]:
                 if len(self._arm(strategy, n).recent) < _TRIALS:
                     return strategy, n
         fastest = min(strategies, key=lambda s: min(self._expected(s, n) for n in counts))
@@ -132,16 +130,6 @@ class Plan:
     def _expected(self, strategy: Strategy, threads: int) -> float:
         arm = self._arm(strategy, threads)
         return arm.now if arm.recent else float("inf")
-
-
-_plans: WeakKeyDictionary[Objective, dict[Any, Plan]] = WeakKeyDictionary()
-_lock = threading.Lock()
-
-
-def plan_of(objective: Objective, basis: Basis, batchnorm: str) -> Plan:
-    """The plan that all evaluations of this kind share, so that a slider that moves on measures nothing again."""
-    with _lock:
-        return _plans.setdefault(objective, {}).setdefault((batchnorm, basis.moving), Plan())
 
 
 @contextmanager
@@ -179,7 +167,7 @@ class Local:
 
     def facts(self) -> dict[str, Any]:
         """For provenance: points by strategy and threads, and why others were not used."""
-        failed = {} if isinstance(self.objective, FunctionObjective) else self._plan().failed
+        failed = {} if isinstance(self.objective, FunctionObjective) else self.plan.failed
         return {"strategies": dict(self.used), **({"not used": dict(failed)} if failed else {})}
 
     def __call__(self, coefficients: Array) -> Iterator[Array]:
@@ -203,30 +191,25 @@ class Local:
         finally:
             loop.close()
 
-    def _plan(self) -> Plan:
-        return plan_of(self.objective, self.basis, self.batchnorm)
+    @property
+    def plan(self) -> Plan:
+        """What all evaluations of this kind share, so that a slider that moves on measures nothing again."""
+        plan: Plan = self.objective.plans.setdefault((self.batchnorm, self.basis.moving), Plan())
+        return plan
 
     def _some(self, left: Array, loop: _Loop) -> tuple[Array, str]:
         """Values of the first point, or of the first few."""
-        if _is_model(left[0]):  # its own loss, to the last bit
+        if self.basis.vector_at(left[0]) is not None:  # its own loss, to the last bit
             return loop(left[0])[None], "loop"
-        plan = self._plan()
-        mine = torch.get_num_threads()
-        ready = bool(self._traced) or len(left) > 2 * len(self.basis.vectors)
-        large = sum(self.basis.origin.parameters[name].nbytes for name in self.basis.moving) >= _LARGE
-        tracing = ready and self._strategy is None and (large or plan.worked >= _PATIENCE)
-        strategy, threads = plan.next(mine, tracing=tracing)
-        strategy, threads = self._strategy or strategy, self._threads or threads
+        plan = self.plan
+        strategy, threads = plan.next(self._strategies(plan, len(left)), torch.get_num_threads())
+        threads = self._threads or threads
         if strategy == "loop":
             values = self._timed(plan, strategy, threads, lambda: loop(left[0])[None])
         else:
             try:
-                if not plan.tried(strategy):  # it traces and allocates, so this is no time to go by
-                    with using_threads(threads):
-                        values = self._by_graph(plan, strategy, left)
-                    apart = _apart(values[0], loop(left[0]), len(self.objective.data))
-                    if apart:
-                        raise Untraceable(apart)
+                if not plan.tried(strategy):  # the first time traces and allocates, and is not timed
+                    self._verify(plan, strategy, threads, left, loop)
                 values = self._timed(plan, strategy, threads, lambda: self._by_graph(plan, strategy, left))
             except Exception as error:  # whatever it is, the loop still works; if not, the user sees that
                 if self._strategy is not None:
@@ -234,6 +217,37 @@ class Local:
                 plan.failed[strategy] = _told(error)
                 return self._some(left, loop)
         return values, f"{strategy}, {threads} thread{'s' * (threads != 1)}"
+
+    def _strategies(self, plan: Plan, left: int) -> list[Strategy]:
+        """Those that come into question for the points that are left."""
+        if self._strategy is not None:
+            return [self._strategy]
+        moving = sum(self.basis.origin.parameters[name].nbytes for name in self.basis.moving)
+        if moving >= _LARGE and "traced" not in plan.failed:
+            return ["traced"]
+        found: list[Strategy] = ["loop"]
+        if plan.worked >= _PATIENCE and (self._traced or left > 2 * len(self.basis.vectors)):
+            found += ["traced", "folded"]
+            small = min(arm.best for arm in plan.arms.values()) < _TINY
+            found += ["batched"] if small or self.objective.device.type != "cpu" else []
+        return [strategy for strategy in found if strategy not in plan.failed]
+
+    def _verify(self, plan: Plan, strategy: Strategy, threads: int, left: Array, loop: _Loop) -> None:
+        """Compare with the loop at one point; for a large model at a vector of the basis, which the loop need not copy.
+
+        Raises:
+            Untraceable: They differ by more than rounding.
+        """
+        large = self._strategies(plan, len(left)) == ["traced"] and self._strategy is None
+        probe = np.eye(left.shape[1])[-1:] if large else left
+        with using_threads(threads):
+            values = self._by_graph(plan, strategy, probe)
+        known = loop(probe[0])
+        allowed = _RTOL * np.abs(known) + _ATOL
+        allowed[1:] += _FLIPS / len(self.objective.data)
+        same = (np.abs(values[0] - known) <= allowed) | (values[0] == known) | (np.isnan(values[0]) & np.isnan(known))
+        for value, right in zip(values[0][~same], known[~same], strict=True):
+            raise Untraceable(f"differs from the loop: {value:.9g} instead of {right:.9g}")
 
     @staticmethod
     def _timed(plan: Plan, strategy: Strategy, threads: int, compute: Callable[[], Array]) -> Array:
@@ -261,7 +275,7 @@ class Local:
         fits = max(1, int(free_memory(self.objective.device) / 4 / max(1, traced.bytes)))
         while True:
             chunk = left[: min(plan.chunk, fits)]
-            models = [i for i, row in enumerate(chunk) if _is_model(row)]
+            models = [i for i, row in enumerate(chunk) if self.basis.vector_at(row) is not None]
             try:
                 return traced.rows(chunk[: models[0]] if models else chunk)
             except torch.OutOfMemoryError:
@@ -301,22 +315,6 @@ def free_memory(device: torch.device) -> float:
         return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (ValueError, OSError, AttributeError):  # not Linux
         return float(4 << 30)
-
-
-def _is_model(row: Array) -> bool:
-    """Whether the point is one of the basis' vectors."""
-    return bool((row != 0).sum() == 1 and row.sum() == 1)
-
-
-def _apart(values: Array, known: Array, samples: int) -> str:
-    """How far two evaluations of one point are apart, if that is more than rounding; empty if not."""
-    allowed = _RTOL * np.abs(known) + _ATOL
-    allowed[1:] += _FLIPS / samples
-    same = (np.abs(values - known) <= allowed) | (values == known) | (np.isnan(values) & np.isnan(known))
-    if same.all():
-        return ""
-    worst = int(np.flatnonzero(~same)[0])
-    return f"differs from the loop: {values[worst]:.9g} instead of {known[worst]:.9g}"
 
 
 def _told(error: Exception) -> str:

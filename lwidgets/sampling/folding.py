@@ -14,17 +14,21 @@ values, it leaves torch) raises `Untraceable`, and the plain loop remains.
 from __future__ import annotations
 
 import operator
+import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
+from torch.nn import Parameter
 from torch.utils._pytree import tree_leaves
 
 Kind = Literal["fixed", "affine", "other"]
 _aten = torch.ops.aten
+_tracing = threading.Lock()  # torch.fx patches nn.Module while it traces, and would not undo that in the right order
 
 _EVERY: tuple[int, ...] = tuple(range(64))
 _RULES: dict[Any, tuple[tuple[int, ...], tuple[int, ...]]] = {
@@ -33,7 +37,7 @@ _RULES: dict[Any, tuple[tuple[int, ...], tuple[int, ...]]] = {
         (
             *(_aten.add, _aten.sub, _aten.neg, _aten.cat, _aten.stack, _aten.clone, _aten.sum, _aten.mean),
             *(_aten.constant_pad_nd, _aten.flip, _aten.roll, _aten.avg_pool1d, _aten.avg_pool2d, _aten.avg_pool3d),
-            *(_aten._adaptive_avg_pool2d, _aten._unsafe_view, _aten.cumsum, _aten.repeat, _aten.copy),
+            *(_aten._adaptive_avg_pool2d, _aten.cumsum, _aten.repeat, _aten.copy),
         ),
         ((), _EVERY),
     ),
@@ -54,7 +58,6 @@ _VIEWS = {
         _aten.t,
         _aten.transpose,
         _aten.permute,
-        _aten.view,
         _aten.reshape,
         _aten.expand,
         _aten.slice,
@@ -65,7 +68,7 @@ _VIEWS = {
     operator.getitem,
 }
 _RULES.update(dict.fromkeys(_VIEWS, ((), _EVERY)))
-_PRODUCTS = {op for op, (factors, _) in _RULES.items() if len(factors) == 2} | {_aten.embedding} - {_aten.mul}
+_PRODUCTS = {op for op, (factors, _) in _RULES.items() if len(factors) == 2} | {_aten.embedding}
 """Where the data meet the parameters: what comes out is as large as the data, and saves the product at every point."""
 
 
@@ -95,30 +98,55 @@ class Split:
 def trace(function: Callable[..., Any], inputs: Sequence[Tensor]) -> GraphModule:
     """The function as a graph of ATen operations without mutation.
 
+    It runs once, on stand-ins for the inputs that have shapes but no values: so the graph cannot depend on the values
+    that they have now, and the function cannot write into them.
+
     Args:
-        function: Takes the tensors, returns a tensor or a tuple of them; run once.
-        inputs: Real tensors; their shapes are built in.
+        function: Takes the tensors, returns a tensor or a tuple of them.
+        inputs: Their shapes are built in.
 
     Raises:
-        Untraceable: Some operation needs a value, draws random numbers, or leaves torch.
+        Untraceable: Some operation needs a value, draws random numbers, leaves torch, or takes a parameter that is not
+            among the inputs.
     """
     from torch.func import functionalize
     from torch.fx.experimental.proxy_tensor import make_fx  # half a second to import, so only when it is needed
 
-    before = torch.random.get_rng_state()
+    traced = partial(make_fx, tracing_mode="fake", _allow_non_fake_inputs=True)
     try:
-        with torch.no_grad():
-            graph = make_fx(functionalize(function, remove="mutations"))(*inputs)
+        with _tracing, torch.no_grad():
+            graph = traced(function)(*inputs)
+            _check(graph)
+            if any(map(_mutates, graph.graph.nodes)):
+                graph = traced(functionalize(graph, remove="mutations"))(*inputs)
+    except Untraceable:
+        raise
     except Exception as error:
         raise Untraceable(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}") from error
-    if not torch.equal(before, torch.random.get_rng_state()):
-        torch.random.set_rng_state(before)
-        raise Untraceable("it draws random numbers")
     for node in graph.graph.nodes:
         if node.target in (_aten.view.default, _aten._unsafe_view.default):
             node.target = _aten.reshape.default  # batched over points, strides may not allow a view
     graph.graph.eliminate_dead_code()
     return graph
+
+
+def _check(graph: GraphModule) -> None:
+    """Raise `Untraceable` when a graph is not a function of its inputs alone, or not one of fixed shapes."""
+    for node in graph.graph.nodes:
+        if node.op == "get_attr" and isinstance(getattr(graph, node.target), Parameter):
+            raise Untraceable("it takes a parameter by another way than its name in the module")
+        random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+        if random and not any("dropout" in argument.name for argument in node.target._schema.arguments):
+            raise Untraceable(f"it draws random numbers: {node.target}")
+        for value in tree_leaves(node.meta.get("val")):
+            numbers = value.shape if isinstance(value, Tensor) else [value]
+            if any(isinstance(number, torch.SymInt | torch.SymFloat | torch.SymBool) for number in numbers):
+                raise Untraceable(f"a shape or a number depends on values: {node.target}")
+
+
+def _mutates(node: Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and bool(schema.is_mutable)
 
 
 def fuse_batchnorm(graph: GraphModule) -> None:
@@ -153,7 +181,7 @@ def fuse_batchnorm(graph: GraphModule) -> None:
             shift = call(_aten.mul.Tensor, (shift, scale))
             shift = call(_aten.add.Tensor, (shift, beta)) if beta is not None else shift
             fused = call(_aten.convolution.default, (data, scaled, shift, *rest))
-            scaled.meta, fused.meta = dict(weight.meta), dict(inputs.meta)
+            scaled.meta, shift.meta, fused.meta = dict(weight.meta), dict(mean.meta), dict(inputs.meta)
         for user in list(node.users):
             user.replace_all_uses_with(fused)
     graph.graph.eliminate_dead_code()

@@ -40,23 +40,6 @@ class Interrupted(KeyboardInterrupt):
         )
 
 
-class EvaluationError(RuntimeError):
-    """The objective failed at a point; nothing that had been measured is lost.
-
-    Attributes:
-        landscape: The picture so far.
-    """
-
-    def __init__(self, landscape: Landscape, where: str, error: BaseException) -> None:
-        """Keep the picture, and tell the point and the objective's own words."""
-        self.landscape = landscape
-        advice = " Use smaller batches, or a smaller part of the data." if _is_memory(error) else ""
-        super().__init__(
-            f"sample: objective failed at {where} after {landscape.evaluations} evaluations: {type(error).__name__}: "
-            f"{error}.{advice} The picture so far is this exception's .landscape."
-        )
-
-
 def sample(
     objective: Objective,
     subspace: Subspace,
@@ -84,6 +67,8 @@ def sample(
     Raises:
         ValueError: An argument breaks its rule; the subspace does not fit the objective.
         Interrupted: Ctrl-C; the exception carries everything that was measured.
+        Exception: Whatever the loss or a metric raised at a point, with a note that says where; its ``.landscape`` is
+            everything that was measured.
 
     Example:
         >>> import lwidgets as lw
@@ -269,9 +254,13 @@ class _Run:
         landscape = self.landscape(picture)
         if isinstance(self.stopped, KeyboardInterrupt):
             raise Interrupted(landscape) from self.stopped
-        if not landscape.evaluations:
-            raise self.stopped
-        raise EvaluationError(landscape, self.where, self.stopped) from self.stopped
+        advice = "Use smaller batches, or fewer data. " if _is_memory(self.stopped) else ""
+        self.stopped.add_note(
+            f"sample: failed at {self.where} after {landscape.evaluations:,} evaluations. {advice}"
+            "The picture so far is this exception's .landscape."
+        )
+        self.stopped.landscape = landscape  # type: ignore[attr-defined]
+        raise self.stopped
 
     def _stop(self, error: BaseException, point: Array | None = None) -> None:
         self.stopped = error

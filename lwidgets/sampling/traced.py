@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -44,7 +44,7 @@ class Programs:
             collected = replica.batchnorms if batchnorm == "recalibrate" else ()
             names = {id(buffer): name for name, buffer in replica.buffers.items()}
             self.statistics = tuple(names[id(b)] for part in collected for b in (part.running_mean, part.running_var))
-            tensors = (*replica.parameters, *replica.buffers)
+        tensors = (*objective.space.shapes, *objective.space.buffers)
         self.fixed = tuple(name for name in tensors if name not in {*self.moving, *self.statistics})
         self._graphs: dict[Any, GraphModule] = {}
         self._splits: dict[Any, Split] = {}
@@ -83,9 +83,12 @@ class Programs:
             for seen in statistics:
                 seen.clear()
             objective.visit(module, batch)
-            return tuple(torch.stack(s).mean(dim=0) for seen in statistics for s in zip(*seen, strict=True))
+            return tuple(total for seen in statistics for total in _totals(seen))
 
-        with objective.replica() as replica, _own_statistics(replica, task, self.batchnorm) as statistics:
+        with objective.replica() as spare:
+            spare.release()  # it may be new and hold a whole model
+            replica = Replica(spare.module, objective.device)  # what a module keeps of a trace is of no use to a pass
+        with _own_statistics(replica, task, self.batchnorm) as statistics:
             harness = _Harness(replica.module, measure if task == "measure" else collect)
 
             def function(*tensors: Tensor) -> Any:
@@ -132,6 +135,34 @@ def _normalize(layer: Any, found: list[tuple[Tensor, Tensor]], inputs: Tensor) -
     count = inputs.numel() / inputs.shape[1]
     found.append((mean, variance * (count / max(count - 1, 1e-300))))
     return functional.batch_norm(inputs, mean, variance, layer.weight, layer.bias, False, 0.0, layer.eps)
+
+
+@contextmanager
+def _no_fallback() -> Iterator[None]:
+    """Within: an operation that vmap could only loop over is an error, because then batching cannot pay."""
+    switches = torch._C._functorch
+    before = switches._is_vmap_fallback_enabled()
+    switches._set_vmap_fallback_enabled(False)
+    try:
+        yield
+    finally:
+        switches._set_vmap_fallback_enabled(before)
+
+
+def _totals(seen: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums of a layer's means and variances over its calls, and how many there were."""
+    calls = torch.tensor(float(len(seen)))
+    if not seen:
+        return calls, calls, calls
+    return sum(mean for mean, _ in seen), sum(variance for _, variance in seen), calls  # type: ignore[return-value]
+
+
+def _averages(totals: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Mean and variance of each layer over its calls; as they were reset to where there were none."""
+    for mean, variance, calls in zip(*[iter(totals)] * 3, strict=True):
+        count = calls.unsqueeze(-1).to(mean)
+        yield torch.where(count > 0, mean / count, 0.0)
+        yield torch.where(count > 0, variance / count, 1.0)
 
 
 @dataclass(frozen=True)
@@ -211,14 +242,17 @@ class Traced:
     def rows(self, coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
         """Metrics at many points at once, shape (P, M), for coefficients of shape (P, K)."""
         basis = self._basis
+        if not self._finite:
+            raise Untraceable("a weight that is not finite, times a coefficient of 0, must not count")
 
         def stacked(tensors: Sequence[Tensor | None], like: Tensor) -> Tensor:
-            c = torch.as_tensor(coefficients, dtype=like.dtype, device=like.device)
-            total = torch.zeros(len(c), *like.shape, dtype=like.dtype, device=like.device)
+            wide = torch.promote_types(like.dtype, torch.float32)
+            c = torch.as_tensor(coefficients, dtype=wide, device=like.device)
+            total = torch.zeros(len(c), *like.shape, dtype=wide, device=like.device)
             for column, tensor in zip(c.T, tensors, strict=True):
                 if tensor is not None:
-                    total.addcmul_(column.view(-1, *[1] * like.ndim), tensor)
-            return total
+                    total.addcmul_(column.view(-1, *[1] * like.ndim), tensor.to(wide))
+            return total.to(like.dtype)
 
         weights = {
             name: stacked([vector.get(name) for vector in basis.vectors], basis.origin.parameters[name])
@@ -229,8 +263,13 @@ class Traced:
             folded = [stacked(parts, parts[0]) for parts in bound.parts]
             late = [weights[self._programs.moving[i]] for i in bound.split.direct]
             each = (*changing, *folded, *late)
+            if not each:  # the same at every point
+                return tuple(
+                    value.expand(len(coefficients), *value.shape) for value in bound.split.rest(*bound.constants)
+                )
             dims = (None,) * len(bound.constants) + (0,) * len(each)
-            values: tuple[Tensor, ...] = torch.vmap(bound.split.rest, in_dims=dims)(*bound.constants, *each)
+            with _no_fallback():
+                values: tuple[Tensor, ...] = torch.vmap(bound.split.rest, in_dims=dims)(*bound.constants, *each)
             return values
 
         return self._average(apply).cpu().numpy()
@@ -238,17 +277,18 @@ class Traced:
     @torch.inference_mode()
     def _average(self, apply: Callable[[_Bound, Sequence[Tensor]], tuple[Tensor, ...]]) -> Tensor:
         """Over the batches, by samples; BatchNorm statistics over theirs, each batch alike."""
-        changing: list[Tensor] = []
-        for bound in self._collect:
-            found = apply(bound, ())
-            changing = [a + b for a, b in zip(changing, found, strict=True)] if changing else list(found)
-        changing = [statistic / len(self._collect) for statistic in changing]
+        found = [apply(bound, ()) for bound in self._collect]
+        changing = list(_averages([sum(totals[1:], totals[0]) for totals in zip(*found, strict=True)]))
         total = sum(bound.samples * apply(bound, changing)[0] for bound in self._measure)
         return total / self._samples  # type: ignore[return-value]  # sum() starts at 0
 
     def _combined(self, coefficients: NDArray[np.float64], name: str, out: Tensor) -> Tensor:
         combination(coefficients, [vector.get(name) for vector in self._basis.vectors], out)
         return out
+
+    @cached_property
+    def _finite(self) -> bool:
+        return all(bool(tensor.isfinite().all()) for vector in self._basis.vectors for tensor in vector.values())
 
     def _direct(self) -> list[str]:
         """Weights that are combined as they are."""
@@ -273,12 +313,11 @@ class Traced:
 
     def _parts(self, graph: Split, constants: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], ...]:
         """F_k of each folded value F: at the models, F(V_k); along the directions, F(V_k) - F(0)."""
-        if not graph.sizes[0]:
-            return ()
         basis, like = self._basis, self._basis.origin.parameters
 
         def at(vector: Any) -> tuple[Tensor, ...]:
-            moving = [vector[n] if n in vector else torch.zeros_like(like[n]) for n in self._programs.moving]
+            zeros = {n: like[n].new_zeros(()).expand(like[n].shape) for n in self._programs.moving}
+            moving = [vector.get(n, zeros[n]) for n in self._programs.moving]
             values: tuple[Tensor, ...] = graph.affine(*constants, *moving)
             return values
 
@@ -288,4 +327,6 @@ class Traced:
             if z.count_nonzero():
                 for k in range(basis.vertices, len(values)):
                     values[k] = (*values[k][:i], values[k][i] - z, *values[k][i + 1 :])
+        if not all(bool(part.isfinite().all()) for parts in values for part in parts):
+            raise Untraceable("a folded value is not finite, and cannot be combined")
         return tuple(zip(*values, strict=True))
