@@ -14,7 +14,7 @@ from lwidgets.directions import Gaussian, Given
 from lwidgets.landscape import Landscape, load
 from lwidgets.objective import Objective
 from lwidgets.parameters import State
-from lwidgets.sampling import Interrupted, sample, stream
+from lwidgets.sampling import Cache, Interrupted, polish_barrier, sample, stream
 from lwidgets.study import Check, Study
 from lwidgets.subspaces import Line, Plane, Subspace
 from lwidgets.version import __version__
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Barrier",
+    "Cache",
     "Check",
     "CurveExplorer",
     "Gaussian",
@@ -49,6 +50,7 @@ __all__ = [
     "demo",
     "load",
     "metrics",
+    "polish_barrier",
     "sample",
     "stream",
 ]

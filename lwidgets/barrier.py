@@ -24,26 +24,28 @@ class Barrier:
 
     Attributes:
         value: In the metric's unit; 0.0 when nothing rises above the reference (kind "excess").
-        alpha: Where the greatest height was found, a grid point in [0, 1].
-        error: How far the path's own barrier may be from ``value``: the estimate of the interpolated pixels plus what a
-            maximum between grid points can add.
+        alpha: Where the greatest height was found, in [0, 1]; a grid point unless polished.
+        error: How far the path's own barrier may be from ``value``: what interpolated pixels and a maximum between the
+            points can make of it.
         kind: "excess", "mean" or "error".
         definition: The kind in words, with its source.
         metric: Which metric.
         batchnorm: How BatchNorm statistics were treated.
         split: Which data, as far as known.
         points: Grid points in [0, 1].
+        evaluations: Exact evaluations that polished it; None for a value read off the grid.
     """
 
     value: float
     alpha: float
     error: float
-    kind: str
+    kind: BarrierKind
     definition: str
     metric: str
     batchnorm: str = "none"
     split: str = "data"
     points: int = 0
+    evaluations: int | None = None
 
 
 def barrier_of(
@@ -98,11 +100,8 @@ def barrier_of(
     t, path = t[inside], path[inside]
     if not np.isfinite(path).all():
         first = int(np.argmin(np.isfinite(path)))
-        raise ValueError(
-            f"barrier: {metric} must be finite between the models, got {path[first]} at alpha = {t[first]:g}. "
-            "A path through a non-finite value has no barrier; look at the curve."
-        )
-    height = path - _reference(kind, t, path[0], path[-1])
+        raise not_finite(metric, path[first], t[first])
+    height = path - reference(kind, t, path[0], path[-1])
     top = int(height.argmax())
     return Barrier(
         value=float(height[top]),
@@ -117,8 +116,17 @@ def barrier_of(
     )
 
 
-def _reference(kind: str, t: NDArray[np.float64], start: float, end: float) -> NDArray[np.float64]:
+def reference(kind: str, t: NDArray[np.float64], start: float, end: float) -> NDArray[np.float64]:
+    """What a barrier of this kind rises above: the chord, or the mean of the ends. Same shape as ``t``."""
     return (1 - t) * start + t * end if kind == "excess" else np.full_like(t, (start + end) / 2)
+
+
+def not_finite(metric: str, value: float, alpha: float) -> ValueError:
+    """Why a path has no barrier."""
+    return ValueError(
+        f"barrier: {metric} must be finite between the models, got {value} at alpha = {alpha:g}. "
+        "A path through a non-finite value has no barrier; look at the curve."
+    )
 
 
 def _between_points(t: NDArray[np.float64], height: NDArray[np.float64]) -> float:

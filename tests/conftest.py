@@ -27,3 +27,13 @@ def one_thread_and_a_fixed_seed() -> Iterator[None]:
     torch.set_num_threads(threads)
     random.setstate(python)
     np.random.set_state(numpy_)  # noqa: NPY002
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_remembered() -> Iterator[None]:
+    """Values measured by another test are measured again."""
+    from lwidgets.sampling import cache
+
+    cache._shared.clear()
+    yield
+    cache._shared.clear()

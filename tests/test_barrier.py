@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lwidgets as lw
-from lwidgets.barrier import barrier_of
+from lwidgets.barrier import barrier_of, reference
 from tests.models import MLP
 
 ALPHA = np.linspace(0, 1, 65)
@@ -58,6 +58,7 @@ def test_trap_2_a_barrier_carries_what_is_needed_to_quote_it():
         )
         assert author in barrier.definition
         assert barrier.alpha in landscape.coords[0]
+        assert barrier.evaluations is None  # read off the grid
         assert barrier.error >= 0
     assert landscape.barrier("error", "mean").value == landscape.barrier(kind="error").value
 
@@ -73,6 +74,12 @@ def test_the_barrier_is_the_greatest_height_in_a_plain_loop():
         barrier = landscape.barrier(kind=kind)
         assert barrier.value == pytest.approx(max(height), abs=1e-15)
         assert barrier.alpha == t[int(np.argmax(height))]
+
+
+def test_the_reference_is_the_chord_or_the_mean_of_the_ends():
+    t = np.array([-0.5, 0.0, 0.25, 1.0])
+    assert reference("excess", t, 1.0, 3.0).tolist() == [0.0, 1.0, 1.5, 3.0]
+    assert reference("mean", t, 1.0, 3.0).tolist() == reference("error", t, 1.0, 3.0).tolist() == [2.0] * 4
 
 
 def test_points_beyond_the_models_do_not_count():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import escape
 from typing import Any
 
@@ -10,13 +10,14 @@ import ipywidgets as W
 import numpy as np
 from torch import nn
 
-from lwidgets.barrier import BARRIER_KINDS, Barrier
+from lwidgets.barrier import BARRIER_KINDS, Barrier, BarrierKind, reference
 from lwidgets.basis import inner
 from lwidgets.explorers import checks
 from lwidgets.landscape import Landscape
 from lwidgets.objective import Objective
 from lwidgets.parameters import Source
 from lwidgets.sampling import stream
+from lwidgets.sampling.polish import polish_barrier
 from lwidgets.study import Check, Study, together
 from lwidgets.subspaces import Line
 from lwidgets.widgets.line_plot import BLUE, GRAY, VERMILLION, LinePlot, Series, drawable
@@ -72,7 +73,7 @@ class CurveExplorer(StudyWidget):
 
     @property
     def barriers(self) -> dict[str, Barrier]:
-        """The barrier on each data split, of the definition chosen."""
+        """The barrier on each data split, of the definition chosen; polished by exact evaluations."""
         return dict(self.latest("barriers"))
 
     def model_at(self, point: float) -> nn.Module:
@@ -135,14 +136,13 @@ class CurveExplorer(StudyWidget):
             )
 
         @study.node
-        def barriers(curves: dict[str, Landscape], metric: str, barrier: str) -> dict[str, Barrier | str]:
-            found: dict[str, Barrier | str] = {}
-            for split, one in curves.items():
-                try:
-                    found[split] = one.barrier(None if barrier == "error" else metric, kind=barrier)  # type: ignore[arg-type]
-                except ValueError as error:
-                    found[split] = str(error)  # no barrier to speak of: the picture is right, the caption says why
-            return found
+        def sampled_barriers(
+            curves: dict[str, Landscape], metric: str, barrier: BarrierKind
+        ) -> dict[str, Barrier | str]:
+            return {
+                split: _or_why(one.barrier, None if barrier == "error" else metric, barrier)
+                for split, one in curves.items()
+            }
 
         @study.node
         def here(line: Line, alpha: float, progress: Any) -> Iterator[dict[str, dict[str, float]]]:
@@ -152,6 +152,24 @@ class CurveExplorer(StudyWidget):
                 progress(i, len(objectives))
                 measured[split] = next(one.evaluate(line.basis, point, batchnorm=one.resolve(line.between_models)))
             yield measured
+
+        @study.node
+        def barriers(
+            sampled_barriers: dict[str, Barrier | str], curves: dict[str, Landscape], line: Line, progress: Any
+        ) -> Iterator[dict[str, Barrier | str]]:
+            found = dict(sampled_barriers)
+            for split, sampled in sampled_barriers.items():
+                if isinstance(sampled, Barrier):
+                    found[split] = _or_why(
+                        polish_barrier,
+                        objectives[split],
+                        line,
+                        curves[split],
+                        metric=sampled.metric,
+                        kind=sampled.kind,
+                        progress=progress,
+                    )
+                yield dict(found)
 
         @study.view(widget=self.plot)
         def draw_curves(curves: dict[str, Landscape], metric: str, log: bool) -> None:
@@ -164,17 +182,25 @@ class CurveExplorer(StudyWidget):
             self.plot.fit(next(iter(curves.values())).coords[0], *(one.y for one in lines))
             self.plot.draw("curves", lines + points)
 
+        def paint(found: dict[str, Barrier | str], curves: dict[str, Landscape], metric: str, log: bool) -> None:
+            split, one = next(iter(curves.items()))
+            first, series = found[split], []
+            if isinstance(first, Barrier) and first.metric == metric:
+                series = _barrier_series(first, one, log)
+            self.plot.draw("barrier", series)
+            self.plot.describe(_barrier_words(found))
+
+        @study.view
+        def draw_sampled_barrier(
+            sampled_barriers: dict[str, Barrier | str], curves: dict[str, Landscape], metric: str, log: bool
+        ) -> None:
+            paint(sampled_barriers, curves, metric, log)
+
         @study.view
         def draw_barrier(
             barriers: dict[str, Barrier | str], curves: dict[str, Landscape], metric: str, log: bool
         ) -> None:
-            split, one = next(iter(curves.items()))
-            found = barriers[split]
-            series = []
-            if isinstance(found, Barrier) and found.metric == metric:
-                series = _barrier_series(found, one, log)
-            self.plot.draw("barrier", series)
-            self.plot.describe(_barrier_words(barriers))
+            paint(barriers, curves, metric, log)
 
         @study.view
         def draw_alpha(alpha: float, curves: dict[str, Landscape], metric: str, log: bool) -> None:
@@ -240,25 +266,35 @@ class CurveExplorer(StudyWidget):
         return study
 
 
+def _or_why(find: Callable[..., Barrier], *arguments: Any, **options: Any) -> Barrier | str:
+    """A barrier, or why there is none: the picture is right, and the caption tells."""
+    try:
+        return find(*arguments, **options)
+    except ValueError as error:
+        return str(error)
+
+
 def _barrier_series(found: Barrier, curve: Landscape, log: bool) -> list[Series]:
     """The reference line of the definition, and the height above it."""
     alphas, values = curve.coords[0], curve.values[found.metric]
     inside = (alphas >= 0) & (alphas <= 1)
-    t = alphas[inside]
-    ends = values[inside][[0, -1]]
-    reference = (1 - t) * ends[0] + t * ends[1] if found.kind == "excess" else np.full_like(t, ends.mean())
-    top = int(np.argmin(np.abs(t - found.alpha)))
+    t, ends = alphas[inside], values[inside][[0, -1]]
+    foot = float(reference(found.kind, np.array([found.alpha]), *ends)[0])
     return [
-        Series(t, drawable(reference, log), "", GRAY, "dashed", width=1.0),
-        Series([found.alpha] * 2, drawable(np.array([reference[top], values[inside][top]]), log), "", GRAY, width=2.5),
+        Series(t, drawable(reference(found.kind, t, *ends), log), "", GRAY, "dashed", width=1.0),
+        Series([found.alpha] * 2, drawable([foot, foot + found.value], log), "", GRAY, width=2.5),
     ]
 
 
 def _barrier_words(barriers: dict[str, Barrier | str]) -> str:
-    told = [
-        f"{split} {b.value:.4g} ± {b.error:.1g} at alpha {b.alpha:.3g}" if isinstance(b, Barrier) else f"{split}: {b}"
-        for split, b in barriers.items()
-    ]
+    told = [f"{split}: {b}" if isinstance(b, str) else f"{split} {_figures(b)}" for split, b in barriers.items()]
     first = next((b for b in barriers.values() if isinstance(b, Barrier)), None)
     what = f"Barrier of the {first.metric}, {first.definition}: " if first else "No barrier: "
     return what + "; ".join(told)
+
+
+def _figures(barrier: Barrier) -> str:
+    figures = f"{barrier.value:.5g} ± {barrier.error:.1g} at alpha {barrier.alpha:.4g}"
+    if not barrier.evaluations:
+        return figures
+    return f"{figures}, polished by {barrier.evaluations} evaluation{'s' * (barrier.evaluations > 1)}"

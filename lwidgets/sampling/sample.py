@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import closing
 from typing import Any, NoReturn
 
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 
 from lwidgets.landscape import Landscape
 from lwidgets.objective import Objective
-from lwidgets.sampling.evaluate import Evaluate, Local
 from lwidgets.sampling.first_look import FirstLook, look_first
+from lwidgets.sampling.measure import CacheArgument, Measure
 from lwidgets.sampling.refine import Picture, refine
 from lwidgets.subspaces import Subspace
 from lwidgets.version import __version__
@@ -49,6 +50,8 @@ def sample(
     budget: int | None = None,
     log: bool = False,
     metric: str | Sequence[str] | None = None,
+    executor: Executor | None = None,
+    cache: CacheArgument = None,
     progress: Progress | None = None,
 ) -> Landscape:
     """The landscape of an objective over a subspace, measured where needed and interpolated where good enough.
@@ -62,6 +65,10 @@ def sample(
         log: Judge and interpolate the logarithm of positive metrics, for pictures in logarithmic height.
         metric: Which metric or metrics must meet the tolerance; the loss by default. The others are measured at the
             same points and carry their own estimates, which may be larger.
+        executor: Where points are evaluated: any `concurrent.futures.Executor`, of threads, processes or a cluster
+            (``client.get_executor()`` of a dask client); by default here, in the fastest way found by measurement.
+        cache: Where measured values are remembered, so that none is measured twice: by default in this process' memory;
+            a folder's path, to resume an interrupted run or share between processes; a `Cache`; or False.
         progress: Called after every evaluation with (evaluated, pixels).
 
     Raises:
@@ -85,6 +92,8 @@ def sample(
         budget=budget,
         log=log,
         metric=metric,
+        executor=executor,
+        cache=cache,
         progress=progress,
         first_look=False,
     )
@@ -100,6 +109,8 @@ def stream(
     budget: int | None = None,
     log: bool = False,
     metric: str | Sequence[str] | None = None,
+    executor: Executor | None = None,
+    cache: CacheArgument = None,
     progress: Progress | None = None,
     first_look: bool = True,
 ) -> Iterator[Landscape]:
@@ -113,6 +124,8 @@ def stream(
         budget: See there.
         log: See there.
         metric: See there.
+        executor: See there.
+        cache: See there.
         progress: See there.
         first_look: Where an evaluation is slow, begin with a picture from a part of the data. Such a picture has
             "first look" in its provenance's "sampling", and its error is nan.
@@ -129,7 +142,8 @@ def stream(
         "budget": None if budget is None else int(budget),
         "log": bool(log),
     }
-    run = _Run(objective, subspace, shape, budget, progress, settings)
+    measure = Measure(objective, subspace, executor=executor, cache=cache)
+    run = _Run(objective, subspace, shape, measure, budget, progress, settings)
     plan = refine(shape, objective.names, tolerance, deciding=deciding, log=log, always=run.models())
     picture: Picture | None = None
     try:
@@ -159,15 +173,15 @@ class _Run:
         objective: Objective,
         subspace: Subspace,
         shape: tuple[int, ...],
+        evaluate: Measure,
         budget: int | None,
         progress: Progress | None,
         settings: dict[str, Any],
     ) -> None:
-        self.objective, self.subspace, self.budget, self.progress = objective, subspace, budget, progress
+        self.objective, self.subspace, self.evaluate = objective, subspace, evaluate
+        self.budget, self.progress = budget, progress
         self.coords = tuple(axis.grid(size) for axis, size in zip(subspace.axes, shape, strict=True))
         self.batchnorm = objective.resolve(subspace.between_models)
-        self.local = Local(objective, subspace.basis, self.batchnorm)
-        self.evaluate: Evaluate = self.local
         self.total = int(np.prod(shape))
         self.done = 0
         self.stopped: BaseException | None = None
@@ -226,7 +240,7 @@ class _Run:
         """The picture with all that is known about it."""
         sampling = {
             **self._settings,
-            **self.local.facts(),
+            **self.evaluate.facts(),
             "seconds": round(time.perf_counter() - self._began, 3),
             "level": list(picture.level),
             "settled": picture.settled,

@@ -140,7 +140,7 @@ def _normalize(layer: Any, found: list[tuple[Tensor, Tensor]], inputs: Tensor) -
 @contextmanager
 def _no_fallback() -> Iterator[None]:
     """Within: an operation that vmap could only loop over is an error, because then batching cannot pay."""
-    switches = torch._C._functorch
+    switches: Any = torch._C._functorch
     before = switches._is_vmap_fallback_enabled()
     switches._set_vmap_fallback_enabled(False)
     try:

@@ -1,12 +1,14 @@
 """Sampling against brute force, budgets, interrupts, and the stream."""
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 import lwidgets as lw
 from tests.models import CASES, MLP, at, named
@@ -62,7 +64,7 @@ def test_tolerance_0_covers_every_pixel_of_any_grid_once(nx, ny, dim):
 
     objective, shape = lw.Objective.from_function(f, dim), (nx, ny)[:dim]
     calls.clear()
-    landscape = lw.sample(objective, lw.Subspace.identity(dim), resolution=shape, tolerance=0)
+    landscape = lw.sample(objective, lw.Subspace.identity(dim), resolution=shape, tolerance=0, cache=False)
     assert landscape.evaluated.all()
     assert len(calls) == len(set(calls)) == landscape.evaluations == np.prod(shape)
 
@@ -81,7 +83,7 @@ def test_a_budget_is_kept_exactly(budget, shape, tolerance):
 
     objective = lw.Objective.from_function(f, 2)
     calls.clear()
-    landscape = lw.sample(objective, SQUARE, resolution=shape, tolerance=tolerance, budget=budget)
+    landscape = lw.sample(objective, SQUARE, resolution=shape, tolerance=tolerance, budget=budget, cache=False)
     pixels = np.prod(shape)
     assert sum(calls) == landscape.evaluations == landscape.evaluated.sum() <= min(budget, pixels)
     settled = landscape.provenance["sampling"]["settled"]
@@ -225,3 +227,79 @@ def test_provenance_says_what_was_done():
     assert told["subspace"]["directions"] == ["seed 0, filter normalised", "seed 7, filter normalised"]
     assert [axis["span"] for axis in told["subspace"]["axes"]] == [[-1.0, 1.0], [-1.0, 1.0]]
     assert (told["lwidgets"], told["batchnorm"]) == (lw.__version__, "none")
+
+
+@pytest.mark.parametrize("folder", [False, True])
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_what_was_measured_once_is_not_measured_again(case, folder, tmp_path):
+    cache = tmp_path / "measured" if folder else None
+    objective, plane = case.objective(), lw.Plane.random(case.model(), (0, 1))
+    first = lw.sample(objective, plane, resolution=(17, 9), cache=cache)
+    again = lw.sample(objective, plane, resolution=(17, 9), cache=cache)
+    assert again.provenance["sampling"]["remembered"] == again.evaluations == first.evaluations
+    assert not again.provenance["sampling"]["strategies"]
+    np.testing.assert_array_equal(first.values["loss"], again.values["loss"])
+    whole = lw.sample(objective, plane, resolution=(17, 9), tolerance=0, cache=cache)
+    assert whole.provenance["sampling"]["remembered"] == first.evaluations
+    assert sum(whole.provenance["sampling"]["strategies"].values()) == 17 * 9 - first.evaluations
+
+
+def test_an_executor_gives_the_same_picture():
+    objective = MLP.objective()
+    plane = lw.Plane.random(MLP.model(), (0, 1))
+    here = lw.sample(objective, plane, resolution=17, cache=False)
+    with ThreadPoolExecutor(2) as pool:
+        there = lw.sample(objective, plane, resolution=17, cache=False, executor=pool)
+    np.testing.assert_allclose(here.values["loss"], there.values["loss"], rtol=1e-5)
+    assert there.provenance["sampling"]["executor"] == "ThreadPoolExecutor"
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
+    objective, plane = MLP.objective(), lw.Plane.random(MLP.model(), (0, 1))
+
+    def progress(done, total):
+        if done == 50:
+            raise KeyboardInterrupt
+
+    with pytest.raises(lw.Interrupted) as caught:
+        lw.sample(objective, plane, resolution=17, tolerance=0, cache=tmp_path, progress=progress)
+    assert caught.value.landscape.evaluations == 50
+    whole = lw.sample(MLP.objective(), plane, resolution=17, tolerance=0, cache=tmp_path)
+    assert whole.provenance["sampling"]["remembered"] == 50
+    assert whole.evaluated.all()
+
+
+def test_an_exception_at_one_point_keeps_what_was_measured_and_says_where():
+    def loss(output, target):
+        if loss.left == 0:
+            raise ArithmeticError("the user's own words")
+        loss.left -= 1
+        return F.cross_entropy(output, target)
+
+    loss.left = 100
+    objective = lw.Objective(MLP.model(), MLP.samples(), loss=loss)
+    loss.left = 30
+    with pytest.raises(ArithmeticError, match="the user's own words") as caught:
+        lw.sample(objective, lw.Plane.random(MLP.model(), (0, 1)), resolution=17, tolerance=0, cache=False)
+    assert caught.value.landscape.evaluations == 30
+    assert np.isfinite(caught.value.landscape.values["loss"][caught.value.landscape.evaluated]).all()
+    note = caught.value.__notes__[0]
+    assert "after 30 evaluations" in note
+    assert "x = " in note
+
+
+def test_running_out_of_memory_says_the_way_out(monkeypatch):
+    objective = MLP.objective()
+    evaluate = objective.evaluate
+
+    def short(basis, coefficients, **options):
+        for i, row in enumerate(evaluate(basis, coefficients, **options)):
+            if i == 12:
+                raise torch.OutOfMemoryError("tried to allocate")
+            yield row
+
+    monkeypatch.setattr(objective, "evaluate", short)
+    with pytest.raises(torch.OutOfMemoryError) as caught:
+        lw.sample(objective, lw.Plane.random(MLP.model(), (0, 1)), resolution=17, cache=False)
+    assert "smaller batches" in caught.value.__notes__[0]
+    assert caught.value.landscape.evaluations >= 9
