@@ -92,8 +92,8 @@ class Objective:
         self.train = self.data  # what BatchNorm is recalibrated on; a test objective keeps the training data
         replica = Replica(model, self.device)
         with random_state_kept():
-            self._measures = self._probe({"loss": loss, **(metrics or {})}, replica.module)
-            self.names = self._check_names(replica.module)
+            self._measures, tried = self._probe({"loss": loss, **(metrics or {})}, replica.module)
+            self.names = self._check_names(replica.module, tried)
         self._changes_itself = not all(  # a forward pass that clips or projects its own weights
             torch.equal(replica.parameters[name], p.to(self.device)) for name, p in model.named_parameters()
         )
@@ -166,28 +166,18 @@ class Objective:
             module: The model, at whatever point it is.
             batch: One of ``data``'s.
         """
-        values: dict[str, Tensor] = {}
+        found: dict[str, Any] = {}
         shared: list[Tensor] = []
         for name, measure in self._measures.items():
             if measure.takes_model:
                 with torch.enable_grad():  # a physics-informed loss differentiates the output by its input
-                    value = measure.function(module, batch)
+                    found[name] = measure.function(module, batch)
             else:
                 with torch.no_grad():
                     if not shared:
                         shared.append(module(_inputs(batch)))
-                    value = measure.function(shared[0], _target(batch))
-            if name in values:
-                raise ValueError(
-                    f"Objective: metrics must not repeat {name!r}, a key of the loss's dict. Use another name."
-                )
-            if isinstance(value, Mapping) and name == "loss":
-                values.update({key: _one_number(key, part) for key, part in value.items()})
-            else:
-                values[name] = _one_number(name, value)
-        if "loss" in values:  # wherever a dict has it, it comes first: the first metric decides
-            values = {"loss": values.pop("loss"), **values}
-        return values
+                    found[name] = measure.function(shared[0], _target(batch))
+        return _one_number_each(found)
 
     def visit(self, module: nn.Module, batch: Any) -> None:
         """One forward pass over a training batch, through the loss where only it knows how to call the model."""
@@ -304,15 +294,16 @@ class Objective:
             )
         return dict(zip(self.names, (totals / len(self.data)).tolist(), strict=True))
 
-    def _probe(self, functions: Mapping[str, Metric], module: nn.Module) -> dict[str, _Measure]:
-        """Find which form each metric has, by its argument names or else by trying it on the first batch."""
-        batch, _ = next(iter(self.data))
-        return {name: _Measure.of(name, f, module, batch) for name, f in functions.items()}
+    def _probe(
+        self, functions: Mapping[str, Metric], module: nn.Module
+    ) -> tuple[dict[str, _Measure], dict[str, Tensor]]:
+        """Which form each metric has, by its argument names or else by trying it on the first batch; and its value."""
+        tried = {name: _Measure.of(name, f, module, next(iter(self.data))[0]) for name, f in functions.items()}
+        measures = {name: measure for name, (measure, _) in tried.items()}
+        return measures, _one_number_each({name: value for name, (_, value) in tried.items()})
 
-    def _check_names(self, module: nn.Module) -> tuple[str, ...]:
-        batch, _ = next(iter(self.data))
-        module.eval()
-        first, second = (self.values(module, batch) for _ in range(2))
+    def _check_names(self, module: nn.Module, first: Mapping[str, Tensor]) -> tuple[str, ...]:
+        second = self.values(module, next(iter(self.data))[0])
         if "loss" not in first:
             raise ValueError(
                 f"Objective: loss must return a number or a dict with the key 'loss', got keys {list(first)}. "
@@ -407,7 +398,8 @@ class _Measure:
     label: str
 
     @classmethod
-    def of(cls, name: str, function: Metric, module: nn.Module, batch: Any) -> _Measure:
+    def of(cls, name: str, function: Metric, module: nn.Module, batch: Any) -> tuple[_Measure, Any]:
+        """The form that works, and what it returned."""
         label = getattr(function, "__name__", type(function).__name__)
         module.eval()
         failures = []
@@ -417,12 +409,11 @@ class _Measure:
             try:
                 if takes_model:
                     with torch.enable_grad():
-                        function(module, batch)
+                        value = function(module, batch)
                 else:
                     with torch.no_grad():
-                        output = module(_inputs(batch))
-                        function(output, _target(batch))
-                return cls(function, takes_model, label)
+                        value = function(module(_inputs(batch)), _target(batch))
+                return cls(function, takes_model, label), value
             except Exception as error:
                 failures.append((takes_model, error))
         told = "; ".join(
@@ -493,6 +484,23 @@ def _inputs(batch: Any) -> Any:
 
 def _target(batch: Any) -> Any:
     return batch[1]
+
+
+def _one_number_each(found: Mapping[str, Any]) -> dict[str, Tensor]:
+    """What loss and metrics returned, as one number for each name; a loss may have returned several."""
+    values: dict[str, Tensor] = {}
+    for name, value in found.items():
+        if name in values:
+            raise ValueError(
+                f"Objective: metrics must not repeat {name!r}, a key of the loss's dict. Use another name."
+            )
+        if isinstance(value, Mapping) and name == "loss":
+            values.update({key: _one_number(key, part) for key, part in value.items()})
+        else:
+            values[name] = _one_number(name, value)
+    if "loss" in values:  # wherever a dict has it, it comes first: the first metric decides
+        values = {"loss": values.pop("loss"), **values}
+    return values
 
 
 def _one_number(name: str, value: Any) -> Tensor:
