@@ -7,6 +7,7 @@ notes between evaluation steps and decides whether what it is doing has become s
 from __future__ import annotations
 
 import atexit
+import contextlib
 import threading
 import weakref
 from collections.abc import Callable, Mapping
@@ -39,15 +40,18 @@ def _close_all() -> None:
 class LatestWins:
     """A daemon thread, the newest values, and a way to wait until they have been dealt with."""
 
-    def __init__(self, work: Callable[[], None], name: str) -> None:
+    def __init__(self, work: Callable[[], None], name: str, leisure: Callable[[], None] = lambda: None) -> None:
         """Prepare; the thread starts with the first request.
 
         Args:
             work: Brings everything up to date; reads the newest values with `take`, calls `poll` between steps, and
                 lets Stopped through.
             name: Of the thread.
+            leisure: Called each time nothing is left to do, which it does not keep anybody from being told. Calls
+                `poll` between steps, returns as soon as there is news, and lets Stopped through.
         """
         self._work = work
+        self._leisure = leisure
         self._name = name
         self._news = threading.Condition()
         self._pending: dict[str, Any] = {}
@@ -96,8 +100,7 @@ class LatestWins:
 
     def stop(self) -> None:
         """Give up the present computation within one step; later requests start anew."""
-        with self._news:
-            self._stopping = not self._idle.is_set()
+        self._stopping = True
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until nothing is left to do; False when the time ran out first.
@@ -122,19 +125,25 @@ class LatestWins:
             self._thread.join(timeout=5)
 
     def _loop(self) -> None:
-        while True:
-            with self._news:
-                if not self._wanted:
-                    self._stopping = False
-                    self._idle.set()
-                while not self._wanted and not self._closed:
-                    if not self._news.wait(_PATIENCE) and not self._wanted:
-                        self._thread = None  # nothing must keep a study alive that nobody uses; a request starts anew
-                        return
-                if self._closed:
-                    return
-                self._idle.clear()
-            try:
+        while self._next_request():
+            with contextlib.suppress(Stopped):
                 self._work()
-            except Stopped:
-                continue
+                if self._rests():
+                    self._leisure()
+
+    def _rests(self) -> bool:
+        """Whether nothing is left to do; those who wait are told."""
+        with self._news:
+            if not self._wanted:
+                self._idle.set()
+            return not self._wanted
+
+    def _next_request(self) -> bool:
+        """Wait for one; False when the thread is to end."""
+        with self._news:
+            self._rests()
+            while not self._wanted and not self._closed:
+                if not self._news.wait(_PATIENCE) and not self._wanted:
+                    self._thread = None  # nothing must keep a study alive that nobody uses; a request starts anew
+                    return False
+            return not self._closed

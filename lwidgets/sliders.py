@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Literal
+
+_NEXT = (1, -1, 2)  # steps in the direction of travel
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,54 @@ class Slider:
             raise self._refusal("be a number", value)
         return self._within(float(value))
 
+    def position(self, value: Any) -> Any:
+        """The value to a trillionth of a step: two ways to one place on a control differ by rounding.
+
+        >>> Slider("x", 0.0, low=-1.0, high=1.0, step=0.1).position(0.1 + 0.2)
+        0.3
+        """
+        if not self.step:
+            return value
+        digits = 12 - math.floor(math.log10(self.step))
+        return tuple(round(v, digits) for v in value) if self.kind == "pair" else round(value, digits)
+
+    def neighbours(self, value: Any, before: Any) -> tuple[Any, ...]:
+        """Where the control goes next, likeliest first: a step on, a step back, two steps on.
+
+        Args:
+            value: Where it is.
+            before: Where it came from, which tells the direction. Of a pair, only the ends that moved go on.
+
+        Returns:
+            Places on the control, or where it has ``bounds``, wherever those may be; none for a number without a step.
+
+        Example:
+            >>> Slider("seed", 0, low=0, high=9).neighbours(8, before=7)
+            (9, 7)
+        """
+        if self.kind == "toggle":
+            return (not value,)
+        if self.options is not None:
+            at = self.options.index(value)
+            way = _sign(at - self.options.index(before))
+            places = [at + count * way for count in _NEXT if way]
+            return tuple(self.options[i] for i in places if 0 <= i < len(self.options))
+        pair = self.kind == "pair"
+        step = self.step or (1 if self.kind == "integer" else 0)
+        ends, came = (value, before) if pair else ((value,), (before,))
+        ways = [step * _sign(end - b) for end, b in zip(ends, came, strict=True)]
+        low, high = (None, None) if self.bounds else (self.low, self.high)
+        found = []
+        for count in _NEXT if any(ways) else ():
+            moved = tuple(end + count * way for end, way in zip(ends, ways, strict=True))
+            place = self.position(moved if pair else moved[0])
+            first, last = place if pair else (place, place)
+            below = low is not None and first < min(low, *ends)  # code may have set more than the control offered
+            above = high is not None and last > max(high, *ends)
+            if not (below or above or (pair and first >= last)):
+                found.append(place)
+        return tuple(found)
+
     def _within(self, value: float) -> float:
         low, high = (None, None) if self.bounds else self.limits or (self.low, self.high)
         if (low is not None and value < low) or (high is not None and value > high) or value != value:
@@ -82,3 +133,7 @@ class Slider:
 
     def _refusal(self, rule: str, value: Any) -> ValueError:
         return ValueError(f"Study: {self.name} must {rule}, got {value!r}. The control offers what is allowed.")
+
+
+def _sign(number: float) -> int:
+    return (number > 0) - (number < 0)

@@ -1,7 +1,8 @@
 """Studies: sliders -> nodes -> views and checks, a small reactive graph that a person touches.
 
 A node, view or check is a function; its argument names are the edges. A slider that moves recomputes what depends on
-it and nothing else. Nodes that are generators show what they have after every ``yield``.
+it and nothing else. Nodes that are generators show what they have after every ``yield``. In idle time, the positions
+next to the slider moved last are computed ahead.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import inspect
 import itertools
+import math
 import threading
 import time
 import traceback
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, overload
@@ -26,6 +28,8 @@ PROGRESS = "progress"
 """An argument of this name receives ``progress(done, total)``, to be called between steps; it ends stale work."""
 
 _STATUS_INTERVAL = 0.05  # seconds between progress reports: 20 a second are smooth and cost nothing
+_PREFETCHED = 2.0  # seconds to compute: what takes longer is not ready when wanted, and would keep a machine hot
+_CHECKS_KEPT = 64  # outcomes of a check that are remembered; they are a line of text each
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class Status:
     message: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Function:
     """A node, view or check and what it takes."""
 
@@ -148,19 +152,21 @@ class Study:
         self._nodes: dict[str, _Function] = {}
         self._painters: dict[str, _Function] = {}
         self._checkers: dict[str, _Function] = {}
-        self._memo: dict[str, OrderedDict[tuple[Any, ...], Any]] = {}
+        self._memo: defaultdict[_Function, OrderedDict[tuple[Any, ...], Any]] = defaultdict(OrderedDict)
+        self._seconds: dict[_Function, float] = {}  # that computing a node took last time
         self._listeners: list[Callable[[Study], None]] = []
         self._followers: list[Callable[[dict[str, Any]], None]] = []
         self._world: dict[str, _Entry] = {}
         self._current: dict[str, Any] = {}  # slider values the worker is working for
         self._failures: dict[str, tuple[Any, BaseException]] = {}
-        self._seen: dict[str, tuple[Any, ...]] = {}  # inputs a view was last painted, or a check last run, with
+        self._seen: dict[str, tuple[Any, ...]] = {}  # inputs a view was last painted with
+        self._travel: tuple[str, Any] | None = None  # the slider moved last on show, and from where
         self._serials = itertools.count(1)
         self._painting = False
         self._running: _Function | None = None
         self._reported = 0.0
         self._lock = threading.RLock()
-        self._worker = LatestWins(self._work, name=f"lwidgets: {title}")
+        self._worker = LatestWins(self._work, name=f"lwidgets: {title}", leisure=self._prefetch)
 
     # --- declaring ---
 
@@ -185,7 +191,8 @@ class Study:
         Args:
             function: Its argument names are what it takes. A generator function shows every value it yields; the last
                 counts.
-            keep: How many results are remembered, so that a slider that returns costs nothing.
+            keep: How many results are remembered, so that a slider that returns costs nothing. Where there is room for
+                them, 4 and more, the next positions of a slider are computed ahead in idle time.
         """
         if function is None:
             return lambda f: self._add_node(f, keep)
@@ -208,7 +215,7 @@ class Study:
 
     def check(self, function: Callable[..., Check]) -> Callable[..., Check]:
         """Declare a self-check, run when everything it takes is final; its docstring's first line is its name."""
-        declared = self._declare(function)
+        declared = self._declare(function, _CHECKS_KEPT)
         if any(known.title == declared.title for known in self._checkers.values()):
             raise ValueError(
                 f"Study: a check must have a title of its own, got {declared.title!r} twice. Change one docstring."
@@ -228,12 +235,12 @@ class Study:
         """
         moved = self.coerce(values)
         with self._lock:
-            after = {**self.values, **moved}
-            for name, slider in self.sliders.items():
-                if slider.bounds is not None:  # a bound that moved in takes its slider along
-                    low, high = after[slider.bounds]
-                    if not low <= after[name] <= high:
-                        after[name] = moved[name] = min(max(after[name], low), high)
+            after = self._kept_in_bounds({**self.values, **moved})
+            changed = [name for name in after if after[name] != self.values[name]]
+            if self._painting and changed:
+                first = next((name for name in moved if name in changed), changed[0])
+                self._travel = (first, self.values[first])
+            moved |= {name: after[name] for name in changed}
             self.values.update(moved)
             self._worker.request(moved)
         for follower in list(self._followers):
@@ -331,7 +338,7 @@ class Study:
     def is_current(self, node: str) -> bool:
         """Whether a node has a value for the present sliders, final or on its way."""
         entry = self._world.get(node)
-        return entry is not None and entry.key == tuple(self.values[name] for name in self._nodes[node].sliders)
+        return entry is not None and entry.key == self._key(self._nodes[node], self.values)
 
     def _require_open(self, what: str) -> None:
         if self._worker.closed:
@@ -369,7 +376,7 @@ class Study:
 
     def _stream(self, node: _Function) -> None:
         """Run a generator node and show each of its values."""
-        key, inputs = self._key(node), self._inputs(node)
+        key, inputs, began = self._key(node), self._inputs(node), time.monotonic()
         value = None
         self._running = node
         try:
@@ -388,6 +395,7 @@ class Study:
             )
             self._world[node.name] = _Entry(value, key, True, serial, inputs)
             self._remember(node, key, value)
+            self._seconds[node] = time.monotonic() - began
         finally:
             self._running = None
 
@@ -415,9 +423,9 @@ class Study:
             key, entry = self._key(node), self._world.get(node.name)
             if node is self._running or (entry is not None and entry.key == key and entry.final):
                 continue
-            if key in self._memo[node.name]:
-                self._memo[node.name].move_to_end(key)
-                self._world[node.name] = _Entry(self._memo[node.name][key], key, True, next(self._serials), None)
+            if key in self._memo[node]:
+                self._memo[node].move_to_end(key)
+                self._world[node.name] = _Entry(self._memo[node][key], key, True, next(self._serials), None)
                 continue
             inputs = self._inputs(node)
             if node.streams or inputs is None or node.name in self._failures:
@@ -428,7 +436,9 @@ class Study:
                     entry.final = True
                     self._remember(node, key, entry.value)
                 continue
+            began = time.monotonic()
             value, error = self._call(node)
+            self._seconds[node] = time.monotonic() - began
             if error is not None:
                 if final:  # of a coarse picture, what fails on the way may still succeed in the end
                     self._failures[node.name] = (key, error)
@@ -453,18 +463,16 @@ class Study:
 
     def _run_checks(self) -> None:
         for check in self._checkers.values():
-            inputs = self._inputs(check)
-            if inputs is None or not self._inputs_final(check):
+            if self._inputs(check) is None or not self._inputs_final(check):
                 self.checks.pop(check.title, None)  # it would speak of other sliders
-                self._seen.pop(check.title, None)
                 continue
-            if self._seen.get(check.title) == inputs:
-                continue
-            outcome, error = self._call(check)
-            self.checks[check.title] = (
-                outcome if error is None else Check("fail", f"could not be run: {type(error).__name__}: {error}")
-            )
-            self._seen[check.title] = inputs
+            key, memo = self._key(check), self._memo[check]
+            outcome, error = (memo[key], None) if key in memo else self._call(check)
+            if error is None:
+                self._remember(check, key, outcome)
+            else:
+                outcome = Check("fail", f"could not be run: {type(error).__name__}: {error}")
+            self.checks[check.title] = outcome
 
     def _call(self, function: _Function) -> tuple[Any, BaseException | None]:
         """What a function returns, or what it raised: an interrupt inside it is its failure, not the worker's end."""
@@ -474,6 +482,55 @@ class Study:
             raise
         except BaseException as error:
             return None, error
+
+    def _prefetch(self) -> None:
+        """At leisure, compute what the slider moved last would show next, into the memos alone."""
+        if self._travel is None or self.status.phase != "done":
+            return
+        name, before = self._travel
+        places = self.sliders[name].neighbours(self._current[name], before)
+        nodes = [node for node in self._nodes.values() if name in node.sliders]
+        if sum(self._seconds.get(node, math.inf) for node in nodes) > _PREFETCHED:
+            return
+        for place in places:
+            values = self._kept_in_bounds({**self._current, name: place, PROGRESS: self._give_way})
+            try:
+                for node in nodes:
+                    if node.keep > len(places):  # room for the present value and for all of these
+                        self._imagine(node.name, values)
+            except Superseded:
+                return
+            except Stopped:
+                raise
+            except BaseException:  # shown when somebody goes there
+                continue
+
+    def _imagine(self, name: str, values: dict[str, Any]) -> Any:
+        """What a node would be at other slider values, from its memo or computed, and noted in ``values``."""
+        if name not in values:
+            node = self._nodes[name]
+            key, memo = self._key(node, values), self._memo[node]
+            if key in memo:
+                values[name] = memo[key]
+            else:
+                arguments = {taken: self._imagine(taken, values) for taken in node.takes}
+                self._give_way()
+                value = node.function(**arguments)
+                values[name] = self._last(value) if node.streams else value
+                self._remember(node, key, values[name])
+        return values[name]
+
+    def _last(self, stream: Iterator[Any]) -> Any:
+        last = None
+        for value in stream:
+            self._give_way()
+            last = value
+        return last
+
+    def _give_way(self, done: int = 0, total: int = 0) -> None:
+        """The ``progress`` of what nobody has asked for: any news ends it."""
+        if self._worker.poll():
+            raise Superseded
 
     def _report(self, status: Status) -> None:
         self._reported = time.monotonic()
@@ -489,7 +546,6 @@ class Study:
     def _add_node(self, function: F, keep: int) -> F:
         self._claim(function.__name__)
         self._nodes[function.__name__] = self._declare(function, keep)
-        self._memo[function.__name__] = OrderedDict()
         return function
 
     def _add_view(self, function: F, widget: Any) -> F:
@@ -525,8 +581,19 @@ class Study:
                 found[name] = None
         return tuple(found)
 
-    def _key(self, function: _Function) -> tuple[Any, ...]:
-        return tuple(self._current[name] for name in function.sliders)
+    def _key(self, function: _Function, values: Mapping[str, Any] | None = None) -> tuple[Any, ...]:
+        """What tells two values of a function apart; of the slider values that the worker works for, or others."""
+        values = self._current if values is None else values
+        return tuple(self.sliders[name].position(values[name]) for name in function.sliders)
+
+    def _kept_in_bounds(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Slider values of which those with a bound stay in it: a bound that moves in takes its slider along."""
+        kept = dict(values)
+        for name, slider in self.sliders.items():
+            if slider.bounds is not None:
+                low, high = kept[slider.bounds]
+                kept[name] = min(max(kept[name], low), high)
+        return kept
 
     def _inputs(self, function: _Function) -> tuple[Any, ...] | None:
         """What the function would be given now: slider values and serial numbers; None when a node is not there yet."""
@@ -560,10 +627,12 @@ class Study:
             for name in function.takes
         }
 
-    def _remember(self, node: _Function, key: tuple[Any, ...], value: Any) -> None:
-        memo = self._memo[node.name]
+    def _remember(self, function: _Function, key: tuple[Any, ...], value: Any) -> None:
+        memo, present = self._memo[function], self._key(function)
         memo[key] = value
-        while len(memo) > node.keep:
+        if present in memo:
+            memo.move_to_end(present)  # what is computed ahead does not displace what is on show
+        while len(memo) > function.keep:
             memo.popitem(last=False)
 
 

@@ -1,5 +1,6 @@
-"""LatestWins: the newest request wins, stale work stops, waiting means what it says."""
+"""LatestWins: the newest request wins, stale work stops, waiting means what it says, leisure gives way."""
 
+import queue
 import threading
 import time
 
@@ -107,3 +108,99 @@ def test_a_thread_that_nobody_needs_ends_and_the_next_request_starts_another(mon
         time.sleep(0.1)
         assert "test" not in {thread.name for thread in threading.enumerate()}
     assert seen == [{"i": 0}, {"i": 1}, {"i": 2}]
+
+
+def endless_leisure(done):
+    """A worker that has nothing to do and never finishes its leisure; tells when it begins and how it ends."""
+    told = queue.SimpleQueue()
+
+    def leisure():
+        told.put("begun")
+        try:
+            while not worker.poll():
+                time.sleep(0.001)
+        except Stopped:
+            told.put("stopped")
+            raise
+        told.put("news")
+
+    worker = LatestWins(lambda: done.append(worker.take()), "leisurely", leisure)
+    return worker, told
+
+
+def test_leisure_begins_when_the_work_is_done_and_nobody_waits_for_it():
+    done = []
+    worker, told = endless_leisure(done)
+    assert told.empty()
+    worker.request({"i": 1})
+    assert told.get(timeout=10) == "begun"
+    assert worker.wait(0)
+    assert done == [{"i": 1}]
+    worker.close()
+
+
+def test_news_ends_leisure_and_is_dealt_with():
+    done = []
+    worker, told = endless_leisure(done)
+    worker.request({"i": 1})
+    assert told.get(timeout=10) == "begun"
+    worker.request({"i": 2})
+    assert told.get(timeout=10) == "news"
+    assert told.get(timeout=10) == "begun"
+    assert done == [{"i": 1}, {"i": 2}]
+    worker.close()
+
+
+def test_stop_ends_leisure_and_not_the_next_job():
+    done = []
+    worker, told = endless_leisure(done)
+    for i in (1, 2):
+        worker.request({"i": i})
+        assert told.get(timeout=10) == "begun"
+        worker.stop()
+        assert told.get(timeout=10) == "stopped"
+    assert done == [{"i": 1}, {"i": 2}]
+    worker.close()
+
+
+def test_close_ends_leisure_and_the_thread():
+    worker, told = endless_leisure([])
+    worker.request({})
+    assert told.get(timeout=10) == "begun"
+    worker.close()
+    assert told.get(timeout=10) == "stopped"
+    assert "leisurely" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_there_is_no_leisure_after_a_stop():
+    begun = threading.Event()
+    leisure = []
+
+    def work():
+        worker.take()
+        begun.set()
+        while not worker.poll():
+            time.sleep(0.001)
+
+    worker = LatestWins(work, "stopped", lambda: leisure.append(1))
+    worker.request({})
+    assert begun.wait(10)
+    worker.stop()
+    assert worker.wait(10)
+    worker.close()
+    assert leisure == []
+
+
+def test_there_is_no_leisure_while_news_waits():
+    done, leisure = [], queue.SimpleQueue()
+
+    def work():
+        done.append(worker.take())
+        if len(done) == 1:
+            worker.request({"i": 2})
+
+    worker = LatestWins(work, "busy", lambda: leisure.put(list(done)))
+    worker.request({"i": 1})
+    assert leisure.get(timeout=10) == [{"i": 1}, {"i": 2}]
+    worker.close()
+    assert leisure.empty()

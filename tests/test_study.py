@@ -1,5 +1,6 @@
-"""Study: edges by argument name, memory, partial values, newest wins, errors that lose nothing."""
+"""Study: edges by argument name, memory, partial values, newest wins, errors that lose nothing, idle time."""
 
+import queue
 import threading
 import time
 
@@ -455,3 +456,385 @@ def test_followers_hear_of_every_slider_that_moved(study):
     study.follow(heard.append)
     study.set(a=4, b=5)
     assert heard == [{"a": 4, "b": 5}]
+
+
+# --- idle time ---
+
+
+def at_rest(study):
+    """A function that blocks until the worker has used its idle time once more."""
+    ends = queue.SimpleQueue()
+    leisure = study._worker._leisure
+
+    def told():
+        try:
+            leisure()
+        finally:
+            ends.put(None)
+
+    study._worker._leisure = told
+    return lambda: ends.get(timeout=10)
+
+
+def test_nothing_is_prefetched_before_a_slider_moves_on_show(study, calls):
+    rest = at_rest(study)
+    study.set(a=5)
+    rest()
+    study.start(paint=True)
+    rest()
+    study.set(a=5)
+    rest()
+    assert study.verify(10)
+    rest()
+    assert calls == [("total", 5, 10), ("only_b", 10), ("double", 15)]
+
+
+def test_the_next_positions_are_computed_once_and_nothing_else(study, calls):
+    rest = at_rest(study)
+    study.start(paint=True)
+    rest()
+    computed = []
+    for move in ({"a": 4}, {}, {"a": 5}, {"b": 9}):
+        calls.clear()
+        study.set(**move)
+        rest()
+        computed.append([call for call in calls if call[0] != "double"])
+        assert [call for call in calls if call[0] == "double"] == [
+            ("double", a + b) for name, a, b in (c for c in calls if c[0] == "total")
+        ]
+    assert computed == [
+        [("total", 4, 10), ("total", 5, 10), ("total", 3, 10), ("total", 6, 10)],
+        [],
+        [("total", 7, 10)],  # 5, 4 and 6 are known
+        [("total", 5, 9), ("only_b", 9), ("total", 5, 8), ("only_b", 8), ("total", 5, 7), ("only_b", 7)],
+    ]
+
+
+def test_a_prefetched_position_is_shown_without_a_call(study, calls):
+    rest, painted = at_rest(study), []
+
+    @study.view
+    def show(double):
+        painted.append(double)
+
+    study.start(paint=True)
+    rest()
+    study.set(a=2)
+    rest()
+    study._worker._leisure = lambda: None
+    calls.clear()
+    for a in (3, 4, 3, 1):
+        study.set(a=a)
+        assert study.wait(10)
+    assert calls == []
+    assert painted == [22, 24, 26, 28, 26, 22]
+
+
+def test_prefetching_is_seen_by_nobody():
+    study = Study("unseen")
+    study.slider("x", 0, low=0, high=9)
+    seen = []
+
+    @study.node
+    def value(x, progress):
+        yield ("coarse", x)
+        if study.values["x"] != x:  # ahead of the slider
+            seen.append("ahead")
+            progress(1, 2)
+        yield ("fine", x)
+
+    @study.view
+    def show(value):
+        seen.append(value)
+
+    @study.check
+    def fine(value):
+        """Fine."""
+        seen.append(("checked", value))
+        return Check("pass", f"{value}")
+
+    rest = at_rest(study)
+    study.start(paint=True)
+    rest()
+    study.listen(lambda study: seen.append(study.status.phase))
+    study.set(x=4)
+    rest()
+    after = [("coarse", 4), ("fine", 4), ("checked", ("fine", 4)), "done", "ahead", "ahead", "ahead"]
+    assert seen[seen.index("running") + 1 :] == after
+    assert study["value"] == ("fine", 4)
+    assert study.values == {"x": 4}
+    assert study.checks == {"Fine": Check("pass", "('fine', 4)")}
+    study.close()
+
+
+def endless_ahead(form):
+    """A study in which the position ahead of x = 1 is never computed to its end; tells when that begins."""
+    study = Study("endless")
+    study.slider("x", 0, low=0, high=9)
+    begun = threading.Event()
+
+    def ahead(x):
+        return x > study.values["x"]
+
+    def endlessly(progress):
+        begun.set()
+        while True:
+            time.sleep(0.001)
+            progress(0, 1)
+
+    if form == "a plain node that reports progress":
+
+        @study.node
+        def value(x, progress):
+            return endlessly(progress) if ahead(x) else x
+
+    elif form == "a stream that reports progress":
+
+        @study.node
+        def value(x, progress):
+            yield None
+            if ahead(x):
+                endlessly(progress)
+            yield x
+
+    elif form == "a stream that only yields":
+
+        @study.node
+        def value(x):
+            while ahead(x):
+                begun.set()
+                time.sleep(0.001)
+                yield None
+            yield x
+
+    return study, begun
+
+
+FORMS = ["a plain node that reports progress", "a stream that reports progress", "a stream that only yields"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("moved", [1, 2, 5])
+def test_prefetching_is_given_up_for_news_and_leaves_nothing_behind(form, moved):
+    study, begun = endless_ahead(form)
+    study.start(paint=True)
+    assert study.wait(10)
+    study.set(x=1)
+    assert begun.wait(10)
+    study.set(x=moved)
+    assert study.wait(10)
+    assert study["value"] == moved
+    assert study.verify(10)
+    study.close()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_nobody_waits_for_prefetching(form):
+    study, begun = endless_ahead(form)
+    study.start(paint=True)
+    assert study.wait(10)
+    study.set(x=1)
+    assert begun.wait(10)
+    assert study.wait(0)
+    assert study.status.phase == "done"
+    assert study.verify(10)
+    assert (study.status.phase, study["value"]) == ("done", 1)
+    study.close()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_stop_and_close_end_prefetching(form):
+    study, begun = endless_ahead(form)
+    rest = at_rest(study)
+    study.start(paint=True)
+    rest()
+    study.set(x=1)
+    assert begun.wait(10)
+    study.stop()
+    rest()
+    assert study.status.phase == "done"
+    begun.clear()
+    study.start()
+    assert begun.wait(10)
+    study.close()
+    rest()
+    assert "lwidgets: endless" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_plain_nodes_are_given_up_one_by_one():
+    study = Study("chain")
+    study.slider("x", 0, low=0, high=9)
+    begun, go, computed = threading.Event(), threading.Event(), []
+
+    @study.node
+    def first(x):
+        if x == 2:
+            begun.set()
+            assert go.wait(10)
+        return x
+
+    @study.node
+    def second(first):
+        computed.append(first)
+        return first
+
+    study.start(paint=True)
+    assert study.wait(10)
+    study.set(x=1)
+    assert begun.wait(10)
+    study.set(x=9)
+    go.set()
+    assert study.wait(10)
+    assert 2 not in computed
+    assert study["second"] == 9
+    study.close()
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_what_fails_ahead_is_told_only_to_those_who_go_there(error):
+    study = Study("fails ahead")
+    study.slider("x", 0, low=0, high=9)
+    computed = []
+
+    @study.node
+    def value(x):
+        computed.append(x)
+        if x == 3:
+            raise error("no")
+        return x
+
+    rest = at_rest(study)
+    study.start(paint=True)
+    rest()
+    study.set(x=2)
+    rest()
+    assert computed == [0, 2, 3, 1, 4]
+    assert (study.status.phase, study.error, bool(study.verify(10))) == ("done", None, True)
+    rest()
+    study.set(x=3)
+    rest()
+    assert (study.status.phase, study.status.message) == ("failed", f"{error.__name__}: no")
+    assert computed[-1] == 3  # after a failure nothing is prefetched
+    study.close()
+
+
+def test_what_takes_long_is_not_prefetched(study, calls, monkeypatch):
+    monkeypatch.setattr("lwidgets.study._PREFETCHED", -1.0)
+    rest = at_rest(study)
+    study.start(paint=True)
+    rest()
+    study.set(a=2)
+    rest()
+    study.set(a=1)  # remembered, so it took no time now; but it did once
+    rest()
+    assert [call for call in calls if call[0] == "total"] == [("total", 1, 10), ("total", 2, 10)]
+
+
+def test_what_takes_long_elsewhere_does_not_count(study, calls):
+    rest = at_rest(study)
+    study.start(paint=True)
+    rest()
+    study._seconds[study._nodes["only_b"]] = 1e9
+    study.set(a=2)
+    rest()
+    assert [call[1] for call in calls if call[0] == "total"] == [1, 2, 3, 4]
+
+
+def test_a_node_without_room_is_computed_ahead_only_for_others_and_not_kept():
+    study = Study("room")
+    study.slider("x", 0, low=0, high=9)
+    calls = []
+
+    @study.node(keep=1)
+    def large(x):
+        calls.append(("large", x))
+        return [x]
+
+    @study.node(keep=3)
+    def three(x):
+        calls.append(("three", x))
+        return x
+
+    @study.node(keep=4)
+    def small(large):
+        calls.append(("small", *large))
+        return large[0]
+
+    rest = at_rest(study)
+    study.start(paint=True)
+    rest()
+    calls.clear()
+    study.set(x=5)
+    rest()
+    here = [("large", 5), ("three", 5), ("small", 5)]
+    assert calls == [*here, *((name, x) for x in (6, 4, 7) for name in ("large", "small"))]
+    assert [list(memo.values()) for memo in study._memo.values()] == [[[5]], [0, 5], [6, 4, 7, 5]]
+    study.close()
+
+
+def test_a_bound_that_would_move_in_takes_its_slider_along_ahead_too():
+    study = Study("bounds ahead")
+    study.slider("span", (0.0, 1.0), low=0.0, high=1.0, step=0.1)
+    study.slider("alpha", 0.85, low=0.0, high=1.0, step=0.01, bounds="span")
+    calls = []
+
+    @study.node
+    def value(span, alpha):
+        calls.append((span, alpha))
+
+    rest = at_rest(study)
+    study.start(paint=True)
+    rest()
+    study.set(span=(0.0, 0.9))
+    rest()
+    assert calls[1:] == [((0.0, 0.9), 0.85), ((0.0, 0.8), 0.8), ((0.0, 0.7), 0.7)]
+    calls.clear()
+    study.set(span=(0.0, 0.8))
+    rest()
+    assert study.values["alpha"] == 0.8
+    assert calls == [((0.0, 0.9), 0.8), ((0.0, 0.6), 0.6)]  # alpha stays where it was taken to
+    calls.clear()
+    study.set(alpha=0.79)
+    rest()
+    assert [alpha for _, alpha in calls] == [0.79, 0.78, 0.77]
+    study.close()
+
+
+def test_positions_that_differ_by_rounding_are_one():
+    study = Study("rounding")
+    study.slider("x", 0.5, low=0.0, high=1.0, step=0.1)
+    calls = []
+
+    @study.node
+    def value(x):
+        calls.append(x)
+        return x
+
+    for x in (0.3, 0.1 + 0.2, 0.5, 0.1 + 0.2):
+        study.set(x=x)
+        assert study.wait(10)
+        assert study.is_current("value")
+    assert calls == [0.3, 0.5]
+    study.close()
+
+
+def test_a_check_of_a_position_that_returns_is_remembered_and_one_that_broke_is_run_again():
+    study = Study("remembered checks")
+    study.slider("x", 0, low=0, high=9)
+    calls = []
+
+    @study.check
+    def fine(x):
+        """Fine."""
+        calls.append(x)
+        if len(calls) == 2:
+            raise ValueError("no")
+        return Check("pass", f"{x}")
+
+    told = []
+    for x in (0, 1, 0, 1, 0, 1):
+        study.set(x=x)
+        told.append(study.verify(10).checks["Fine"].detail)
+    assert calls == [0, 1, 1]
+    assert told == ["0", "could not be run: ValueError: no", "0", "1", "0", "1"]
+    study.close()

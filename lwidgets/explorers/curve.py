@@ -17,6 +17,7 @@ from lwidgets.landscape import Landscape
 from lwidgets.objective import Objective
 from lwidgets.parameters import Source
 from lwidgets.sampling import stream
+from lwidgets.sampling.measure import Measure
 from lwidgets.sampling.polish import polish_barrier
 from lwidgets.study import Check, Study, together
 from lwidgets.subspaces import Line
@@ -124,7 +125,7 @@ class CurveExplorer(StudyWidget):
         def line(span: tuple[float, float]) -> Line:
             return joined.over(span)
 
-        @study.node
+        @study.node(keep=64)
         def curves(
             line: Line, resolution: int, tolerance: float, log: bool, progress: Any
         ) -> Iterator[dict[str, Landscape]]:
@@ -135,7 +136,7 @@ class CurveExplorer(StudyWidget):
                 }
             )
 
-        @study.node
+        @study.node(keep=64)
         def sampled_barriers(
             curves: dict[str, Landscape], metric: str, barrier: BarrierKind
         ) -> dict[str, Barrier | str]:
@@ -144,16 +145,16 @@ class CurveExplorer(StudyWidget):
                 for split, one in curves.items()
             }
 
-        @study.node
+        @study.node(keep=64)
         def here(line: Line, alpha: float, progress: Any) -> Iterator[dict[str, dict[str, float]]]:
-            point = line.coefficients([alpha])
             measured = {}
             for i, (split, one) in enumerate(objectives.items()):
                 progress(i, len(objectives))
-                measured[split] = next(one.evaluate(line.basis, point, batchnorm=one.resolve(line.between_models)))
+                row = next(Measure(one, line)(line.coefficients([alpha])))
+                measured[split] = dict(zip(one.names, map(float, row), strict=True))
             yield measured
 
-        @study.node
+        @study.node(keep=64)
         def barriers(
             sampled_barriers: dict[str, Barrier | str], curves: dict[str, Landscape], line: Line, progress: Any
         ) -> Iterator[dict[str, Barrier | str]]:

@@ -22,6 +22,7 @@ from lwidgets.widgets.line_plot import BLUE, GRAY, LinePlot, Series, drawable
 from lwidgets.widgets.study import StudyWidget
 
 _ENVELOPE_POINTS = 33
+_SURFACES_KEPT = 64  # 65x65 pixels of two metrics are 75 KB
 _ENVELOPE_HELP = "How many random directions to compare along one axis"
 _TOLERANCE_HELP = "Largest error of an interpolated pixel, relative to the range; 0 measures all"
 
@@ -91,8 +92,8 @@ class SurfaceExplorer(StudyWidget):
 
     def model_at(self, point: tuple[float, float]) -> nn.Module:
         """The model at a point of the plane as a new module in eval mode."""
-        placed = self.latest("placed")
-        return self._objective.model_at(placed.point(point), self._objective.resolve(placed.between_models))
+        plane = self.latest("plane")
+        return self._objective.model_at(plane.point(point), self._objective.resolve(plane.between_models))
 
     def close(self) -> None:
         """Close the curves too, which are on the page only while directions are compared."""
@@ -158,16 +159,18 @@ class SurfaceExplorer(StudyWidget):
         study.slider("log", False, label="log height")
         study.slider("show_points", False, label="evaluated points")
 
-        @study.node(keep=1)
-        def placed(plane: Subspace, span: float | tuple[float, float]) -> Subspace:
-            plane.basis  # noqa: B018  made once here, and shared by every span
-            as_it_is = span == (plane.axes[0].low, plane.axes[0].high)  # a given plane keeps its own extents till then
-            return plane if as_it_is else plane.over(span)
-
-        @study.node
+        @study.node(keep=_SURFACES_KEPT)
         def surface(
-            placed: Subspace, resolution: int, tolerance: float, log: bool, progress: Any
+            plane: Subspace,
+            span: float | tuple[float, float],
+            resolution: int,
+            tolerance: float,
+            log: bool,
+            progress: Any,
         ) -> Iterator[Landscape]:
+            plane.basis  # noqa: B018  made here, once for every span, and not at all for a surface that is remembered
+            as_it_is = span == (plane.axes[0].low, plane.axes[0].high)  # a given plane keeps its own extents till then
+            placed = plane if as_it_is else plane.over(span)
             yield from stream(objective, placed, resolution=resolution, tolerance=tolerance, log=log, progress=progress)
 
         @study.view(widget=self.height_field)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lwidgets.barrier import Barrier, BarrierKind, not_finite, reference
 from lwidgets.landscape import Landscape
 from lwidgets.objective import Objective
-from lwidgets.sampling.evaluate import Evaluate
+from lwidgets.sampling.measure import CacheArgument, Measure
 from lwidgets.sampling.sample import Progress
 from lwidgets.subspaces import Subspace
 
@@ -40,7 +40,7 @@ def polish_barrier(
     metric: str | None = None,
     kind: BarrierKind = "excess",
     tolerance: float = 1e-4,
-    evaluate: Evaluate | None = None,
+    cache: CacheArgument = None,
     progress: Progress | None = None,
 ) -> Barrier:
     """The barrier of a path to a small share of its value, by exact evaluations around the tops of its sampled curve.
@@ -55,7 +55,7 @@ def polish_barrier(
         kind: Which definition; see `barrier_of`.
         tolerance: Largest error, relative to the barrier. Less is reached where that is below single precision (5e-7 of
             the largest value on the path) or takes more than `LIMIT` evaluations; the barrier's error tells.
-        evaluate: What measures; by default ``objective.evaluate``.
+        cache: Where measured values are remembered; as in `sample`.
         progress: Called after every evaluation with (evaluated, `LIMIT`); raise in it to stop.
 
     Returns:
@@ -91,14 +91,11 @@ def polish_barrier(
     spacing = float(np.diff(np.union1d(t, (0, 1))).max())
     hidden = float(np.nan_to_num(curve.error[grid.metric]))  # not known yet: what the values themselves show is left
     evaluations = 0
+    evaluate = Measure(objective, line, cache=cache)
 
     def measure(alpha: float) -> None:
         nonlocal t, path, evaluations
-        point = line.coefficients([alpha])
-        if evaluate is None:
-            value = next(objective.evaluate(line.basis, point, batchnorm=batchnorm))[grid.metric]
-        else:
-            value = float(next(evaluate(point))[objective.names.index(grid.metric)])
+        value = float(next(evaluate(line.coefficients([alpha])))[objective.names.index(grid.metric)])
         if not np.isfinite(value):
             raise not_finite(grid.metric, value, alpha)
         at = int(np.searchsorted(t, alpha))

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import queue
 import threading
 import time
 import weakref
@@ -15,6 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import lwidgets as lw
+from lwidgets.sampling.evaluate import Local
 
 WAIT = 60
 
@@ -76,9 +78,9 @@ def test_the_barrier_follows_its_definition_and_split(curve):
     alphas = curve.landscape.coords[0]
     excess = (losses - (1 - alphas) * losses[0] - alphas * losses[-1]).max()
     mean = losses.max() - (losses[0] + losses[-1]) / 2
-    assert curve.barriers["train"].value == pytest.approx(excess)
+    assert curve.barriers["train"].value == pytest.approx(excess, rel=2e-3)  # between grid points
     curve.barrier = "mean"
-    assert curve.barriers["train"].value == pytest.approx(mean)
+    assert curve.barriers["train"].value == pytest.approx(mean, rel=2e-3)
     assert (curve.barriers["test"].split, curve.barriers["test"].kind) == ("test", "mean")
     curve.barrier = "error"
     assert curve.barriers["train"].metric == "error"
@@ -284,6 +286,89 @@ def test_a_trait_refuses_by_name_and_keeps_its_value(surface, name, value, messa
     with pytest.raises(traitlets.TraitError, match=message):
         setattr(surface, name, value)
     assert getattr(surface, name) == before
+
+
+@pytest.fixture
+def evaluated(monkeypatch):
+    """Where everything is noted that is evaluated: a point of a landscape, or a model by itself."""
+    noted = []
+    points, measure = Local.__call__, lw.Objective.measure
+
+    def noting(self, coefficients):
+        for row in points(self, coefficients):
+            noted.append("point")
+            yield row
+
+    def noting_too(self, *args, **more):
+        noted.append("model")
+        return measure(self, *args, **more)
+
+    monkeypatch.setattr(Local, "__call__", noting)
+    monkeypatch.setattr(lw.Objective, "measure", noting_too)
+    return noted
+
+
+def rests(explorer, monkeypatch):
+    """A function that blocks until the explorer's worker has used its idle time once more."""
+    ends = queue.SimpleQueue()
+    worker = explorer.study._worker
+    leisure = worker._leisure
+    monkeypatch.setattr(worker, "_leisure", lambda: (leisure(), ends.put(None)))
+    return lambda: ends.get(timeout=WAIT)
+
+
+def test_a_second_visit_evaluates_nothing_and_a_prefetched_one_no_point(digits, surface, evaluated, monkeypatch):
+    rest = rests(surface, monkeypatch)
+    for name, values in {"seed_x": (1, 2), "span": (0.95, 0.9), "log": (True,), "resolution": (25,)}.items():
+        start, expected = getattr(surface, name), {}
+        for value in values:
+            setattr(surface, name, value)
+            rest()
+            expected[value] = surface.landscape
+        assert {"point", "model"} == set(evaluated)
+        evaluated.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr("lwidgets.study._PREFETCHED", -1.0)
+            for value in (start, *values):
+                setattr(surface, name, value)
+                rest()
+                assert evaluated == []
+                assert surface.landscape is expected.get(value, surface.landscape)
+                assert surface.height_field.frame["labels"] == list(surface.landscape.labels)
+    surface.seed_y = 2
+    rest()
+    evaluated.clear()
+    surface.seed_y = 3
+    assert surface.wait(WAIT)
+    assert set(evaluated) == {"model"}  # checks are run on what is on show
+    alone = lw.sample(
+        digits[0], lw.Plane.random(digits[1], (2, 3)).over(surface.span), resolution=25, tolerance=1e-2, log=True
+    )
+    np.testing.assert_allclose(surface.landscape.values["loss"], alone.values["loss"], rtol=1e-5)
+
+
+def test_no_directions_are_kept_but_those_on_show(surface, monkeypatch):
+    made, bound = [], lw.Subspace.bound
+
+    def noting(self, *args, **more):
+        made.append(weakref.ref(found := bound(self, *args, **more)))
+        return found
+
+    monkeypatch.setattr(lw.Subspace, "bound", noting)
+    rest = rests(surface, monkeypatch)
+    surface.seed_x = 1
+    rest()
+    assert len(made) > 3  # the neighbours' planes were made
+    alive = [plane() for plane in made if plane() is not None]
+    assert [plane.directions[0].label for plane in alive] == [surface.latest("plane").directions[0].label]
+
+
+def test_a_remembered_surface_needs_no_directions(surface, monkeypatch):
+    rest = rests(surface, monkeypatch)
+    for seed in (1, 0):
+        surface.seed_x = seed
+        rest()
+    assert "basis" not in vars(surface.latest("plane"))
 
 
 def test_an_unknown_keyword_is_refused_with_the_known_ones(digits):
