@@ -100,7 +100,14 @@ notebooks: $(VENV)/.dev build ## every notebook, run from top to bottom
 wheel-test: $(VENV)/.dev build ## the wheel in an empty environment, without node
 	$(PYTEST) tests/packaging -m packaging $(T)
 
-bench: $(VENV)/.dev build ## every script in benchmarks/
+# landscaper asks for topology packages that want an old numpy; its sampling needs none of them.
+$(VENV)/.bench: $(VENV)/.dev
+	@echo "environment: the peers of the benchmarks into $(VENV)"
+	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[lab,dev,bench]'
+	@$(PIP) install -c constraints.txt --no-deps landscaper
+	@touch $@
+
+bench: $(VENV)/.bench build ## every script in benchmarks/
 	for script in benchmarks/*.py; do echo "== $$script"; $(PY) $$script; done
 
 clean: ## everything that was built or installed here

@@ -22,7 +22,11 @@ from torch.nn import functional as F
 import lwidgets as lw
 
 BAR = 4.0
-KINDS = {"everything moves": {}, "adapters move": {"params": "*lora*"}}
+KINDS: dict[str, tuple[dict[str, str], torch.dtype | None]] = {
+    "everything moves": ({}, None),
+    "everything moves, bfloat16 directions": ({}, torch.bfloat16),
+    "adapters move": ({"params": "*lora*"}, None),
+}
 
 
 class Adapted(nn.Module):
@@ -92,20 +96,21 @@ def measure(kind: str) -> float:
     watcher = threading.Thread(target=watch)
     watcher.start()
     began = time.perf_counter()
-    objective = lw.Objective(model, tokens, loss=next_token, **KINDS[kind])
-    landscape = lw.sample(objective, lw.Plane.random(model), resolution=(5, 5), tolerance=0)
+    moved, dtype = KINDS[kind]
+    objective = lw.Objective(model, tokens, loss=next_token, **moved)
+    landscape = lw.sample(objective, lw.Plane.random(model).stored(dtype=dtype), resolution=(5, 5), tolerance=0)
     seconds = time.perf_counter() - began
     done.set()
     watcher.join()
     ratio = (peak[0] - baseline) / size
-    print(
-        f"| {kind} | {size / 4e6:.0f} million | {landscape.evaluations} | {seconds:.1f} s | {ratio:.2f} |", flush=True
-    )
+    told = f"{size / 4e6:.0f} million | {landscape.evaluations} | {seconds:.1f} s | {ratio:.2f}"
+    print(f"| {kind} | {told} | {landscape.error['loss']:.1g} |", flush=True)
     return ratio
 
 
 def main() -> None:
-    print("| plane | parameters | points | time | peak, in models |\n| --- | --- | --- | --- | --- |", flush=True)
+    print("| plane | parameters | points | time | peak, in models | error of the loss |", flush=True)
+    print("| --- | --- | --- | --- | --- | --- |", flush=True)
     failed = [subprocess.run([sys.executable, __file__, kind], check=False).returncode for kind in KINDS]
     sys.exit(any(failed))
 

@@ -98,7 +98,8 @@ class Objective:
             torch.equal(replica.parameters[name], p.to(self.device)) for name, p in model.named_parameters()
         )
         replica.release()
-        self._spare = [replica]
+        self._spare: list[Replica] = []
+        self._pristine = replica  # the user's module may change; what is copied from now on does not
         self.plans: dict[Any, Any] = {}  # what sampling finds out about the fastest way to evaluate it
         self.split = "data" if test is None else "train"
         self.test: Objective | None = None if test is None else self.on(test, split="test")
@@ -122,8 +123,8 @@ class Objective:
         return FunctionObjective(f, dim, names)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For another process: everything but the replicas and plans, which are made where they are needed."""
-        return {**vars(self), "_spare": [], "plans": {}}
+        """For another process: all but replicas and plans, which are made where they are needed, and test data."""
+        return {**vars(self), "_spare": [], "plans": {}, "test": None}
 
     def __repr__(self) -> str:
         facts = self.provenance()
@@ -264,7 +265,7 @@ class Objective:
         try:
             replica = self._spare.pop()
         except IndexError:
-            replica = Replica(self.module, self.device)
+            replica = Replica(self._pristine.module, self.device)
         try:
             yield replica
         finally:

@@ -19,10 +19,19 @@ def test_the_first_ten_lines_run():
     assert names["landscape"].shape == (65, 65)
 
 
+def test_what_was_measured_is_remembered_shared_and_judged_by_the_worst(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model, data = nn.Linear(4, 3), (torch.randn(20, 4), torch.randint(0, 3, (20,)))
+    objective = lw.Objective(model, data, loss=nn.functional.cross_entropy, metrics={"error": lw.metrics.error})
+    names = {"lw": lw, "objective": objective, "plane": lw.Plane.random(model)}
+    exec(BLOCKS[1], names)
+    assert any(tmp_path.joinpath("measured").rglob("*.values"))
+
+
 @pytest.fixture
 def study():
     names = {"lw": lw}
-    exec(BLOCKS[1], names)
+    exec(BLOCKS[2], names)
     yield names["study"], names["plot"]
     names["study"].close()
 

@@ -87,12 +87,13 @@ class Cache:
         """Values of those keys that are known, what other processes have written by now included."""
         with self._lock:
             shelf = self._shelf(place)
-            found, wanted = {}, set(keys)
+            found = {key: shelf.rows[key] for key in keys if key in shelf.rows}
+            wanted = set(keys)
             for key, value in self._unread(place, shelf):
-                self._keep(shelf, key, value)
+                self._keep(shelf, key, value)  # which may put it out again at once, if there is no room
                 if key in wanted:
-                    found[key] = value
-            return found | {key: shelf.rows[key] for key in keys if key in shelf.rows}
+                    found.setdefault(key, value)
+            return found
 
     @contextmanager
     def _writing(self, place: _Place) -> Iterator[Callable[[bytes, bytes], None]]:

@@ -16,6 +16,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -36,7 +37,9 @@ Strategy = Literal["loop", "traced", "folded", "batched"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 """The module itself at every point; its traced graph; the graph with the first products folded; many points at once."""
 
-_PATIENCE = 0.3  # seconds of looping after which tracing, tens of milliseconds, can pay for itself
+_TRACE = 0.2  # seconds that tracing takes, about
+_TRIED = 10  # points' worth of time that trying the traced strategies takes
+_WORTH = 3.0  # they are tried when so many times as long has been spent, or is still to be spent, in the loop
 _TRIALS = 2  # points by which each candidate is timed before any is preferred
 _RETRY = 20  # one that was slow of late is tried again after so many times as long
 _LARGE = 1 << 28  # bytes that move from which on the loop's own copy of them is worth avoiding at once
@@ -73,6 +76,7 @@ class Plan:
     Attributes:
         arms: (strategy, threads) -> times.
         failed: Strategy -> why it is not used.
+        verified: Strategies that agreed with the loop.
         worked: Seconds of work so far.
         chunk: Points at once.
         programs: The traced graphs, once traced.
@@ -80,11 +84,12 @@ class Plan:
 
     arms: dict[tuple[Strategy, int], _Arm] = field(default_factory=dict)
     failed: dict[Strategy, str] = field(default_factory=dict)
+    verified: set[Strategy] = field(default_factory=set)
     worked: float = 0.0
     chunk: int = 8
     programs: Programs | None = None
 
-    def next(self, strategies: Sequence[Strategy], threads: int) -> tuple[Strategy, int]:
+    def next(self, strategies: Sequence[Strategy], counts: Sequence[int]) -> tuple[Strategy, int]:
         """With which strategy and how many threads to evaluate next.
 
         The fastest of late; but one that was faster once is tried again now and then, because what slowed it down,
@@ -92,9 +97,8 @@ class Plan:
 
         Args:
             strategies: Those that come into question; the first is tried with every number of threads.
-            threads: The user's setting.
+            counts: Numbers of threads to choose from.
         """
-        counts = sorted({threads, max(1, threads // 2), 1}, reverse=True)
         for strategy in strategies:
             best = min(counts, key=lambda n: self._expected(strategies[0], n))
             for n in counts if strategy == strategies[0] else [best]:
@@ -119,10 +123,6 @@ class Plan:
         arm.best = min(arm.best, seconds / points)
         arm.recent.append(seconds / points)
         arm.tried = self.worked
-
-    def tried(self, strategy: Strategy) -> bool:
-        """Whether there is any time of it."""
-        return any(arm.recent for (s, _), arm in self.arms.items() if s == strategy)
 
     def _arm(self, strategy: Strategy, threads: int) -> _Arm:
         return self.arms.setdefault((strategy, threads), _Arm())
@@ -202,14 +202,17 @@ class Local:
         if self.basis.vector_at(left[0]) is not None:  # its own loss, to the last bit
             return loop(left[0])[None], "loop"
         plan = self.plan
-        strategy, threads = plan.next(self._strategies(plan, len(left)), torch.get_num_threads())
-        threads = self._threads or threads
+        mine = torch.get_num_threads()
+        counts = [self._threads] if self._threads else sorted({mine, max(1, mine // 2), 1}, reverse=True)
+        strategy, threads = plan.next(self._strategies(plan, len(left)), counts)
         if strategy == "loop":
             values = self._timed(plan, strategy, threads, lambda: loop(left[0])[None])
         else:
             try:
-                if not plan.tried(strategy):  # the first time traces and allocates, and is not timed
-                    self._verify(plan, strategy, threads, left, loop)
+                if strategy not in plan.verified and self._strategy is None:
+                    known = self._verify(plan, strategy, threads, left, loop)
+                    if known is not None:
+                        return known, "loop"
                 values = self._timed(plan, strategy, threads, lambda: self._by_graph(plan, strategy, left))
             except Exception as error:  # whatever it is, the loop still works; if not, the user sees that
                 if self._strategy is not None:
@@ -226,19 +229,25 @@ class Local:
         if moving >= _LARGE and "traced" not in plan.failed:
             return ["traced"]
         found: list[Strategy] = ["loop"]
-        if plan.worked >= _PATIENCE and (self._traced or left > 2 * len(self.basis.vectors)):
+        point = min((arm.best for arm in list(plan.arms.values())), default=float("inf"))
+        price = _TRACE + _TRIED * point
+        if self._traced or (left > 2 * len(self.basis.vectors) and max(plan.worked, left * point) >= _WORTH * price):
             found += ["traced", "folded"]
-            small = min(arm.best for arm in plan.arms.values()) < _TINY
-            found += ["batched"] if small or self.objective.device.type != "cpu" else []
+            found += ["batched"] if point < _TINY or self.objective.device.type != "cpu" else []
         return [strategy for strategy in found if strategy not in plan.failed]
 
-    def _verify(self, plan: Plan, strategy: Strategy, threads: int, left: Array, loop: _Loop) -> None:
+    def _verify(self, plan: Plan, strategy: Strategy, threads: int, left: Array, loop: _Loop) -> Array | None:
         """Compare with the loop at one point; for a large model at a vector of the basis, which the loop need not copy.
+
+        Tracing and allocating happen here, so this is not timed.
+
+        Returns:
+            The loop's values, if they are of the first point that is left.
 
         Raises:
             Untraceable: They differ by more than rounding.
         """
-        large = self._strategies(plan, len(left)) == ["traced"] and self._strategy is None
+        large = self._strategies(plan, len(left)) == ["traced"]
         probe = np.eye(left.shape[1])[-1:] if large else left
         with using_threads(threads):
             values = self._by_graph(plan, strategy, probe)
@@ -248,6 +257,8 @@ class Local:
         same = (np.abs(values[0] - known) <= allowed) | (values[0] == known) | (np.isnan(values[0]) & np.isnan(known))
         for value, right in zip(values[0][~same], known[~same], strict=True):
             raise Untraceable(f"differs from the loop: {value:.9g} instead of {right:.9g}")
+        plan.verified.add(strategy)
+        return None if large else known[None]
 
     @staticmethod
     def _timed(plan: Plan, strategy: Strategy, threads: int, compute: Callable[[], Array]) -> Array:
@@ -292,7 +303,8 @@ class _Loop:
 
     def __init__(self, objective: Objective, basis: Basis, batchnorm: str) -> None:
         self._row = np.empty(0)
-        self._values = objective.evaluate(basis, self._asked(), batchnorm=batchnorm)
+        self._start = partial(objective.evaluate, basis, self._asked(), batchnorm=batchnorm)
+        self._values = self._start()
 
     def _asked(self) -> Iterator[Array]:
         while True:
@@ -304,7 +316,12 @@ class _Loop:
 
     def __call__(self, row: Array) -> Array:
         self._row = row
-        return np.array(list(next(self._values).values()), dtype=np.float64)
+        try:
+            values = next(self._values)
+        except BaseException:  # it ends the generator, but not the loop
+            self._values = self._start()
+            raise
+        return np.array(list(values.values()), dtype=np.float64)
 
 
 def free_memory(device: torch.device) -> float:

@@ -139,10 +139,11 @@ class Spread:
                         )
         finally:
             request.cancel()
-        rest = request.rows[position:]
-        missing = self._bench.own()(coefficients[position:][[row is None for row in rest]])
-        for row in rest:
-            yield next(missing) if row is None else row
+        if position < len(coefficients):
+            rest = request.rows[position:]
+            missing = self._bench.own()(coefficients[position:][[row is None for row in rest]])
+            for row in rest:
+                yield next(missing) if row is None else row
 
     def workers(self) -> int:
         """How many tasks can run at once; a cluster may have grown."""
@@ -258,9 +259,9 @@ class _Request:
 
     def collect(self) -> None:
         """Wait for an answer, and take in all there are."""
-        for future in wait(self._asked, return_when=FIRST_COMPLETED).done:
+        done = wait(self._asked, return_when=FIRST_COMPLETED).done
+        for future in done:
             start, stop = self._asked.pop(future)
-            self._sent.pop(future, None)
             error = CancelledError() if future.cancelled() else future.exception()
             if error is None:
                 start += self._take(start, future.result())
@@ -270,6 +271,8 @@ class _Request:
                 self.loss = error
             else:
                 self.failures[start] = error
+        for future in done:  # only now: an answer beside that of a parcel was given without it
+            self._sent.pop(future, None)
 
     def cancel(self) -> None:
         """Drop what has not begun."""

@@ -35,7 +35,7 @@ _RULES: dict[Any, tuple[tuple[int, ...], tuple[int, ...]]] = {
     # operation: (arguments of which one may be affine, arguments that may all be); what is left must be fixed
     **dict.fromkeys(
         (
-            *(_aten.add, _aten.sub, _aten.neg, _aten.cat, _aten.stack, _aten.clone, _aten.sum, _aten.mean),
+            *(_aten.add, _aten.sub, _aten.rsub, _aten.neg, _aten.cat, _aten.stack, _aten.clone, _aten.sum, _aten.mean),
             *(_aten.constant_pad_nd, _aten.flip, _aten.roll, _aten.avg_pool1d, _aten.avg_pool2d, _aten.avg_pool3d),
             *(_aten._adaptive_avg_pool2d, _aten.cumsum, _aten.repeat, _aten.copy),
         ),
@@ -112,10 +112,17 @@ def trace(function: Callable[..., Any], inputs: Sequence[Tensor]) -> GraphModule
     from torch.func import functionalize
     from torch.fx.experimental.proxy_tensor import make_fx  # half a second to import, so only when it is needed
 
+    def keeping(*tensors: Tensor) -> Any:
+        before = [tensor.untyped_storage() for tensor in tensors]
+        values = function(*tensors)
+        if any(t.untyped_storage()._cdata != s._cdata for t, s in zip(tensors, before, strict=True)):
+            raise Untraceable("it replaces the data of a parameter, which no operation shows")
+        return values
+
     traced = partial(make_fx, tracing_mode="fake", _allow_non_fake_inputs=True)
     try:
         with _tracing, torch.no_grad():
-            graph = traced(function)(*inputs)
+            graph = traced(keeping)(*inputs)
             _check(graph)
             if any(map(_mutates, graph.graph.nodes)):
                 graph = traced(functionalize(graph, remove="mutations"))(*inputs)
@@ -165,6 +172,7 @@ def fuse_batchnorm(graph: GraphModule) -> None:
             and inputs.target is _aten.convolution.default
             and inputs.args[6] is False  # transposed convolutions keep their outputs in another dimension
             and len(inputs.users) == 1
+            and all(value.dtype.itemsize >= 4 for value in _values(inputs))  # a scaled weight is rounded once more
             and all(user.target is operator.getitem and user.args[1] == 0 for user in node.users)
         )
         if not fits:

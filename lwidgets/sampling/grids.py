@@ -1,14 +1,19 @@
-"""Nested index sets on a pixel grid, and interpolation from one set to all pixels."""
+"""Nested grids of pixels, and the step of interpolation from each to the next."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import zip_longest
+from dataclasses import dataclass
+from functools import lru_cache, reduce
+from itertools import pairwise, zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import RectBivariateSpline, RegularGridInterpolator, make_interp_spline
+from scipy.interpolate import make_interp_spline
+from scipy.ndimage import distance_transform_edt
 
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 Index = NDArray[np.intp]
 Nodes = tuple[Index, ...]
 """One index set for each axis; the nodes are their product."""
@@ -38,49 +43,112 @@ def nested_grids(shape: Sequence[int]) -> list[Nodes]:
     ]
 
 
-def mask_of(nodes: Nodes, shape: Sequence[int]) -> NDArray[np.bool_]:
+def mask_of(nodes: Nodes, shape: Sequence[int]) -> Mask:
     """True at the nodes of a pixel grid."""
     mask = np.zeros(tuple(shape), dtype=bool)
     mask[np.ix_(*nodes)] = True
     return mask
 
 
-def interpolate(nodes: Nodes, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fill a pixel grid from its values at the nodes.
+@dataclass(frozen=True)
+class Step:
+    """From one grid to the next; tensor products of one matrix, or one pair of index sets, for each axis.
 
-    Not-a-knot cubic splines where all node values are finite. Otherwise linear, because a spline is global and one
-    infinity would spoil it: then a pixel is nan when a node that has weight in it is not finite.
+    Attributes:
+        nodes: The finer grid.
+        new: Nodes of the finer grid that are not in the coarser one.
+        cubic: Not-a-knot splines, shape (finer, coarser). As the knots are nested, a fine grid filled from a coarse one
+            has the coarse one's spline.
+        linear: The same for linear interpolation.
+        below: Coarser node at or before each finer one.
+        above: Coarser node at or after each finer one.
+    """
+
+    nodes: Nodes
+    new: Mask
+    cubic: tuple[Array, ...]
+    linear: tuple[Array, ...]
+    below: Nodes
+    above: Nodes
+
+    def predict(self, values: Array, finite: Array) -> tuple[Array, Array]:
+        """Interpolate values on the coarser grid, some of which may not be finite.
+
+        A spline is global and one infinity would spoil it, so holes are bridged by their nearest finite value first.
+
+        Args:
+            values: On the coarser grid.
+            finite: How sure it is that these are finite, from 0 to 1; those below 1 are holes.
+
+        Returns:
+            (values, finite) on the finer grid, the first by splines and by linear interpolation, so of shape (2, ...);
+            where the second is below 1, the first is part of a bridge.
+        """
+        share = np.ones(self.new.shape)
+        if not (finite == 1).all():
+            share = product(self.linear, finite)
+            share[share > 1 - 1e-9] = 1.0
+            if not (finite == 1).any():
+                return np.zeros((2, *share.shape)), share
+            nearest = distance_transform_edt(finite < 1, return_distances=False, return_indices=True)
+            values = values[tuple(nearest)]
+        return np.stack([product(self.cubic, values), product(self.linear, values)]), share
+
+    def inherit(self, heights: Array) -> Array:
+        """Largest of the coarser grid's values at the corners of the cell each finer node lies in; on the last axes."""
+        largest: Array = heights
+        for axis, (below, above) in enumerate(zip(self.below, self.above, strict=True), -len(self.nodes)):
+            corners: tuple[Array, Array] = largest.take(below, axis), largest.take(above, axis)
+            largest = np.maximum(*corners)
+        return largest
+
+
+def interpolate(nodes: Nodes, values: Array) -> Array:
+    """Fill a pixel grid from its values at the nodes.
 
     Args:
         nodes: One index set for each axis, 1 or 2 axes.
         values: On the pixel grid; only the nodes are read. Float64.
 
     Returns:
-        A new array of the same shape, exact at the nodes.
+        A new array of the same shape, exact at the nodes; nan at other pixels whose linear interpolation needs a node
+        that is not finite.
     """
     known = values[np.ix_(*nodes)]
-    pixels = [np.arange(size, dtype=np.float64) for size in values.shape]
-    finite = np.isfinite(known)
-    if not finite.all():
-        filled = _linear(nodes, np.where(finite, known, 0.0), values.shape)
-        filled[finite_share(nodes, values) < 1] = np.nan
-    elif len(nodes) == 1:
-        filled = make_interp_spline(nodes[0], known, k=min(3, len(nodes[0]) - 1))(pixels[0])
-    else:
-        degrees = [min(3, len(n) - 1) for n in nodes]
-        filled = RectBivariateSpline(*nodes, known, kx=degrees[0], ky=degrees[1], s=0)(*pixels)
+    pixels = tuple(np.arange(size) for size in values.shape)
+    (filled, _), finite = _step(nodes, pixels).predict(known, np.isfinite(known).astype(float))
+    filled[finite < 1] = np.nan
     filled[np.ix_(*nodes)] = known
     return filled
 
 
-def finite_share(nodes: Nodes, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weight of finite nodes in the linear interpolation of each pixel: 1 inside, 0 where all around is not finite."""
-    share = _linear(nodes, np.isfinite(values[np.ix_(*nodes)]).astype(np.float64), values.shape)
-    share[share > 1 - 1e-9] = 1.0
-    return share
+def product(matrices: Sequence[Array], values: Array) -> Array:
+    """Apply one matrix along each axis."""
+    applied: Array = reduce(lambda v, m: np.tensordot(m, v, (1, -1)), matrices[::-1], values)
+    return applied
 
 
-def _linear(nodes: Nodes, known: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float64]:
-    linear = RegularGridInterpolator([n.astype(np.float64) for n in nodes], known)
-    pixels: NDArray[np.float64] = linear(np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1))
-    return pixels
+@lru_cache(maxsize=16)
+def nested_steps(shape: tuple[int, ...]) -> tuple[Step, ...]:
+    """The steps from each of the `nested_grids` to the next."""
+    return tuple(_step(coarse, fine) for coarse, fine in pairwise(nested_grids(shape)))
+
+
+def _step(coarse: Nodes, fine: Nodes) -> Step:
+    pairs = list(zip(coarse, fine, strict=True))
+    old = (np.isin(f, c) for c, f in pairs)
+    return Step(
+        nodes=fine,
+        new=~reduce(np.logical_and.outer, old),
+        cubic=tuple(_spline(c, f, 3) for c, f in pairs),
+        linear=tuple(_spline(c, f, 1) for c, f in pairs),
+        below=tuple(np.searchsorted(c, f, side="right") - 1 for c, f in pairs),
+        above=tuple(np.searchsorted(c, f, side="left") for c, f in pairs),
+    )
+
+
+def _spline(coarse: Index, fine: Index, degree: int) -> Array:
+    """The spline through the coarse nodes as a matrix, exact at nodes in common."""
+    matrix: Array = make_interp_spline(coarse, np.eye(len(coarse)), k=min(degree, len(coarse) - 1))(fine)
+    matrix[np.isin(fine, coarse)] = np.eye(len(coarse))
+    return matrix

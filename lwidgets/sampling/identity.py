@@ -57,7 +57,7 @@ def identity(objective: Objective, basis: Basis, batchnorm: str) -> str:
         else:
             fixed, code = _once(objective, _of_module)
             content.add(fixed, *map(_referent, code))
-            content.add(*((name, m.takes_model, m.function) for name, m in objective._measures.items()))
+            content.add(*((m.takes_model, m.function) for m in objective._measures.values()))
             content.add(_once(objective.data, _of_batches))
             if batchnorm == "recalibrate":
                 content.add(_once(objective.train, _of_batches))

@@ -1,33 +1,45 @@
 """Where to measure next, and how wrong the pixels that were not measured can be.
 
-Grids are nested: each level's interpolant predicts the values that the next level measures, so its error is seen, not
-assumed. Before a level is paid for, a few of its nodes are probed, where the interpolant has changed most and evenly
-over the picture; when their residuals are small enough the level is not needed.
+Grids are nested. A node that was not measured has the value that the next coarser grid predicts for it, so a fine grid
+is the coarse one's spline plus what was found to differ, where it was found. How much a measured value differs from
+its prediction, its surplus, tells where to look next; how wrong the picture was about values just before they were
+measured tells how wrong it still is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
 
-from lwidgets.sampling.grids import Nodes, finite_share, interpolate, mask_of, nested_grids
+from lwidgets.sampling.grids import Array, Mask, mask_of, nested_grids, nested_steps
 
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+Pixels = NDArray[np.intp]
 
-PROBES = ((40, 3.0), (100, 2.0), (0.75, 1.5))
-"""Turns of probing a plane: how many nodes of the next level, or what share of them, and how many times the largest
-residual seen the estimate then is. The more was looked at, the less can be hidden."""
-LINE_PROBES = ((8, 3.0), (0.75, 1.5))
-UNPROBED = 2.0
-"""Before anything was probed, the estimate is this many times the error of the level before."""
-GAIN = 0.25
-"""An estimate is at least this share of the coarser level's error: kinks converge slowly, whatever a few probes say."""
-_HOPE = 10.0  # a level is probed when its predecessor's error over this would pass; cubic splines gain up to 16 a level
+FIRST = 3
+"""Grids that are measured whole before anything else: 3, 5 and 9 points an axis."""
+BATCH = {1: 4, 2: 20}
+"""Axes -> fewest pixels a round ..."""
+GROWTH = 0.25
+"""... and their share of what was measured before it, so that the rounds are few."""
+EVEN = 0.4
+"""Share of a round that is spread evenly: only these find what the surpluses do not know of."""
+NEED = 0.05
+"""Pixels are worth a look when the surplus expected of them is more than this share of the error that is allowed."""
+DECAY = 0.25
+"""Expected surplus of a node, of the largest around it on the grid before: between smooth (1/16) and a kink (1/2)."""
+ROUNDS = 2
+"""Rounds whose residuals make the estimate."""
+DOUBT = 5.5
+"""An estimate is 1 + this / n^(1/3) times the largest of n residuals: few can miss what many would find. From
+benchmarks/calibration.py."""
+EXPECTED = 1.5
+"""An estimate is at least this many times the largest surplus expected of any pixel."""
+RINGING = 2.0
+"""Linear interpolation replaces the spline where it was this many times better: a spline rings around a cliff."""
 _ROUNDING = 4 * float(np.finfo(np.float32).eps)  # of the largest value: below this a landscape is noise, not structure
 
 
@@ -58,7 +70,7 @@ def refine(
     deciding: Sequence[str],
     log: bool = False,
     always: Sequence[tuple[int, ...]] = (),
-) -> Generator[tuple[NDArray[np.intp], Picture | None], Mapping[str, Array], Picture]:
+) -> Generator[tuple[Pixels, Picture | None], Mapping[str, Array], Picture]:
     """Plan the measuring of a pixel grid; a coroutine that asks for pixels and is told their values.
 
     Args:
@@ -72,171 +84,187 @@ def refine(
 
     Yields:
         (pixels, picture): indices to measure next, int of shape (m, axes), most useful first, and the picture so far,
-        once after each completed step (None in between). Send back metric -> values, shape (m,), or fewer to end early.
+        None before the first. Send back metric -> values, shape (m,), or fewer to end early.
 
     Returns:
         The last picture.
     """
-    field = _Field({name: np.full(tuple(shape), np.nan) for name in names}, np.zeros(tuple(shape), dtype=bool))
-    grids = nested_grids(shape)
-    guess: dict[str, Array] = {}
-    error = dict.fromkeys(names, np.nan)
-    logs: frozenset[str] = frozenset()
+    known = _Known(tuple(shape), names, log)
     picture: Picture | None = None
-    for depth, nodes in enumerate(grids):
-        level = tuple(len(n) for n in nodes)
-        wanted = np.argwhere(mask_of(nodes, shape) & ~field.evaluated)
-        told = yield wanted, picture
-        complete = field.take(wanted, told)
-        scale = field.positive() if log else frozenset()
-        if scale != logs:  # a metric turned out not to be positive: what was predicted in logarithm says nothing
-            logs, guess = scale, {}
-        if not complete:  # the budget is spent; what was measured still says how good the guess was
-            seen = _residuals(guess, field, wanted[: len(next(iter(told.values())))], logs)
-            error = {name: np.fmax(error[name], UNPROBED * seen.get(name, np.nan)) for name in names}
-            return _picture(field, guess, error, level, logs, settled=False)
-        if depth == len(grids) - 1:
-            break
-        before, guess = guess, {name: interpolate(nodes, _to(field.values[name], name in logs)) for name in names}
-        coarser = _residuals(before, field, wanted, logs) if before else error
-        error = {name: UNPROBED * coarser[name] for name in names}
-        allowed = field.allowed(tolerance, logs)
-        picture = _picture(field, guess, error, level, logs, settled=False)
-        models = np.array([pixel for pixel in always if not field.evaluated[pixel]], dtype=np.intp)
-        if len(models) and depth == 0 and not field.take(models, (yield models, picture)):
-            return _picture(field, guess, error, level, logs, settled=False)
-        if not before or tolerance == 0 or any(not coarser[n] <= _HOPE * allowed[n] for n in deciding):
-            continue
-        finer = np.argwhere(mask_of(grids[depth + 1], shape) & ~field.evaluated)
-        change = np.sum([np.nan_to_num(_gap(guess[n], before[n])) / allowed[n] for n in deciding], axis=0)
-        order = _order(finer, change[tuple(finer.T)], shape)
-        seen = dict.fromkeys(names, 0.0)
-        used = 0
-        for size, safety in PROBES if len(shape) > 1 else LINE_PROBES:
-            count = size if isinstance(size, int) else round(size * len(finer))
-            probes = finer[order[used:count]]
-            if not len(probes):
-                continue
-            told = yield probes, picture
-            complete = field.take(probes, told)
-            found = _residuals(guess, field, probes[: len(next(iter(told.values())))], logs)
-            seen = {name: float(np.fmax(seen[name], found[name])) for name in names}
-            used += len(probes)
-            error = {name: float(np.fmax(safety * seen[name], GAIN * coarser[name])) for name in names}
-            picture = _picture(field, guess, error, level, logs, settled=False)
-            if not complete:
-                return picture
-            if all(error[name] <= allowed[name] for name in deciding):
-                wanted = _rims(field, guess, nodes)
-                if len(wanted):
-                    complete = field.take(wanted, (yield wanted, picture))
-                return _picture(field, guess, error, level, logs, settled=complete)
-            if any(seen[name] > allowed[name] for name in deciding):
-                break  # no number of probes will do: the level itself is needed
-        picture = None
-    return _picture(field, guess, dict.fromkeys(names, 0.0), tuple(shape), frozenset(), settled=True)
+    guesses: dict[str, _Guess] = {}
+    allowed: dict[str, float] = {}
+    error = dict.fromkeys(names, np.nan)
+    rounds: list[dict[str, Array]] = []
+    while True:
+        level = known.level
+        whole = level < FIRST or tolerance == 0
+        if whole:
+            pixels = np.argwhere(known.missing & (known.levels == level))
+            pixels = pixels if picture is None else _union(always, pixels, known.missing)
+        else:
+            pixels = _choose(known, guesses, allowed, deciding)
+        told = yield pixels, picture
+        count = min(len(values) for values in told.values())
+        logs, at = known.logs, tuple(pixels[:count].T)
+        known.take(at, told)
+        if known.logs != logs:  # what was predicted in the other scale says nothing
+            guesses, rounds = {}, []
+        if guesses:
+            rounds = [*rounds[1 - ROUNDS :], _residuals(known, guesses, at)]
+        guesses = {name: _guess(known.scaled(name), known) for name in names}
+        before, error = error, {n: _estimate([r[n] for r in rounds], guesses[n], known.missing) for n in names}
+        if count < len(pixels):  # the few that came may have missed what the round was for
+            error = {n: float(np.fmax(error[n], before[n])) for n in names}
+        allowed = known.allowed(tolerance)
+        settled = not known.missing.any() or (
+            tolerance > 0
+            and sum(len(r[deciding[0]]) for r in rounds) >= BATCH[len(shape)]
+            and all(error[n] <= allowed[n] for n in deciding)
+            and not any(guess.unsure.any() for guess in guesses.values())
+        )
+        picture = _picture(known, guesses, error, settled)
+        if settled or count < len(pixels):
+            return picture
+        if known.level > level:  # a grid is complete: what was found were the errors of the one before
+            rounds = []
 
 
-@dataclass(frozen=True)
-class _Field:
+class _Known:
     """The measured values, filled in place while a refinement runs."""
 
-    values: dict[str, Array]
-    evaluated: Mask
+    def __init__(self, shape: tuple[int, ...], names: Sequence[str], log: bool) -> None:
+        self.values = {name: np.full(shape, np.nan) for name in names}
+        self.missing = np.ones(shape, dtype=bool)
+        self.grids = nested_grids(shape)
+        self.levels = np.sum([~mask_of(nodes, shape) for nodes in self.grids], axis=0)  # the grid a pixel comes with
+        self.log = log
 
-    def take(self, pixels: NDArray[np.intp], told: Mapping[str, Array]) -> bool:
-        """Enter values; False when there were fewer than asked for."""
-        count = min(len(values) for values in told.values())
-        at = tuple(pixels[:count].T)
+    def take(self, at: tuple[Pixels, ...], told: Mapping[str, Array]) -> None:
+        """Enter values."""
         for name, values in told.items():
-            self.values[name][at] = values[:count]
-        self.evaluated[at] = True
-        return count == len(pixels)
+            self.values[name][at] = values[: len(at[0])]
+        self.missing[at] = False
 
-    def positive(self) -> frozenset[str]:
-        """Metrics whose logarithm exists wherever they were measured."""
-        return frozenset(name for name, v in self.values.items() if (v[self.evaluated & np.isfinite(v)] > 0).all())
+    @property
+    def level(self) -> int:
+        """The first grid that is not complete."""
+        return int(self.levels[self.missing].min())
 
-    def allowed(self, tolerance: float, logs: frozenset[str]) -> dict[str, float]:
+    @property
+    def logs(self) -> frozenset[str]:
+        """Metrics that are judged by their logarithm: those positive wherever they were measured."""
+        return frozenset(n for n, v in self.values.items() if self.log and not (v[~self.missing] <= 0).any())
+
+    def scaled(self, name: str) -> Array:
+        """Values in the scale that is judged."""
+        return np.log(self.values[name]) if name in self.logs else self.values[name]
+
+    def allowed(self, tolerance: float) -> dict[str, float]:
         """Largest error each metric may have, in the scale that is judged; never below rounding."""
         limits = {}
-        for name, values in self.values.items():
-            finite = _to(values[self.evaluated & np.isfinite(values)], name in logs)
+        for name in self.values:
+            finite = self.scaled(name)[np.isfinite(self.scaled(name))]
             rounding = _ROUNDING * np.abs(finite).max(initial=0.0)
-            limits[name] = float(
-                max(tolerance * (np.ptp(finite) if len(finite) else 0.0), rounding, np.finfo(float).tiny)
-            )
+            limits[name] = max(tolerance * np.ptp(finite) if len(finite) else 0.0, rounding, np.finfo(float).tiny)
         return limits
 
 
-def _residuals(
-    guess: Mapping[str, Array], field: _Field, pixels: NDArray[np.intp], logs: frozenset[str]
-) -> dict[str, float]:
-    """Largest difference between what was predicted and what was measured there; nan where nothing can be compared."""
-    at = tuple(pixels.T)
-    largest = {}
-    for name in guess:
-        gaps = _gap(guess[name][at], _to(field.values[name][at], name in logs))
-        largest[name] = float(np.max(gaps[np.isfinite(gaps)], initial=0.0)) if np.isfinite(gaps).any() else np.nan
-    return largest
+@dataclass(frozen=True)
+class _Guess:
+    """What the measured values of one metric say about all pixels.
 
-
-def _rims(field: _Field, guess: Mapping[str, Array], nodes: Nodes) -> NDArray[np.intp]:
-    """Pixels between finite and non-finite nodes: nothing can be interpolated there."""
-    rims = np.zeros(field.evaluated.shape, dtype=bool)
-    for name, filled in guess.items():
-        rims |= np.isnan(filled) & (finite_share(nodes, field.values[name]) > 0)
-    return np.argwhere(rims & ~field.evaluated)
-
-
-def _gap(a: Array, b: Array) -> Array:
-    with np.errstate(invalid="ignore"):  # inf - inf is nan, as it should be
-        return np.abs(a - b)
-
-
-def _order(pixels: NDArray[np.intp], change: Array, shape: Sequence[int]) -> NDArray[np.intp]:
-    """The order in which to probe pixels: alternately where the interpolant changed most, and evenly over the list.
-
-    The first kind keeps a distance from its predecessors, so that one cliff does not take all probes; the second
-    follows the golden-ratio sequence, whose every beginning is even.
+    Attributes:
+        values: Measured, interpolated, or nan where there is no value to be expected.
+        surplus: How far each missing pixel is expected to be from its value; 0 at the others.
+        unsure: Missing pixels between finite and other ones, where nothing can be interpolated.
     """
-    count = min(len(pixels), 100)
-    apart = 0.5 * np.sqrt(np.prod(shape) / count) if len(shape) > 1 else 0.0
-    steep: list[int] = []
-    for candidate in np.argsort(-change, kind="stable"):
-        if all(np.linalg.norm(pixels[candidate] - pixels[earlier]) >= apart for earlier in steep):
-            steep.append(int(candidate))
-        if len(steep) >= count:
-            break
-    even = (np.arange(1, 4 * len(pixels) + 1) * 0.6180339887498949 % 1.0 * len(pixels)).astype(int)
-    mixed = [i for pair in zip_longest(steep, even[: 2 * count]) for i in pair if i is not None]
-    return np.array(list(dict.fromkeys([*mixed, *range(len(pixels))])), dtype=np.intp)
+
+    values: Array
+    surplus: Array
+    unsure: Mask
 
 
-def _picture(
-    field: _Field,
-    guess: Mapping[str, Array],
-    error: Mapping[str, float],
-    level: tuple[int, ...],
-    logs: frozenset[str],
-    *,
-    settled: bool,
-) -> Picture:
-    values, errors = {}, {}
-    for name, measured in field.values.items():
-        filled = np.exp(guess[name]) if name in logs else guess.get(name, measured)
-        values[name] = np.where(field.evaluated, measured, filled)
-        errors[name] = float(error[name])
-        if name in logs:  # an error e of the logarithm is at most v (exp(e) - 1) of the value
-            unmeasured = filled[~field.evaluated & np.isfinite(filled)]
+def _guess(measured: Array, known: _Known) -> _Guess:
+    coarsest = np.ix_(*known.grids[0])
+    values = measured[coarsest]
+    finite = np.isfinite(values).astype(np.float64)
+    around = np.zeros((2, *values.shape))  # largest surplus near each node, of the spline and of linear interpolation
+    surplus = np.zeros(measured.shape)
+    for step in nested_steps(measured.shape):
+        at = np.ix_(*step.nodes)
+        missing = known.missing[at]
+        predicted, share = step.predict(values, finite)
+        expected = DECAY * step.inherit(around)
+        values = np.where(RINGING * expected[1] < expected[0], predicted[1], predicted[0])
+        values = np.where(missing, values, measured[at])
+        finite = np.where(missing, share, np.isfinite(values))
+        found = np.abs(values - predicted)
+        found = np.where(missing | ~np.isfinite(found), expected, found)
+        surplus[at] = np.where(step.new & missing, found.min(axis=0), surplus[at])
+        around = maximum_filter(np.where(step.new, found, 0.0), size=(1, *[3] * missing.ndim))
+    values = np.where(known.missing & (finite < 1), np.nan, values)
+    return _Guess(values, surplus, known.missing & (finite > 0) & (finite < 1))
+
+
+def _choose(
+    known: _Known, guesses: Mapping[str, _Guess], allowed: Mapping[str, float], deciding: Sequence[str]
+) -> Pixels:
+    """Pixels of the next round: rims of what is not finite, those with the largest surplus expected, and even ones.
+
+    Rims are measured coarse before fine, since one that is measured narrows the next. The even pixels follow the
+    golden-ratio sequence over the coarsest missing ones; every beginning of it is even.
+    """
+    unsure = np.any([guess.unsure for guess in guesses.values()], axis=0)
+    rims = np.argwhere(unsure & (known.levels == known.levels[unsure].min(initial=len(known.grids))))
+    rest = np.argwhere(known.missing & ~unsure)
+    levels = known.levels[tuple(rest.T)]
+    need = np.max([guesses[name].surplus[tuple(rest.T)] / allowed[name] for name in deciding], axis=0).round(6)
+    measured = known.missing.size - known.missing.sum()
+    count = max(BATCH[rest.shape[1]], int(GROWTH * measured))
+    needy = min(round((1 - EVEN) * count), int((need > NEED).sum()))
+    even = min(len(rest) - needy, max(round(EVEN / (1 - EVEN) * needy), BATCH[rest.shape[1]] - needy))
+    worst, left = np.split(np.lexsort((levels, -need)), [needy])
+    left = np.sort(left)
+    pool = left[levels[left] <= np.sort(levels[left])[even - 1]] if even else left[:0]
+    spread = (np.arange(even) + measured) * 0.6180339887498949 % 1 * len(pool)
+    chosen = pool[np.unique(spread.astype(int))]
+    return np.concatenate([rims, rest[worst], rest[chosen]])
+
+
+def _residuals(known: _Known, guesses: Mapping[str, _Guess], at: tuple[Pixels, ...]) -> dict[str, Array]:
+    """How wrong the guesses were about pixels just measured, nan where that cannot be said."""
+    with np.errstate(invalid="ignore"):  # inf - inf is nan, as it should be
+        gaps = {name: np.abs(guess.values[at] - known.scaled(name)[at]) for name, guess in guesses.items()}
+    return {name: np.where(np.isfinite(gap), gap, np.nan) for name, gap in gaps.items()}
+
+
+def _estimate(rounds: Sequence[Array], guess: _Guess, missing: Mask) -> float:
+    """The largest error to be expected among the missing pixels that have a value."""
+    if not np.isfinite(guess.values[missing]).any():
+        return 0.0
+    residuals = np.concatenate([*rounds, np.empty(0)])
+    residuals = residuals[~np.isnan(residuals)]
+    if not len(residuals):
+        return np.nan
+    doubt = 1 + DOUBT / np.cbrt(len(residuals))
+    rounding = 64 * np.finfo(float).eps * np.abs(guess.values[np.isfinite(guess.values)]).max()
+    return float(max(doubt * residuals.max(), EXPECTED * guess.surplus.max(), rounding))
+
+
+def _union(first: Sequence[tuple[int, ...]], pixels: Pixels, missing: Mask) -> Pixels:
+    """Missing ones of the first, then the pixels, each once."""
+    both = [*(tuple(p) for p in first if missing[tuple(p)]), *map(tuple, pixels.tolist())]
+    return np.array(list(dict.fromkeys(both)), dtype=np.intp).reshape(-1, missing.ndim)
+
+
+def _picture(known: _Known, guesses: Mapping[str, _Guess], error: Mapping[str, float], settled: bool) -> Picture:
+    values, errors = {}, dict(error)
+    for name, guess in guesses.items():
+        filled = np.exp(guess.values) if name in known.logs else guess.values
+        if name in known.logs:  # an error e of the logarithm is at most v (exp(e) - 1) of the value
+            unmeasured = filled[known.missing & np.isfinite(filled)]
             errors[name] = float(np.expm1(error[name]) * unmeasured.max(initial=0.0))
-        if field.evaluated.all():
-            errors[name] = 0.0
-    return Picture(values, field.evaluated.copy(), errors, level, settled)
-
-
-def _to(values: Array, log: bool) -> Array:
-    if not log:
-        return values
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.log(values)
+        values[name] = np.where(known.missing, filled, known.values[name])
+    complete = known.level - 1 if known.missing.any() else len(known.grids) - 1
+    level = tuple(len(nodes) for nodes in known.grids[max(complete, 0)])
+    return Picture(values, ~known.missing, errors, level, settled)

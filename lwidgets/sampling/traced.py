@@ -15,11 +15,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.fx import GraphModule
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from lwidgets.basis import Basis, combination
 from lwidgets.data import Batches
 from lwidgets.objective import Objective, Replica
+from lwidgets.parameters import State
 from lwidgets.sampling.folding import Kind, Split, Untraceable, fuse_batchnorm, split, trace
 
 Task = Literal["measure", "collect"]
@@ -60,7 +62,7 @@ class Programs:
         changing = self.statistics if task == "measure" else ()
         if key not in self._graphs:
             inputs = [state[name] for name in (*self.moving, *changing, *self.fixed)]
-            with self._function(task, structure, (*self.moving, *changing, *self.fixed)) as function:
+            with self._function(task, structure, (*self.moving, *changing, *self.fixed), basis.origin) as function:
                 self._graphs[key] = graph = trace(function, [*inputs, *leaves])
             fuse_batchnorm(graph)
         counts: dict[Kind, int] = {"affine": len(self.moving), "other": len(changing)}
@@ -71,7 +73,9 @@ class Programs:
         return self._splits[*key, fold]
 
     @contextmanager
-    def _function(self, task: Task, structure: Any, names: Sequence[str]) -> Iterator[Callable[..., Any]]:
+    def _function(
+        self, task: Task, structure: Any, names: Sequence[str], origin: State
+    ) -> Iterator[Callable[..., Any]]:
         """The task as a function of the tensors named and of the batch's own."""
         objective = self.objective
 
@@ -88,6 +92,7 @@ class Programs:
         with objective.replica() as spare:
             spare.release()  # it may be new and hold a whole model
             replica = Replica(spare.module, objective.device)  # what a module keeps of a trace is of no use to a pass
+        replica.show(origin)  # so that a parameter which is not reached by its name has a shape, and is found
         with _own_statistics(replica, task, self.batchnorm) as statistics:
             harness = _Harness(replica.module, measure if task == "measure" else collect)
 
@@ -120,6 +125,8 @@ def _own_statistics(replica: Replica, task: Task, batchnorm: str) -> Iterator[li
     replica.module.eval()
     seen: list[list[tuple[Tensor, Tensor]]] = [[] for _ in replica.batchnorms]
     changed = replica.batchnorms if task == "collect" or batchnorm == "batch" else ()
+    if any(type(layer).forward is not _BatchNorm.forward for layer in changed):
+        raise Untraceable("a BatchNorm layer does more than normalise")
     for layer, found in zip(changed, seen, strict=False):
         layer.forward = partial(_normalize, layer, found)
     try:
@@ -199,7 +206,7 @@ class Traced:
         """
         if basis.vertices == 0:
             raise Untraceable("the coefficients of this basis need not sum to one")
-        if fold and any(v.dtype.itemsize < 4 for vector in basis.vectors for v in vector.values()):
+        if fold and any(basis.origin.parameters[name].dtype.itemsize < 4 for name in programs.moving):
             raise Untraceable("half precision is combined before it meets the data")
         self._programs, self._basis, self._fold, self._memory = programs, basis, fold, memory
         objective = programs.objective
@@ -251,7 +258,7 @@ class Traced:
             total = torch.zeros(len(c), *like.shape, dtype=wide, device=like.device)
             for column, tensor in zip(c.T, tensors, strict=True):
                 if tensor is not None:
-                    total.addcmul_(column.view(-1, *[1] * like.ndim), tensor.to(wide))
+                    total.addcmul_(column.view(-1, *[1] * like.ndim), tensor.to(total))
             return total.to(like.dtype)
 
         weights = {
@@ -317,7 +324,7 @@ class Traced:
 
         def at(vector: Any) -> tuple[Tensor, ...]:
             zeros = {n: like[n].new_zeros(()).expand(like[n].shape) for n in self._programs.moving}
-            moving = [vector.get(n, zeros[n]) for n in self._programs.moving]
+            moving = [vector[n].to(like[n]) if n in vector else zeros[n] for n in self._programs.moving]
             values: tuple[Tensor, ...] = graph.affine(*constants, *moving)
             return values
 

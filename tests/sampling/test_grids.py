@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.interpolate import RectBivariateSpline, RegularGridInterpolator
 
-from lwidgets.sampling.grids import finite_share, interpolate, mask_of, nested_grids, nested_levels
+from lwidgets.sampling.grids import interpolate, mask_of, nested_grids, nested_levels, nested_steps, product
 
 SIZE = st.integers(2, 130)
 
@@ -72,24 +73,76 @@ def test_only_the_nodes_are_read_and_they_are_kept_exactly(values):
     assert (again == filled).all()
 
 
+@pytest.mark.parametrize("shape", [(17, 9), (12, 27), (65, 33)])
+def test_it_is_the_tensor_product_spline_of_scipy(shape):
+    surface = np.random.default_rng(0).normal(size=shape)
+    nodes = nested_grids(shape)[1]
+    scipy = RectBivariateSpline(*nodes, surface[np.ix_(*nodes)], s=0)(*map(np.arange, shape))
+    np.testing.assert_allclose(interpolate(nodes, surface), scipy, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(17, 9), (65,), (33, 33)])
+def test_filling_a_finer_grid_does_not_change_the_spline(shape):
+    surface = np.random.default_rng(0).normal(size=shape)
+    first, second = nested_grids(shape)[1:3]
+    once = interpolate(first, surface)
+    np.testing.assert_allclose(interpolate(second, once), once, atol=1e-11)
+
+
+@pytest.mark.parametrize("shape", [(9, 5), (12, 7), (33,), (2, 6), (3, 3)])
+def test_steps_lead_from_grid_to_grid(shape):
+    values = np.random.default_rng(0).normal(size=shape)
+    grids, steps = nested_grids(shape), nested_steps(shape)
+    assert len(steps) == len(grids) - 1
+    for coarse, fine, step in zip(grids, grids[1:], steps, strict=False):
+        assert all((a == b).all() for a, b in zip(step.nodes, fine, strict=True))
+        known = values[np.ix_(*coarse)]
+        (predicted, linear), share = step.predict(known, np.ones(known.shape))
+        assert (share == 1).all()
+        plain = RegularGridInterpolator(coarse, known)(np.stack(np.meshgrid(*fine, indexing="ij"), axis=-1))
+        np.testing.assert_allclose(linear, plain, atol=1e-12)
+        np.testing.assert_allclose(predicted, interpolate(coarse, values)[np.ix_(*fine)], atol=1e-12)
+        assert (step.new == ~mask_of(coarse, shape)[np.ix_(*fine)]).all()
+        assert (predicted[~step.new] == known.ravel()).all()
+
+
+def test_a_cell_inherits_from_its_corners_only():
+    step = nested_steps((9, 5))[1]  # from 5x5 to 9x5
+    heights = np.zeros((5, 5))
+    heights[2, 3] = 7
+    assert np.argwhere(step.inherit(heights)).tolist() == [[3, 3], [4, 3], [5, 3]]
+
+
+def test_trap_9_a_product_applies_the_first_matrix_to_the_first_axis():
+    a, b = np.arange(6.0).reshape(2, 3), np.arange(20.0).reshape(5, 4)
+    values = np.random.default_rng(0).normal(size=(3, 4))
+    np.testing.assert_allclose(product((a, b), values), a @ values @ b.T)
+    np.testing.assert_allclose(product((a,), values[:, 0]), a @ values[:, 0])
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_trap_8_a_value_that_is_not_finite_spoils_its_cells_and_nothing_else(bad):
-    values = np.add.outer(np.arange(9.0), 10 * np.arange(17.0))  # a plane: linear interpolation is exact
+    values = np.full((9, 17), 3.0)  # a constant: bridging a hole by its nearest value is exact
     values[4, 8] = bad
-    nodes = (np.arange(0, 9, 4), np.arange(0, 17, 4))
-    filled = interpolate(nodes, values)
+    filled = interpolate((np.arange(0, 9, 4), np.arange(0, 17, 4)), values)
     i, j = np.indices(values.shape)
     spoilt = (abs(i - 4) < 4) & (abs(j - 8) < 4)
     assert np.isnan(filled[spoilt & ((i != 4) | (j != 8))]).all()
-    np.testing.assert_allclose(filled[~spoilt], values[~spoilt], rtol=1e-12)
+    np.testing.assert_allclose(filled[~spoilt], 3.0, rtol=1e-12)
     assert filled[4, 8] == bad or np.isnan(bad)
-    share = finite_share(nodes, values)
-    assert ((share < 1) == spoilt).all()
-    assert share[4, 8] == 0
 
 
-def test_a_line_with_a_pole_is_linear_where_it_is_known():
-    values = np.where(np.arange(17) == 8, np.inf, 2.0 * np.arange(17))
-    filled = interpolate((np.arange(0, 17, 4),), values)
-    np.testing.assert_allclose(filled[:5], values[:5])
-    assert np.isnan(filled[[5, 7, 9, 11]]).all()
+def test_a_hole_far_away_does_not_spoil_the_spline():
+    curve = np.sin(np.linspace(0, 9, 129))
+    nodes = (np.arange(0, 129, 8),)
+    clean = interpolate(nodes, curve)
+    curve[128] = np.inf
+    holed = interpolate(nodes, curve)
+    assert np.isnan(holed[121:128]).all()
+    np.testing.assert_allclose(holed[:64], clean[:64], atol=1e-4)
+    assert not np.isnan(holed[:121]).any()
+
+
+def test_nothing_finite_gives_nothing():
+    filled = interpolate(nested_grids((9, 5))[0], np.full((9, 5), np.nan))
+    assert np.isnan(filled).all()

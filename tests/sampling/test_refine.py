@@ -91,4 +91,132 @@ def test_trap_9_transposing_the_surface_transposes_the_interpolated_picture():
     straight, _, _ = run((33, 17), surface, 0, limit=153)
     turned, _, _ = run((17, 33), surface.T, 0, limit=153)
     full = straight.evaluated & turned.evaluated.T
+    assert full.sum() > 80
     np.testing.assert_allclose(straight.values["loss"][full], turned.values["loss"].T[full])
+
+
+def test_trap_9_a_long_picture_costs_the_same_either_way():
+    surface = np.exp(-(np.add.outer(np.linspace(-3, 5, 33), np.linspace(-1, 1, 129)) ** 2))
+    costs = [run(s.shape, s, 1e-2)[0].evaluated.mean() for s in (surface, surface.T)]
+    assert costs[0] == pytest.approx(costs[1], rel=0.2)
+
+
+@pytest.mark.parametrize("place", [0.1, 0.37])
+def test_a_cliff_costs_points_only_where_it_is(place):
+    x, y = np.meshgrid(np.linspace(-1, 1, 65), np.linspace(-1, 1, 65), indexing="ij")
+    distance = x + 0.3 * y - place
+    picture, _, _ = run((65, 65), 1e4 / (1 + np.exp(-60 * distance)), 1e-2)
+    near, far = (picture.evaluated[mask].mean() for mask in (np.abs(distance) < 0.1, np.abs(distance) > 0.5))
+    assert near > 3 * far
+    assert far < 0.3
+    assert picture.evaluated.mean() < 0.5
+
+
+def test_a_cliff_in_a_curve_costs_points_only_where_it_is():
+    x = np.linspace(-1, 1, 257)
+    picture, _, _ = run((257,), np.tanh(80 * (x - 0.3)) + x**2, 1e-2)
+    assert picture.evaluated.sum() < 60
+    assert picture.evaluated[np.abs(x - 0.3) < 0.05].mean() > 0.6
+    assert picture.evaluated[np.abs(x - 0.3) > 0.3].mean() < 0.2
+
+
+def test_a_cliff_of_a_logarithm_is_found_in_logarithm():
+    x, y = np.meshgrid(np.linspace(-1, 1, 65), np.linspace(-1, 1, 33), indexing="ij")
+    surface = np.exp(12 * np.tanh(30 * (x + 0.2 * y)))
+    picture, _, _ = run((65, 33), surface, 1e-2, log=True)
+    low = (x + 0.2 * y < 0) & ~picture.evaluated
+    assert np.abs(np.log(picture.values["loss"] / surface)).max() <= 1e-2 * 24
+    assert low.any()
+
+
+@pytest.mark.parametrize("shape", [(9, 5), (8, 6), (17,), (4, 4)])
+@pytest.mark.parametrize("kind", ["finite", "log", "holes"])
+def test_every_budget_leaves_a_valid_picture(shape, kind):
+    surface = np.exp(hills(shape)) if kind == "log" else hills(shape)
+    surface = np.where(surface > 1, np.inf, surface) if kind == "holes" else surface
+    for limit in range(1, surface.size + 1):
+        picture, asked, _ = run(shape, surface, 1e-3, limit=limit, log=kind == "log", always=[(1,) * len(shape)])
+        assert len(asked) == picture.evaluated.sum() <= limit
+        at = picture.evaluated
+        np.testing.assert_array_equal(picture.values["loss"][at], surface[at])
+        assert not picture.error["loss"] < 0
+        assert (picture.error["loss"] != 0) or at.all() or not np.isfinite(picture.values["loss"][~at]).any()
+        assert picture.settled == (len(asked) < limit or at.all()) or picture.error["loss"] <= 1e-3 * np.ptp(surface)
+
+
+@pytest.mark.parametrize("shape", [(2,), (3,), (4,), (2, 2), (2, 7), (3, 3), (3, 2), (4, 5)])
+def test_the_smallest_pictures_are_measured_whole(shape):
+    surface = np.random.default_rng(0).normal(size=shape)
+    picture, asked, _ = run(shape, surface, 1e-2)
+    assert set(asked) == set(np.ndindex(*shape))
+    assert (picture.settled, picture.level, picture.error["loss"]) == (True, shape, 0.0)
+
+
+def test_the_first_pictures_come_after_9_25_and_81_points():
+    _, _, pictures = run((65, 65), np.random.default_rng(0).normal(size=(65, 65)), 1e-2)
+    assert [int(p.evaluated.sum()) for p in pictures[:3]] == [9, 25, 81]
+    assert [p.level for p in pictures[:3]] == [(3, 3), (5, 5), (9, 9)]
+
+
+@pytest.mark.parametrize("pixel", [(0, 0), (7, 3), (31, 15)])
+def test_the_models_pixels_are_measured_right_after_the_coarsest_grid(pixel):
+    for limit in (10, None):
+        picture, asked, _ = run((33, 17), hills((33, 17)), 1e-1, limit=limit, always=[pixel])
+        assert picture.evaluated[pixel]
+        assert pixel in asked[:10]
+
+
+def test_the_same_values_are_asked_for_in_the_same_order():
+    surface = np.random.default_rng(0).normal(size=(33, 17)).cumsum(0).cumsum(1)
+    assert run((33, 17), surface, 1e-2)[1] == run((33, 17), surface, 1e-2)[1]
+
+
+def test_rims_of_what_is_not_finite_are_measured_and_its_inside_is_not():
+    x, y = np.meshgrid(np.linspace(-1, 1, 65), np.linspace(-1, 1, 65), indexing="ij")
+    radius = np.hypot(x - 0.1, y)
+    surface = np.where(radius < 0.6, np.nan, x + y)
+    picture, _, _ = run((65, 65), surface, 1e-2)
+    np.testing.assert_array_equal(np.isfinite(picture.values["loss"]), np.isfinite(surface))
+    assert picture.evaluated[np.abs(radius - 0.6) < 0.03].mean() > 0.6
+    assert picture.evaluated[radius < 0.4].mean() < 0.35
+    assert picture.settled
+
+
+def test_nothing_finite_is_settled_without_every_pixel():
+    picture, asked, _ = run((65, 65), np.full((65, 65), np.nan), 1e-2)
+    assert len(asked) < 200
+    assert picture.settled
+
+
+def test_a_spike_between_the_first_points_raises_the_estimate_once_it_is_met():
+    surface = np.zeros((33, 33))
+    surface[::8, 1::2] = 1.0  # on the first grids nothing is to be seen
+    picture, _, _ = run((33, 33), surface + 1e-3 * hills((33, 33)), 1e-2)
+    assert picture.error["loss"] == 0.0 or picture.evaluated[::8, 1::2].mean() > 0.9
+    assert np.abs(picture.values["loss"] - surface).max() < 0.1
+
+
+def test_guesses_in_logarithm_say_nothing_about_a_metric_that_turns_out_negative():
+    surface = 1e6 + hills((33, 17))
+    surface[7, 3] = -1
+    picture, _, pictures = run((33, 17), surface, 1e-2, log=True, always=[(7, 3)])
+    assert np.isnan(pictures[1].error["loss"])
+    assert np.isfinite(picture.error["loss"])
+
+
+@pytest.mark.parametrize("tolerance", [1e-2, 0.5])
+def test_rims_are_measured_however_large_the_tolerance(tolerance):
+    surface = np.add.outer(np.linspace(0, 1, 65), np.linspace(0, 1, 33))
+    surface[20:45, 7:] = np.inf
+    picture, _, _ = run((65, 33), surface, tolerance)
+    np.testing.assert_array_equal(np.isfinite(picture.values["loss"]), np.isfinite(surface))
+
+
+def test_errors_of_a_grid_that_was_since_refined_do_not_count():
+    x = np.linspace(-1, 1, 65)
+    surface = np.add.outer(np.sin(4 * x), np.cos(4 * x))
+    _, _, pictures = run((65, 65), surface, 1e-3)
+    errors = {int(p.evaluated.sum()): p.error["loss"] for p in pictures}
+    counts = sorted(errors)
+    assert counts[2] == 81
+    assert errors[counts[3]] < errors[81] / 4
