@@ -15,9 +15,53 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lwidgets.directions import Made
 from lwidgets.parameters import State
 
 _BLOCK = 1 << 20  # entries per block when summing in float64, so that no tensor is doubled whole
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How the vectors of a basis are kept.
+
+    Attributes:
+        dtype: Of the directions that are drawn, bfloat16 or float16; None: that of the parameters they move.
+        device: Of all of them; None: where points are evaluated.
+    """
+
+    dtype: torch.dtype | None = None
+    device: torch.device | None = None
+
+    def __post_init__(self) -> None:
+        """Only half precision is smaller and still a float."""
+        if self.dtype not in (None, torch.bfloat16, torch.float16):
+            raise ValueError(
+                f"Subspace.stored: dtype must be torch.bfloat16 or torch.float16, got {self.dtype!r}. "
+                "Leave it out to keep the parameters' own."
+            )
+
+    def narrowed(self, dtype: torch.dtype) -> torch.dtype:
+        """In what a direction of that dtype is kept; half precision stays what it is."""
+        return self.dtype if self.dtype is not None and dtype.itemsize > self.dtype.itemsize else dtype
+
+    def rounded(self, vector: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The vector as it is kept, each tensor when it is asked for."""
+
+        def make(name: str) -> Tensor:
+            tensor = vector[name]
+            return tensor.to(self.narrowed(tensor.dtype))
+
+        return Made(vector, make)
+
+    def provenance(self) -> dict[str, str]:
+        """What is not as usual, as plain values."""
+        told = {"directions": str(self.dtype).removeprefix("torch."), "device": str(self.device)}
+        return {key: value for key, value in told.items() if value != "None"}
+
+
+IN_FULL = Storage()
+"""In the parameters' own dtypes, where points are evaluated."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -25,7 +69,8 @@ class Basis:
     """K vectors over the parameters that move.
 
     Attributes:
-        vectors: K mappings, name -> tensor; a missing name is a block of zeros.
+        vectors: K mappings, name -> tensor; a missing name is a block of zeros. Their dtypes and device may differ from
+            the origin's (`Storage`).
         origin: Supplies the parameters that do not move, and the buffers.
         vertices: How many of the leading vectors are models whose coefficients sum to one at every point; 0: not known.
     """
@@ -96,11 +141,12 @@ def combination(
     """Write sum_k c_k T_k into ``out``, in place.
 
     A coefficient of exactly 0 leaves its tensor out, so a one-hot row copies a tensor to the last bit and an infinite
-    weight elsewhere cannot turn 0 * inf into nan. Half precision is combined in float32.
+    weight elsewhere cannot turn 0 * inf into nan. Half precision is combined in float32, on the device of ``out``; a
+    tensor travels there in its own dtype.
 
     Args:
         coefficients: c, shape (K,).
-        tensors: K tensors of the shape of ``out``; None is zero.
+        tensors: K tensors of the shape of ``out``, in any dtype and on any device; None is zero.
         out: Overwritten.
     """
     terms = [(float(c), t) for c, t in zip(coefficients, tensors, strict=True) if c != 0 and t is not None]
@@ -110,15 +156,15 @@ def combination(
         total.zero_()
     else:
         (first, tensor), *rest = terms
-        if first == 1.0 and rest and tensor.dtype == rest[0][1].dtype == wide:
+        if first == 1.0 and rest and tensor.dtype == wide and tensor.device == total.device:
             (second, other), *rest = rest
-            torch.add(tensor, other, alpha=second, out=total)
+            torch.add(tensor, other.to(total.device), alpha=second, out=total)
         else:
             total.copy_(tensor)
             if first != 1.0:
                 total.mul_(first)
         for c, tensor in rest:
-            total.add_(tensor.to(wide), alpha=c)
+            total.add_(tensor.to(total.device), alpha=c)
     if total is not out:
         out.copy_(total)
 
@@ -128,5 +174,5 @@ def inner(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
     total = 0.0
     for name in a.keys() & b.keys():
         for p, q in zip(a[name].reshape(-1).split(_BLOCK), b[name].reshape(-1).split(_BLOCK), strict=True):
-            total += torch.dot(p.to(torch.float64), q.to(torch.float64)).item()
+            total += torch.dot(p.to(torch.float64), q.to(p.device).to(torch.float64)).item()
     return total

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
@@ -20,6 +20,43 @@ Normalization = Literal["filter", "layer", "model", "none"]
 NORMALIZATIONS: tuple[str, ...] = get_args(Normalization)
 
 
+class Made(Mapping[str, Tensor]):
+    """Named tensors that are made whenever they are asked for, so that a large model's are never held all at once.
+
+    Example:
+        >>> ones = Made(["weight", "bias"], lambda name: torch.ones(2 if name == "weight" else 1))
+        >>> list(ones), ones["weight"], ones.get("scale")
+        (['weight', 'bias'], tensor([1., 1.]), None)
+    """
+
+    def __init__(self, names: Collection[str], make: Callable[[str], Tensor]) -> None:
+        """Nothing is made yet.
+
+        Args:
+            names: In their order.
+            make: A tensor from its name; the same one every time.
+        """
+        self._names, self._make = dict.fromkeys(names), make
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Make one."""
+        if name not in self._names:
+            raise KeyError(name)
+        return self._make(name)
+
+    def __contains__(self, name: object) -> bool:
+        """Without making it."""
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        """The names."""
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._names)
+
+
 class Direction(Protocol):
     """A recipe that becomes a vector once its origin and space are known."""
 
@@ -27,8 +64,8 @@ class Direction(Protocol):
     def label(self) -> str:
         """Short name for axes and provenance."""
 
-    def vector(self, origin: State, space: ParameterSpace) -> dict[str, Tensor]:
-        """Named tensors on the origin's device; a missing name is a block of zeros."""
+    def vector(self, origin: State, space: ParameterSpace) -> Mapping[str, Tensor]:
+        """Named tensors on the origin's device, best `Made` one by one; a missing name is a block of zeros."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +108,12 @@ class Gaussian:
         drawn = f"seed {self.seed}" + (f" draw {self.draw + 1}" if self.draw else "")
         return f"{drawn}, {self.normalize} normalised" if self.normalize != "none" else drawn
 
-    def vector(self, origin: State, space: ParameterSpace) -> dict[str, Tensor]:
-        """Draw on the CPU, cast and move to the origin's dtype and device, scale."""
+    def vector(self, origin: State, space: ParameterSpace) -> Mapping[str, Tensor]:
+        """Draw on the CPU, cast and move to the origin's dtype and device, scale: each tensor when it is asked for.
+
+        Raises:
+            ValueError: Nothing would move.
+        """
         names = [name for name in space.moved if not (self.zero_1d and name in space.flat)]
         if not names:
             raise ValueError(
@@ -80,13 +121,14 @@ class Gaussian:
                 "Pass zero_1d=False."
             )
         weights = {name: origin.parameters[name] for name in names}
-        whole = self.normalize == "model"
-        vector = {}
-        for name, w in weights.items():  # one after the other, in place: a large model is not held twice
-            vector[name] = drawn = gaussian(self.seed, name, w.shape, self.draw).to(w)
-            if not whole:
-                drawn.copy_(normalize({name: drawn}, {name: w}, self.normalize, space.filters)[name])
-        return normalize(vector, weights, "model") if whole else vector
+
+        def drawn(name: str) -> Tensor:
+            return gaussian(self.seed, name, weights[name].shape, self.draw).to(weights[name])
+
+        if self.normalize == "model":  # drawn twice: all of them for the norm, and each to be scaled
+            factor = _ratio(_norm(weights), _norm(Made(names, drawn)))
+            return Made(names, lambda name: drawn(name).mul_(factor.to(weights[name])))
+        return Made(names, lambda n: normalize({n: drawn(n)}, {n: weights[n]}, self.normalize, space.filters)[n])
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ count in units of the normalised direction.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import fields as dc_fields
 from functools import cached_property
@@ -24,8 +24,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from lwidgets.basis import Basis, inner
-from lwidgets.directions import Direction, Gaussian, Given, Normalization
+from lwidgets.basis import IN_FULL, Basis, Storage, inner
+from lwidgets.directions import Direction, Gaussian, Given, Made, Normalization
 from lwidgets.parameters import VECTOR, ParameterSpace, Source, State
 
 Span = float | tuple[float, float]
@@ -101,6 +101,7 @@ class Subspace:
         axes: One for every coordinate, vertices first.
         orthogonal: Make the directions orthogonal in turn, after normalising.
         kind: Name for provenance.
+        storage: How the basis is kept; see `stored`.
     """
 
     space: ParameterSpace
@@ -109,6 +110,7 @@ class Subspace:
     axes: tuple[Axis, ...]
     orthogonal: bool = False
     kind: str = "subspace"
+    storage: Storage = IN_FULL
 
     @classmethod
     def identity(
@@ -156,16 +158,72 @@ class Subspace:
     @cached_property
     def basis(self) -> Basis:
         """The vectors V_k; made on first use and kept."""
+        return self._basis(self._kept)
+
+    @property
+    def unmade(self) -> Basis:
+        """The same basis without its directions: each of their tensors is made whenever it is asked for.
+
+        For the few points that are worth the drawing but not the memory.
+        """
+        return self._basis(self.storage.rounded)
+
+    def _basis(self, keep: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]) -> Basis:
         moved = [{name: v.parameters[name] for name in self.space.moved} for v in self.vertices]
-        vectors = [d.vector(self.vertices[0], self.space) for d in self.directions]
-        if self.orthogonal:
-            for i, vector in enumerate(vectors):
-                for earlier in vectors[:i]:
-                    length = inner(earlier, earlier)
-                    share = inner(vector, earlier) / length if length > 0 else 0.0
-                    for name, tensor in earlier.items():
-                        vector[name] = vector.get(name, torch.zeros_like(tensor)) - share * tensor
+        vectors: list[Mapping[str, Tensor]] = []
+        for direction, drawn in zip(self.directions, self._drawn, strict=True):
+            vector = direction.vector(self.vertices[0], self.space)
+            for earlier in vectors if self.orthogonal else ():
+                vector = _without(vector, earlier)
+            vectors.append(keep(vector) if drawn else vector)
         return Basis((*moved, *vectors), self.vertices[0], len(self.vertices))
+
+    def _kept(self, vector: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """All tensors made; each has its place before what it is made from, which then leaves no gaps in memory."""
+        like, kept = self.vertices[0].parameters, {}
+        for name in vector:
+            kept[name] = torch.empty_like(like[name], dtype=self.storage.narrowed(like[name].dtype))
+            kept[name].copy_(vector[name])
+        return kept
+
+    @property
+    def _drawn(self) -> tuple[bool, ...]:
+        """Which directions are made; one that was given is in memory anyway, and a smaller copy would be one more."""
+        return tuple(
+            not isinstance(direction, Given) or (self.orthogonal and i > 0)
+            for i, direction in enumerate(self.directions)
+        )
+
+    def stored(self, *, dtype: torch.dtype | None = None, device: str | torch.device | None = None) -> Self:
+        """The same subspace with a basis that takes less memory where points are evaluated.
+
+        Models are kept as they are and reproduced to the last bit. Directions in half precision span a slightly
+        different subspace; `sample` measures how different it looks, and adds that to the error. Directions that were
+        given, not drawn, are in memory already and stay exact.
+
+        Args:
+            dtype: For the directions that are drawn, torch.bfloat16 or torch.float16. They are rounded one tensor after
+                the other when they are made, and combined in float32.
+            device: For everything. A tensor is brought to the objective's device whenever it is combined there.
+
+        Raises:
+            ValueError: Another dtype; or no direction is drawn.
+
+        Example:
+            >>> import lwidgets as lw
+            >>> model = torch.nn.Linear(1000, 1000)
+            >>> full = lw.Plane.random(model)
+            >>> half = full.stored(dtype=torch.bfloat16, device="cpu")
+            >>> [sum(t.nbytes for v in plane.basis.vectors for t in v.values()) // 10**6 for plane in (full, half)]
+            [12, 8]
+        """
+        storage = Storage(dtype, None if device is None else torch.device(device))
+        if dtype is not None and not any(self._drawn):
+            raise ValueError(
+                f"Subspace.stored: dtype must be left out where no direction is drawn, got {dtype} for a {self.kind}. "
+                'Its vectors are in memory already; use device="cpu" to keep them elsewhere.'
+            )
+        return self._with(storage=storage, vertices=tuple(_on(v, storage.device) for v in self.vertices))
 
     def coefficients(self, coordinates: ArrayLike) -> NDArray[np.float64]:
         """c(u) for every point.
@@ -188,9 +246,14 @@ class Subspace:
     def bound(self, space: ParameterSpace, device: torch.device | None = None) -> Self:
         """The same subspace, checked against an objective's space and restricted to what may move there.
 
+        Args:
+            space: The objective's.
+            device: Where it evaluates; the models are brought there unless they are stored elsewhere.
+
         Raises:
             ValueError: A vertex does not fit; the message names keys and shapes.
         """
+        device = self.storage.device or device
         return self._with(space=space, vertices=tuple(space.select(v, device) for v in self.vertices))
 
     def over(self, *spans: Span) -> Self:
@@ -278,6 +341,7 @@ class Subspace:
             "cosine": self.cosine(),
             "moved": list(self.space.moved) if len(self.space.moved) < len(self.space.shapes) else "all",
             "zeroed": sorted(self.space.flat) if any(getattr(d, "zero_1d", False) for d in self.directions) else [],
+            **({"storage": self.storage.provenance()} if self.storage != IN_FULL else {}),
         }
 
 
@@ -400,6 +464,30 @@ def _around(
     subspace = object.__new__(cls)
     Subspace.__init__(subspace, _space_of(origin, state), (state,), directions, axes, orthogonal, kind)
     return subspace
+
+
+def _without(vector: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> Made:
+    """The part of a vector that is orthogonal to another."""
+    length = inner(other, other)
+    share = inner(vector, other) / length if length > 0 else 0.0
+
+    def make(name: str) -> Tensor:
+        if name not in other:
+            return vector[name]
+        taken = other[name]
+        start = vector[name] if name in vector else torch.zeros_like(taken)
+        return start - share * taken.to(start.dtype)
+
+    return Made((*vector, *other), make)
+
+
+def _on(state: State, device: torch.device | None) -> State:
+    """The state on a device; None leaves it where it is."""
+    parameters, buffers = (
+        {name: tensor.to(device=device) for name, tensor in tensors.items()}
+        for tensors in (state.parameters, state.buffers)
+    )
+    return replace(state, parameters=parameters, buffers=buffers)
 
 
 def _space_of(source: Source, state: State) -> ParameterSpace:

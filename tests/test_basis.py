@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lwidgets.basis import Basis, inner
+from lwidgets.basis import Basis, combination, inner
 from lwidgets.parameters import State
 from tests.models import flat
 
@@ -94,3 +94,82 @@ def test_inner_products_of_many_float32_numbers_are_summed_in_float64():
     ones = {"w": torch.full((3, 700_000), 0.1)}
     exact = 2_100_000 * float(np.float32(0.1)) ** 2
     assert inner(ones, ones) == pytest.approx(exact, rel=1e-10)
+
+
+def test_what_is_the_same_in_all_vertices_and_in_no_direction_does_not_move():
+    a, b, c = tensors(0), tensors(1), tensors(2)
+    b["k"] = a["k"].clone()
+    c["k"], c["b"] = a["k"], a["b"]
+    origin = State(a)
+    assert Basis((a, b), origin, vertices=2).moving == ("w", "b")
+    assert Basis((a, b, c), origin, vertices=3).moving == ("w", "b")
+    assert Basis((a, c), origin, vertices=2).moving == ("w",)
+    assert Basis((a, a), origin, vertices=2).moving == ()
+    assert Basis((a, {"k": torch.zeros(SHAPES["k"])}), origin, vertices=1).moving == ("k",)
+    assert Basis((a, c, {"b": b["b"]}), origin, vertices=2).moving == ("w", "b")
+    assert Basis((a, b), origin).moving == ("w", "b", "k")  # the coefficients need not sum to one
+
+
+def test_a_weight_that_is_nan_in_every_vertex_moves_because_it_is_equal_to_nothing():
+    a = tensors(0)
+    a["b"][1] = torch.nan
+    assert Basis((a, dict(a)), State(a), vertices=2).moving == ("b",)
+
+
+def test_what_does_not_move_is_neither_written_nor_rounded():
+    """0.7 w + 0.3 w is not w in floating point; a point has w itself."""
+    a, b = tensors(0, torch.float32), tensors(1, torch.float32)
+    b["k"] = a["k"].clone()
+    basis = Basis((a, b), State(a), vertices=2)
+    out = {name: torch.full(shape, 7.0) for name, shape in SHAPES.items()}
+    basis.combine([0.7, 0.3], out)
+    assert (out["k"] == 7).all()
+    assert basis.point([0.7, 0.3]).parameters["k"] is a["k"]
+    torch.testing.assert_close(out["w"], 0.7 * a["w"] + 0.3 * b["w"])
+
+
+@pytest.mark.parametrize("k", range(3))
+def test_the_vector_at_a_one_hot_row_is_that_vector(k):
+    b = basis()
+    assert b.vector_at(np.eye(3)[k]) is b.vectors[k]
+
+
+@pytest.mark.parametrize(
+    "row", [[0, 0, 0], [2, 0, 0], [1, 1, 0], [0.5, 0.5, 0], [2, -1, 0], [1, 1e-300, 0], [-1, 0, 0]]
+)
+def test_other_rows_are_no_vector(row):
+    assert basis().vector_at(np.array(row, dtype=float)) is None
+
+
+@given(
+    COEFFICIENTS,
+    st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]),
+    st.lists(st.booleans(), min_size=3, max_size=3),
+    st.sampled_from([(), (0,), (4, 3), (3, 4, 2)]),
+)
+def test_a_combination_is_a_sum_for_any_shape_any_layout_and_missing_tensors(c, dtype, given_, shape):
+    generator = torch.Generator().manual_seed(0)
+    terms = [
+        torch.randn(shape, generator=generator).to(dtype).mT
+        if len(shape) > 1
+        else torch.randn(shape, generator=generator).to(dtype)
+        for _ in range(3)
+    ]
+    terms = [term if there else None for term, there in zip(terms, given_, strict=True)]
+    out = torch.full(shape, torch.nan, dtype=dtype)
+    out = out.mT if len(shape) > 1 else out
+    combination(c, terms, out)
+    exact = sum(
+        (x * term.double() for x, term in zip(c, terms, strict=True) if term is not None), torch.zeros(out.shape)
+    )
+    size = sum(abs(x) * term.double().abs() for x, term in zip(c, terms, strict=True) if term is not None)
+    rounding = {torch.float16: 2**-10, torch.bfloat16: 2**-7, torch.float32: 1e-6, torch.float64: 1e-14}[dtype]
+    assert ((out.double() - exact).abs() <= rounding * size + 1e-7 * (dtype == torch.float16)).all()
+
+
+def test_a_combination_that_begins_with_one_leaves_its_first_tensor_alone():
+    a, b = torch.ones(3), torch.arange(3.0)
+    out = torch.empty(3)
+    combination([1.0, 2.0], [a, b], out)
+    assert out.tolist() == [1, 3, 5]
+    assert a.tolist() == [1, 1, 1]

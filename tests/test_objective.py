@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import lwidgets as lw
+from lwidgets.objective import Replica
+from lwidgets.parameters import State
 from tests.models import CASES, CNN, MLP, TRANSFORMER, at, everything_about, named, same
 
 ids = {"ids": lambda c: c.name}
@@ -252,3 +254,107 @@ def test_cnn_provenance_counts_what_is_there():
     assert told["parameters"] == sum(p.numel() for p in model.parameters())
     assert told["moved"] == model.head.weight.numel() + 3
     assert (told["samples"], told["model"], told["loss"]) == (26, "ResidualCNN", "cross_entropy")
+
+
+def test_a_replica_shows_a_state_without_copying_its_parameters():
+    model, other = CNN.model(0), State.of(CNN.model(1))
+    replica = Replica(model, torch.device("cpu"))
+    replica.show(other, own=["head.weight"])
+    for name, parameter in replica.module.named_parameters():
+        assert torch.equal(parameter, other.parameters[name])
+        assert (parameter.data_ptr() == other.parameters[name].data_ptr()) == (name != "head.weight")
+        assert not parameter.requires_grad
+    for name, buffer in replica.module.named_buffers():  # a pass may write into them
+        assert torch.equal(buffer, other.buffers[name])
+        assert buffer.data_ptr() != other.buffers[name].data_ptr()
+    replica.release()
+    assert not any(p.numel() for p in replica.module.parameters())
+    assert all(other.parameters[name].numel() == p.numel() for name, p in model.named_parameters())
+
+
+def test_a_replica_keeps_ties_and_flat_weights():
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.embedding, self.output = nn.LSTM(4, 4, 2), nn.Embedding(5, 4), nn.Linear(4, 5)
+            self.output.weight = self.embedding.weight
+
+        def forward(self, tokens):
+            return self.output(self.rnn(self.embedding(tokens))[0])
+
+    model, other, tokens = Recurrent(), Recurrent(), torch.arange(5)
+    replica = Replica(model, torch.device("cpu"))
+    for state in (other, model, other):
+        replica.show(State.of(state))
+        assert torch.equal(replica.module(tokens), state(tokens))
+        replica.release()
+
+
+def test_a_replica_of_a_model_that_keeps_its_activations_can_be_made():
+    class Keeps(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(6, 4), nn.Linear(4, 3)
+
+        def forward(self, x):
+            self.last = self.a(x)
+            return self.b(self.last)
+
+    model = Keeps()
+    model(MLP.samples()[0])
+    kept = model.last
+    objective = lw.Objective(model, MLP.samples(), loss=F.cross_entropy)
+    lw.sample(objective, lw.Line.random(model), resolution=3)
+    assert model.last is kept
+    assert kept.grad_fn is not None
+    assert objective.measure(model)["loss"] == F.cross_entropy(model(MLP.samples()[0]), MLP.samples()[1]).item()
+
+
+def test_between_passes_an_objective_holds_no_parameters():
+    objective = CNN.objective()
+    for _ in range(2):
+        objective.measure(CNN.model(1))
+        with objective.replica() as replica:
+            assert not any(p.numel() for p in replica.module.parameters())
+
+
+@pytest.mark.parametrize("case", CASES, **ids)
+def test_only_what_moves_is_copied_and_the_vectors_are_never_written(case):
+    a, b = case.model(0), case.model(1)
+    objective = case.objective(batchnorm="frozen")
+    line = lw.Line(a, b).bound(objective.space)
+    before = [{name: t.clone() for name, t in vector.items()} for vector in line.basis.vectors]
+    t = np.array([[0.0], [0.3], [1.0], [0.3], [0.0]])
+    found = [v["loss"] for v in objective.evaluate(line.basis, line.coefficients(t))]
+    assert (found[0], found[1]) == (found[4], found[3])
+    assert same(before[0], dict(line.basis.vectors[0]))
+    assert same(before[1], dict(line.basis.vectors[1]))
+    only = case.objective(batchnorm="frozen", params=next(iter(named(a))))
+    inside = lw.Line(a, b).bound(only.space)
+    values = only.evaluate(inside.basis, inside.coefficients([[0.3], [0.6]]))
+    next(values)
+    assert len(inside.basis.moving) == 1
+    values.close()
+
+
+def test_a_model_that_clips_its_own_weights_is_clipped_at_every_point_and_remembers_nothing():
+    class Clips(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(6, 3)
+
+        def forward(self, x):
+            with torch.no_grad():
+                self.linear.weight.clamp_(-0.2, 0.2)
+            return self.linear(x)
+
+    a, b = Clips(), Clips()
+    with torch.no_grad():
+        b.linear.weight.mul_(3)
+    x, y = MLP.samples()
+    objective = lw.Objective(a, (x, y), loss=F.cross_entropy)
+    line = lw.Line(a, b, span=(-0.5, 1.5)).bound(objective.space)
+    t = np.array([0.3, 1.0, 0.3, 0.0, 0.7, 1.3])
+    found = [v["loss"] for v in objective.evaluate(line.basis, line.coefficients(t[:, None]))]
+    expected = [F.cross_entropy(at(a, [(1 - s, named(a)), (s, named(b))])(x), y).item() for s in t]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)

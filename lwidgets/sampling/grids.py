@@ -96,11 +96,9 @@ class Step:
 
     def inherit(self, heights: Array) -> Array:
         """Largest of the coarser grid's values at the corners of the cell each finer node lies in; on the last axes."""
-        largest: Array = heights
         for axis, (below, above) in enumerate(zip(self.below, self.above, strict=True), -len(self.nodes)):
-            corners: tuple[Array, Array] = largest.take(below, axis), largest.take(above, axis)
-            largest = np.maximum(*corners)
-        return largest
+            heights = np.maximum(heights.take(below, axis), heights.take(above, axis))
+        return heights
 
 
 def interpolate(nodes: Nodes, values: Array) -> Array:
@@ -116,8 +114,8 @@ def interpolate(nodes: Nodes, values: Array) -> Array:
     """
     known = values[np.ix_(*nodes)]
     pixels = tuple(np.arange(size) for size in values.shape)
-    (filled, _), finite = _step(nodes, pixels).predict(known, np.isfinite(known).astype(float))
-    filled[finite < 1] = np.nan
+    predicted, finite = _step(nodes, pixels).predict(known, np.isfinite(known).astype(float))
+    filled = np.where(finite < 1, np.nan, predicted[0])
     filled[np.ix_(*nodes)] = known
     return filled
 

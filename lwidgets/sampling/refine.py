@@ -21,7 +21,7 @@ Pixels = NDArray[np.intp]
 
 FIRST = 3
 """Grids that are measured whole before anything else: 3, 5 and 9 points an axis."""
-BATCH = {1: 4, 2: 20}
+BATCH = {1: 8, 2: 20}
 """Axes -> fewest pixels a round ..."""
 GROWTH = 0.25
 """... and their share of what was measured before it, so that the rounds are few."""
@@ -30,13 +30,13 @@ EVEN = 0.4
 NEED = 0.05
 """Pixels are worth a look when the surplus expected of them is more than this share of the error that is allowed."""
 DECAY = 0.25
-"""Expected surplus of a node, of the largest around it on the grid before: between smooth (1/16) and a kink (1/2)."""
+"""Expected surplus of a node, relative to the largest around it on the grid before: smooth 1/16, a kink 1/2."""
 ROUNDS = 2
 """Rounds whose residuals make the estimate."""
-DOUBT = 5.5
+DOUBT = 6.0
 """An estimate is 1 + this / n^(1/3) times the largest of n residuals: few can miss what many would find. From
 benchmarks/calibration.py."""
-EXPECTED = 1.5
+EXPECTED = 1.6
 """An estimate is at least this many times the largest surplus expected of any pixel."""
 RINGING = 2.0
 """Linear interpolation replaces the spline where it was this many times better: a spline rings around a cliff."""

@@ -17,6 +17,7 @@ from lwidgets.objective import Objective
 from lwidgets.sampling.first_look import FirstLook, look_first
 from lwidgets.sampling.measure import CacheArgument, Measure
 from lwidgets.sampling.refine import Picture, refine
+from lwidgets.sampling.storage import storage_error
 from lwidgets.subspaces import Subspace
 from lwidgets.version import __version__
 
@@ -142,8 +143,7 @@ def stream(
         "budget": None if budget is None else int(budget),
         "log": bool(log),
     }
-    measure = Measure(objective, subspace, executor=executor, cache=cache)
-    run = _Run(objective, subspace, shape, measure, budget, progress, settings)
+    run = _Run(objective, subspace, shape, executor, cache, budget, progress, settings)
     plan = refine(shape, objective.names, tolerance, deciding=deciding, log=log, always=run.models())
     picture: Picture | None = None
     try:
@@ -173,15 +173,17 @@ class _Run:
         objective: Objective,
         subspace: Subspace,
         shape: tuple[int, ...],
-        evaluate: Measure,
+        executor: Executor | None,
+        cache: CacheArgument,
         budget: int | None,
         progress: Progress | None,
         settings: dict[str, Any],
     ) -> None:
-        self.objective, self.subspace, self.evaluate = objective, subspace, evaluate
-        self.budget, self.progress = budget, progress
+        self.objective, self.subspace, self.budget, self.progress = objective, subspace, budget, progress
         self.coords = tuple(axis.grid(size) for axis, size in zip(subspace.axes, shape, strict=True))
         self.batchnorm = objective.resolve(subspace.between_models)
+        self.rounded = storage_error(objective, subspace, self.coords, self.batchnorm)  # before the basis is made
+        self.evaluate = Measure(objective, subspace, executor=executor, cache=cache)
         self.total = int(np.prod(shape))
         self.done = 0
         self.stopped: BaseException | None = None
@@ -245,6 +247,8 @@ class _Run:
             "level": list(picture.level),
             "settled": picture.settled,
         }
+        if any(self.rounded.values()):
+            sampling["storage error"] = self.rounded
         if self.seen is not None:
             shaped = self.seen.under(picture)
             if shaped is not picture or 0 in picture.level:
@@ -257,7 +261,7 @@ class _Run:
             values=picture.values,
             evaluated=picture.evaluated,
             evaluations=int(picture.evaluated.sum()),
-            error=picture.error,
+            error={name: error + self.rounded[name] for name, error in picture.error.items()},
             provenance={**self._provenance, "sampling": sampling},
             final=final,
         )

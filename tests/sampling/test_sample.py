@@ -303,3 +303,15 @@ def test_running_out_of_memory_says_the_way_out(monkeypatch):
         lw.sample(objective, lw.Plane.random(MLP.model(), (0, 1)), resolution=17, cache=False)
     assert "smaller batches" in caught.value.__notes__[0]
     assert caught.value.landscape.evaluations >= 9
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_directions_in_half_precision_are_in_the_error_that_is_shown(case):
+    objective, plane = case.objective(), lw.Plane.random(case.model(), (0, 1))
+    exact = lw.sample(objective, plane, resolution=(9, 7), tolerance=0)
+    half = lw.sample(objective, plane.stored(dtype=torch.bfloat16), resolution=(9, 7), tolerance=0)
+    told = half.provenance["sampling"]["storage error"]["loss"]
+    assert half.error["loss"] == told > 0
+    assert 0 < np.abs(half.values["loss"] - exact.values["loss"]).max() <= told
+    assert exact.error["loss"] == 0
+    assert "storage error" not in exact.provenance["sampling"]
