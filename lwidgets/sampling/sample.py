@@ -132,7 +132,7 @@ def stream(
             "first look" in its provenance's "sampling", and its error is nan.
 
     Yields:
-        A Landscape whenever a level or a set of probes is complete. Each is a value of its own.
+        A Landscape whenever a grid or a round is complete. Each is a value of its own.
     """
     shape, deciding = _check(objective, subspace, resolution, tolerance, budget, metric)
     subspace = subspace.bound(objective.space, objective.device)
