@@ -445,7 +445,7 @@ class Replica:
 
     @torch.no_grad()
     def show(self, state: State, own: Iterable[str] = ()) -> None:
-        """Take on the parameters of a state without copying them, and copies of its buffers.
+        """Take on the parameters of a state, not copied where dtype and device are right, and copies of its buffers.
 
         Args:
             state: Shown as it is, and not to be written to.
@@ -456,7 +456,7 @@ class Replica:
             if name in self.buffers:
                 self.buffers[name].copy_(tensor)
             elif name in self.parameters:
-                self.parameters[name].data = tensor.clone() if name in own else tensor
+                self.parameters[name].data = tensor.to(self.parameters[name], copy=name in own)
 
     def release(self) -> None:
         """Hold no parameters any more."""

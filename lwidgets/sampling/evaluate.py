@@ -41,6 +41,7 @@ _TRACE = 0.2  # seconds that tracing takes, about
 _TRIED = 10  # points' worth of time that trying the traced strategies takes
 _WORTH = 3.0  # they are tried when so many times as long has been spent, or is still to be spent, in the loop
 _TRIALS = 2  # points by which each candidate is timed before any is preferred
+_RECENT = 5  # points by which it is known: to be interrupted once or twice by other programs makes nothing slow
 _RETRY = 20  # one that was slow of late is tried again after so many times as long
 _LARGE = 1 << 28  # bytes that move from which on the loop's own copy of them is worth avoiding at once
 _TINY = 2e-3  # seconds a point below which calling the operations takes longer than the operations
@@ -55,12 +56,12 @@ class _Arm:
 
     Attributes:
         best: Seconds a point at best.
-        recent: The last two; the faster is expected, because noise only adds.
+        recent: The last few; the fastest is expected, because noise only adds.
         tried: When it was last used, in seconds of work.
     """
 
     best: float = float("inf")
-    recent: deque[float] = field(default_factory=lambda: deque(maxlen=2))
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
     tried: float = 0.0
 
     @property
@@ -252,6 +253,8 @@ class Local:
         with using_threads(threads):
             values = self._by_graph(plan, strategy, probe)
         known = loop(probe[0])
+        if large:  # a direction that was drawn or widened for this, all of it
+            loop.close()
         allowed = _RTOL * np.abs(known) + _ATOL
         allowed[1:] += _FLIPS / len(self.objective.data)
         same = (np.abs(values[0] - known) <= allowed) | (values[0] == known) | (np.isnan(values[0]) & np.isnan(known))
@@ -313,6 +316,7 @@ class _Loop:
     def close(self) -> None:
         """Give the replica back now: collected later, it might be in the middle of a trace."""
         self._values.close()
+        self._values = self._start()  # which has nothing yet, and may be asked again
 
     def __call__(self, row: Array) -> Array:
         self._row = row

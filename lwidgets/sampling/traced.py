@@ -61,7 +61,8 @@ class Programs:
         state = basis.origin.tensors
         changing = self.statistics if task == "measure" else ()
         if key not in self._graphs:
-            inputs = [state[name] for name in (*self.moving, *changing, *self.fixed)]
+            names = (*self.moving, *changing, *self.fixed)
+            inputs = [state[name].to(self.objective.device) for name in names]
             with self._function(task, structure, (*self.moving, *changing, *self.fixed), basis.origin) as function:
                 self._graphs[key] = graph = trace(function, [*inputs, *leaves])
             fuse_batchnorm(graph)
@@ -210,6 +211,8 @@ class Traced:
             raise Untraceable("half precision is combined before it meets the data")
         self._programs, self._basis, self._fold, self._memory = programs, basis, fold, memory
         objective = programs.objective
+        self._empty = partial(torch.empty_like, device=objective.device)
+        self._fixed = [basis.origin.tensors[name].to(objective.device) for name in programs.fixed]
         with torch.no_grad():
             self._collect = self._bind("collect", objective.train) if programs.statistics else []
             self._measure = self._bind("measure", objective.data)
@@ -219,7 +222,7 @@ class Traced:
         self.bytes = max(sum(bound.split.sizes) for bound in (*self._collect, *self._measure))
         self.bytes += sum(weight.nbytes for weight in weights.values())
         hold = sum(weight.nbytes for weight in weights.values()) <= _HELD
-        self._held = {name: torch.empty_like(weight) for name, weight in weights.items() if hold}
+        self._held = {name: self._empty(weight) for name, weight in weights.items() if hold}
         self._outs: dict[Any, Tensor] = {}
 
     def row(self, coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -228,7 +231,7 @@ class Traced:
 
         def weight(name: str) -> Tensor:
             if name not in self._held:
-                return self._combined(coefficients, name, torch.empty_like(self._basis.origin.parameters[name]))
+                return self._combined(coefficients, name, self._empty(self._basis.origin.parameters[name]))
             if name not in made:
                 made[name] = self._combined(coefficients, name, self._held[name])
             return made[name]
@@ -248,14 +251,14 @@ class Traced:
 
     def rows(self, coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
         """Metrics at many points at once, shape (P, M), for coefficients of shape (P, K)."""
-        basis = self._basis
+        basis, device = self._basis, self._programs.objective.device
         if not self._finite:
             raise Untraceable("a weight that is not finite, times a coefficient of 0, must not count")
 
         def stacked(tensors: Sequence[Tensor | None], like: Tensor) -> Tensor:
             wide = torch.promote_types(like.dtype, torch.float32)
-            c = torch.as_tensor(coefficients, dtype=wide, device=like.device)
-            total = torch.zeros(len(c), *like.shape, dtype=wide, device=like.device)
+            c = torch.as_tensor(coefficients, dtype=wide, device=device)
+            total = torch.zeros(len(c), *like.shape, dtype=wide, device=device)
             for column, tensor in zip(c.T, tensors, strict=True):
                 if tensor is not None:
                     total.addcmul_(column.view(-1, *[1] * like.ndim), tensor.to(total))
@@ -304,7 +307,6 @@ class Traced:
 
     def _bind(self, task: Task, data: Batches) -> list[_Bound]:
         basis, programs = self._basis, self._programs
-        state = basis.origin.tensors
         bound = []
         for batch, samples in zip(data.batches, data.sizes, strict=True):
             leaves, structure = tree_flatten(batch)
@@ -314,17 +316,20 @@ class Traced:
             self._memory -= len(basis.vectors) * graph.sizes[0]
             if self._memory < 0:
                 raise Untraceable("folding would keep more than a quarter of the free memory")
-            constants = graph.fixed(*(state[name] for name in programs.fixed), *leaves)
+            constants = graph.fixed(*self._fixed, *leaves)
             bound.append(_Bound(graph, constants, self._parts(graph, constants), samples))
         return bound
 
     def _parts(self, graph: Split, constants: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], ...]:
         """F_k of each folded value F: at the models, F(V_k); along the directions, F(V_k) - F(0)."""
+        if not graph.affine.graph.output_node().args[0]:  # nothing is folded: no vector is drawn or widened whole
+            return ()
         basis, like = self._basis, self._basis.origin.parameters
 
         def at(vector: Any) -> tuple[Tensor, ...]:
-            zeros = {n: like[n].new_zeros(()).expand(like[n].shape) for n in self._programs.moving}
-            moving = [vector[n].to(like[n]) if n in vector else zeros[n] for n in self._programs.moving]
+            device = self._programs.objective.device
+            zeros = {n: like[n].new_zeros((), device=device).expand(like[n].shape) for n in self._programs.moving}
+            moving = [vector[n].to(zeros[n]) if n in vector else zeros[n] for n in self._programs.moving]
             values: tuple[Tensor, ...] = graph.affine(*constants, *moving)
             return values
 
