@@ -94,8 +94,7 @@ class Basis:
         return tuple(
             name
             for name in self.names
-            if not anchors
-            or any(name in direction for direction in directions)
+            if any(name in direction for direction in directions)
             or not all(name in v and torch.equal(v[name], self.origin.parameters[name]) for v in anchors)
         )
 

@@ -41,7 +41,10 @@ _TRACE = 0.2  # seconds that tracing takes, about
 _TRIED = 10  # points' worth of time that trying the traced strategies takes
 _WORTH = 3.0  # they are tried when so many times as long has been spent, or is still to be spent, in the loop
 _TRIALS = 2  # points by which each candidate is timed before any is preferred
-_RECENT = 5  # points by which it is known: to be interrupted once or twice by other programs makes nothing slow
+_RECENT = (
+    5  # points by which a strategy is known: being interrupted once or twice by other programs makes none slow ...
+)
+_MOMENT = 0.05  # ... unless it takes so many seconds, as when threads wait for each other on a core that is taken
 _RETRY = 20  # one that was slow of late is tried again after so many times as long
 _LARGE = 1 << 28  # bytes that move from which on the loop's own copy of them is worth avoiding at once
 _TINY = 2e-3  # seconds a point below which calling the operations takes longer than the operations
@@ -56,7 +59,7 @@ class _Arm:
 
     Attributes:
         best: Seconds a point at best.
-        recent: The last few; the fastest is expected, because noise only adds.
+        recent: The last few.
         tried: When it was last used, in seconds of work.
     """
 
@@ -66,8 +69,13 @@ class _Arm:
 
     @property
     def now(self) -> float:
-        """Seconds a point to be expected."""
-        return min(self.recent)
+        """Seconds a point to be expected: the fastest of those that took the last moment, because noise only adds."""
+        fastest, together = float("inf"), 0.0
+        for seconds in reversed(self.recent):
+            fastest, together = min(fastest, seconds), together + seconds
+            if together > _MOMENT:
+                break
+        return fastest
 
 
 @dataclass
@@ -126,7 +134,10 @@ class Plan:
         arm.tried = self.worked
 
     def _arm(self, strategy: Strategy, threads: int) -> _Arm:
-        return self.arms.setdefault((strategy, threads), _Arm())
+        key = strategy, threads
+        if key not in self.arms:
+            self.arms[key] = _Arm()
+        return self.arms[key]
 
     def _expected(self, strategy: Strategy, threads: int) -> float:
         arm = self._arm(strategy, threads)

@@ -85,10 +85,9 @@ class Programs:
             return torch.stack([value.to(objective.device, torch.float64) for value in values])
 
         def collect(module: nn.Module, batch: Any) -> tuple[Tensor, ...]:
-            for seen in statistics:
-                seen.clear()
             objective.visit(module, batch)
-            return tuple(total for seen in statistics for total in _totals(seen))
+            calls = zip(replica.batchnorms, statistics, strict=True)
+            return tuple(total for layer, seen in calls for total in _totals(layer, seen))
 
         with objective.replica() as spare:
             spare.release()  # it may be new and hold a whole model
@@ -157,12 +156,11 @@ def _no_fallback() -> Iterator[None]:
         switches._set_vmap_fallback_enabled(before)
 
 
-def _totals(seen: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+def _totals(layer: Any, seen: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
     """Sums of a layer's means and variances over its calls, and how many there were."""
     calls = torch.tensor(float(len(seen)))
-    if not seen:
-        return calls, calls, calls
-    return sum(mean for mean, _ in seen), sum(variance for _, variance in seen), calls  # type: ignore[return-value]
+    none = torch.zeros_like(layer.running_mean)
+    return sum((mean for mean, _ in seen), none), sum((variance for _, variance in seen), none), calls
 
 
 def _averages(totals: Sequence[Tensor]) -> Iterator[Tensor]:

@@ -118,18 +118,19 @@ OTHER = {  # name: (function of one weight, its shape); not affine, or not known
     "floor_divide": (lambda w: w // 0.3, (4,)),
     "remainder": (lambda w: w % 0.3, (4,)),
     "to integers and back": (lambda w: (3 * w).to(torch.int64).to(torch.float64), (4,)),
-    "sum as integers": (lambda w: w.to(torch.int32).sum() * X, (4,)),
+    "sum as integers": (lambda w: (3 * w).sum(dtype=torch.int64) * X, (4,)),
     "relu": (lambda w: F.relu(w), (4,)),
     "abs": (lambda w: w.abs(), (4,)),
     "pow": (lambda w: w**2, (4,)),
     "max": (lambda w: w.max(dim=0).values, (4, 3)),
     "sorted": (lambda w: w.sort(dim=0).values, (4, 3)),
     "rows chosen by the weights": (lambda w: X.index_select(1, w.argsort()), (4,)),
-    "its bits": (lambda w: w.view(torch.float32)[..., 1::2].double(), (4,)),
+    "its bits": (lambda w: w.view(torch.bfloat16)[..., 3::4] @ X.T.bfloat16(), (4,)),
     "convolved with itself": (lambda w: F.conv1d(w[None], w[:, None, :3], groups=2), (2, 5)),
     "batch statistics": (lambda w: F.batch_norm(F.linear(X, w), None, None, training=True), (3, 4)),
     "a scale times a weight": (lambda w: F.batch_norm(F.linear(X, w), B[0], B[1].abs(), w[:, 0]), (3, 4)),
     "a mean that moves": (lambda w: F.batch_norm(B, w, B[1].abs()), (3,)),
+    "a mean and a scale that move": (lambda w: F.batch_norm(B, w, B[1].abs(), w), (3,)),
     "attention": (lambda w: F.scaled_dot_product_attention(SIGNAL * w, SIGNAL, SIGNAL * w), (9,)),
     "softmax": (lambda w: F.softmax(w, dim=0), (4,)),
     "a masked weight": (lambda w: torch.where(w > 0, w, 0.1 * w), (4,)),
@@ -444,13 +445,32 @@ def test_batch_norm_is_not_fused_with(name):
 
 
 def test_batch_norm_is_not_fused_in_half_precision_where_the_weight_would_be_rounded_once_more():
-    module = nn.Sequential(nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6)).to(torch.bfloat16).eval().requires_grad_(False)
+    conv, norm, x = normalised(CONVOLUTIONS["2d, grouped"])
+    module = copy.deepcopy(nn.Sequential(conv, norm)).to(torch.bfloat16)
     tensors, function = by_name(module)
-    x = IMAGE.to(torch.bfloat16)
+    x = x.to(torch.bfloat16)
     graph = trace(function, [x, *tensors])
     fuse_batchnorm(graph)
     graph.recompile()
     assert torch.equal(graph(x, *tensors), module(x))
+
+
+@pytest.mark.parametrize("legit", [True, False])
+def test_both_forms_of_the_operation_are_fused(legit):
+    aten = torch.ops.aten
+
+    def function(x, w, *statistics):
+        y = F.conv2d(x, w)
+        if legit:
+            return aten._native_batch_norm_legit_no_training(y, *statistics, 0.1, 0.3)[0]
+        return aten.native_batch_norm(y, *statistics, False, 0.1, 0.3)[0]
+
+    inputs = [IMAGE, draw(5, 4, 3, 3), draw(5, seed=1), draw(5, seed=2), draw(5, seed=3), draw(5, seed=4).abs()]
+    graph = trace(function, inputs)
+    fuse_batchnorm(graph)
+    graph.recompile()
+    assert not any("batch_norm" in op for op in operations(graph))
+    torch.testing.assert_close(graph(*inputs), function(*inputs), rtol=1e-12, atol=1e-12)
 
 
 def test_a_convolution_shared_by_two_layers_is_fused_with_each():

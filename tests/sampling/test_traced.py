@@ -669,6 +669,42 @@ def test_batch_norm_calls_are_counted_not_batches():
             np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
+def test_a_layer_that_only_a_metric_uses_keeps_the_statistics_it_was_reset_to():
+    class TwoHeads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.norm, self.other = nn.Linear(6, 3), nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+
+        def forward(self, x):
+            return self.norm(self.body(x))
+
+    def second(model, batch):
+        return F.cross_entropy(model.other(model.body(batch[0])), batch[1])
+
+    models = [made(TwoHeads, seed, torch.float64) for seed in (1, 2)]
+    data, line = halves(cast(ROWS, torch.float64), 4), lw.Line(*models)
+    objective = lw.Objective(models[0], data, loss=F.cross_entropy, metrics={"second": second})
+    (point,) = points(line, models[0], [[0.4]])
+    point.other.reset_running_stats()
+    bound = line.bound(objective.space)
+    for fold in (True, False):
+        programs = Programs(objective, "recalibrate", bound.basis.moving)
+        traced = Traced(programs, bound.basis, fold=fold, memory=PLENTY)
+        for found in (traced.row(line.coefficients([0.4])[0])[1], traced.rows(line.coefficients([0.4]))[0, 1]):
+            assert found == pytest.approx(by_hand(point, data, second, True), rel=1e-12)
+
+
+def test_what_a_model_keeps_of_a_trace_is_not_met_by_a_later_pass():
+    """The cache fits the training data; for the test data it is made anew, first of all in a trace."""
+    model = made(ZOO["a cache"].make, 1, torch.float64)
+    train, test = halves(cast(ROWS, torch.float64), 4)
+    objective, line = lw.Objective(model, train, loss=F.cross_entropy), lw.Line.random(model)
+    other = objective.on(test)
+    (found,) = values(other, line, [[0.3]], "traced")
+    assert found == pytest.approx(next(loop(other, line, [[0.3]]))["loss"], rel=1e-13)
+    assert other.model_at(line.point([0.3])).cache is not None
+
+
 class NormAndReLU(nn.BatchNorm1d):
     def forward(self, x):
         return super().forward(x).relu()
