@@ -29,6 +29,7 @@ Metric = Callable[..., Any]
 """``metric(output, target)`` or ``metric(model, batch)``, a mean over the batch as a 0-d tensor."""
 
 _CHUNK = 1 << 14  # points of an analytic objective per call
+_LARGE = 1 << 28  # bytes of parameters from which on they are not copied where they can be shown as they are
 
 
 class Objective:
@@ -284,7 +285,12 @@ class Objective:
                 layer.train()  # uses the batch's statistics; the running ones it updates are ours and never read
 
     def _show(self, replica: Replica, state: State, own: Iterable[str] = ()) -> None:
-        replica.show(state, replica.parameters if self._changes_itself else own)
+        """Give the replica a point; a model that writes into its weights somewhere must not write into the state's.
+
+        Only a large one, tried and found not to at its own point, is trusted, because a copy would be one model more.
+        """
+        trusted = not self._changes_itself and sum(p.nbytes for p in state.parameters.values()) >= _LARGE
+        replica.show(state, own if trusted else replica.parameters)
 
     def _measure(self, replica: Replica, batchnorm: str) -> dict[str, float]:
         self._prepare(replica, batchnorm)

@@ -191,6 +191,36 @@ def test_two_generators_at_once_do_not_share_a_scratch():
     assert [[a["loss"], b["loss"]] for a, b in pairs] == [list(pair) for pair in zip(*alone, strict=True)]
 
 
+class ClipsItself(nn.Module):
+    """Rescales its weight where that is long, which its own is not."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor([1.0, 0.5]))
+
+    def forward(self, x):
+        with torch.no_grad():
+            if self.w.norm() > 3:
+                self.w.mul_(3 / self.w.norm())
+        return x @ self.w
+
+
+def test_a_model_that_writes_into_its_weights_at_some_points_spoils_neither_models_nor_other_points():
+    a, b = ClipsItself(), ClipsItself()
+    b.w.data.mul_(20)
+    x = torch.randn(30, 2)
+    objective = lw.Objective(a, (x, x.sum(dim=1)), loss=nn.functional.mse_loss)
+    state = lw.State.of(b)
+    before = state.parameters["w"].clone()
+    first = objective.measure(state)
+    assert torch.equal(state.parameters["w"], before)
+    assert objective.measure(state) == first
+    line = lw.Line(a, b)
+    points = line.coefficients(np.array([[0.05], [0.5], [1.0], [0.05], [0.5]]))
+    values = [row["loss"] for row in objective.evaluate(line.basis, points)]
+    assert values[:2] == values[3:]
+
+
 def test_training_on_after_the_objective_was_made_does_not_move_it():
     model = MLP.model()
     objective, plane = lw.Objective(model, MLP.samples(), loss=F.cross_entropy), lw.Plane.random(model)
