@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 _BATCH_ENTRIES = 1 << 22  # input numbers per batch: few, large batches, while activations stay within reach
+_HELD = 1 << 26  # bytes of data of which a second copy is kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +114,44 @@ class Batches:
             return None
         batch = _map(self.batches[0], lambda _: next(whole))
         return Batches((batch,), (len(chosen),), f"{self.fingerprint}, {len(chosen)} of {len(self)}")
+
+
+class Copies:
+    """Batches to be gone through again and again; copied once, and anew where a model has written into its copy.
+
+    What is written past torch (through ``.data`` or NumPy) is noticed the first time only.
+    """
+
+    def __init__(self, data: Batches) -> None:
+        """Nothing is copied yet."""
+        self._data = data
+        self._held: list[tuple[list[Tensor], list[int]] | None] = [None] * len(data.batches)
+        leaves = [leaf for batch in data.batches for leaf in _leaves(batch)]
+        plain = all(type(leaf) is Tensor and leaf.layout is torch.strided for leaf in leaves)
+        self._hold = plain and sum(leaf.nbytes for leaf in leaves) <= _HELD
+
+    def __iter__(self) -> Iterator[tuple[Any, int]]:
+        """Batch and size, in order."""
+        for i, (batch, size) in enumerate(zip(self._data.batches, self._data.sizes, strict=True)):
+            held = self._held[i]
+            if held is None or [leaf._version for leaf in held[0]] != held[1]:
+                copied = _map(batch, Tensor.clone)
+                leaves = _leaves(copied)
+                if not self._hold or any(leaf.is_inference() for leaf in leaves):  # these have no versions
+                    yield copied, size
+                    continue
+                self._held[i] = leaves, [leaf._version for leaf in leaves]
+            else:
+                leaves = held[0]
+            again = iter(leaves)
+            yield _map(batch, lambda _, again=again: next(again).detach()), size  # type: ignore[misc]
+            if held is None and not all(map(_same, leaves, _leaves(batch))):
+                self._hold, self._held[i] = False, None
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    """Bit by bit, because what is not a number differs from itself."""
+    return torch.equal(a.reshape(-1).view(torch.uint8), b.reshape(-1).view(torch.uint8))
 
 
 def _read_twice(data: Any) -> tuple[list[Any], Counter[bytes]]:

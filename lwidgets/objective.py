@@ -22,7 +22,7 @@ from lwidgets.batchnorm import (
     cumulative_statistics,
     resolve_batchnorm,
 )
-from lwidgets.data import Batches, random_state_kept
+from lwidgets.data import Batches, Copies, random_state_kept
 from lwidgets.parameters import VECTOR, ParameterSpace, Source, State
 
 Metric = Callable[..., Any]
@@ -208,6 +208,7 @@ class Objective:
             Metric name -> value, for each row.
         """
         moving = set(basis.moving)
+        data = Copies(self.data)
         with self.replica() as replica:
             writable = False
             for row in coefficients:
@@ -221,7 +222,7 @@ class Objective:
                         self._show(replica, basis.origin, moving)
                     basis.combine(row, replica.parameters)
                 writable = vector is None
-                yield self._measure(replica, batchnorm)
+                yield self._measure(replica, batchnorm, data)
 
     def measure(self, source: Source, batchnorm: str = "frozen") -> dict[str, float]:
         """Metrics of one model: a module, state dict, checkpoint or State of this architecture.
@@ -275,7 +276,8 @@ class Objective:
 
     def _prepare(self, replica: Replica, batchnorm: str) -> None:
         """Eval mode, and the BatchNorm mode's statistics for the parameters that are in place."""
-        replica.module.eval()
+        if any(part.training for part in replica.module.modules()):
+            replica.module.eval()
         if batchnorm == "recalibrate":
             with cumulative_statistics(replica.batchnorms), torch.no_grad():
                 for batch, _ in self.train:
@@ -292,10 +294,12 @@ class Objective:
         trusted = not self._changes_itself and sum(p.nbytes for p in state.parameters.values()) >= _LARGE
         replica.show(state, own if trusted else replica.parameters)
 
-    def _measure(self, replica: Replica, batchnorm: str) -> dict[str, float]:
+    def _measure(
+        self, replica: Replica, batchnorm: str, data: Iterable[tuple[Any, int]] | None = None
+    ) -> dict[str, float]:
         self._prepare(replica, batchnorm)
         totals = torch.zeros(len(self.names), dtype=torch.float64, device=self.device)
-        for batch, size in self.data:
+        for batch, size in self.data if data is None else data:
             totals += size * torch.stack(
                 [v.to(self.device, torch.float64) for v in self.values(replica.module, batch).values()]
             )

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import lwidgets as lw
-from lwidgets.data import Batches
+from lwidgets.data import Batches, Copies
 from tests.models import MLP, everything_about, same
 
 X, Y = MLP.samples(torch.float64)
@@ -213,3 +213,72 @@ def test_a_loss_that_asks_for_gradients_of_its_input_leaves_no_flag_on_the_data(
     assert objective.measure(model)["loss"] == objective.measure(model)["loss"]
     assert not x.requires_grad
     assert same(record, everything_about(model))
+
+
+class Writes(torch.nn.Module):
+    """Does something to its input that must not be seen at the next point."""
+
+    def __init__(self, write):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 2)
+        self.write = write
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        self.write(x, self.calls)
+        return self.layer(x)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda x, call: x.mul_(2),
+        lambda x, call: x.add_(call) if call > 5 else None,
+        lambda x, call: x.data.mul_(2),
+        lambda x, call: x.numpy().__imul__(2),
+        lambda x, call: x[:2].zero_(),
+        lambda x, call: x.requires_grad_(),
+        lambda x, call: x.t_().t_(),
+    ],
+    ids=["in place", "later", "past torch", "NumPy", "a view", "gradient", "shape"],
+)
+def test_what_a_model_writes_into_its_data_is_gone_at_the_next_point(write):
+    inputs, labels = torch.randn(20, 3), torch.randint(0, 2, (20,))
+    model = Writes(write)
+    data = Batches.of([(inputs[:12], labels[:12]), (inputs[12:], labels[12:])], torch.device("cpu"))
+    copies = Copies(data)
+    for _ in range(10):
+        for (x, y), (kept, target) in zip((batch for batch, _ in copies), data.batches, strict=True):
+            assert torch.equal(x, kept)
+            assert not x.requires_grad
+            assert torch.equal(y, target)
+            with torch.no_grad():
+                model(x)
+    assert torch.equal(data.batches[0][0], inputs[:12])
+
+
+def test_data_are_copied_once_when_nothing_writes_into_them():
+    data = Batches.of((torch.randn(20, 3), torch.full((20, 2), float("nan"))), torch.device("cpu"))
+    copies = Copies(data)
+    places = {tuple(leaf.data_ptr() for leaf in batch) for _ in range(4) for batch, _ in copies}
+    assert len(places) == 1
+    assert not places & {tuple(leaf.data_ptr() for leaf in batch) for batch in data.batches}
+
+
+def test_containers_of_a_batch_are_new_every_time():
+    copies = Copies(Batches.of({"x": torch.randn(4, 3), "y": torch.arange(4)}, torch.device("cpu")))
+    for _ in range(3):
+        for batch, size in copies:
+            assert (set(batch), size) == ({"x", "y"}, 4)
+            batch.pop("y")
+
+
+def test_in_inference_mode_data_are_copied_every_time():
+    data = Batches.of((torch.randn(20, 3), torch.arange(20)), torch.device("cpu"))
+    with torch.inference_mode():
+        copies = Copies(data)
+        for _ in range(3):
+            for (x, _), _ in copies:
+                assert torch.equal(x, data.batches[0][0])
+                x.zero_()

@@ -59,23 +59,25 @@ class _Arm:
 
     Attributes:
         best: Seconds a point at best.
+        now: Seconds a point to be expected: the fastest of those that took the last moment, because noise only adds.
         recent: The last few.
         tried: When it was last used, in seconds of work.
     """
 
     best: float = float("inf")
+    now: float = float("inf")
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
     tried: float = 0.0
 
-    @property
-    def now(self) -> float:
-        """Seconds a point to be expected: the fastest of those that took the last moment, because noise only adds."""
-        fastest, together = float("inf"), 0.0
-        for seconds in reversed(self.recent):
-            fastest, together = min(fastest, seconds), together + seconds
+    def took(self, seconds: float) -> None:
+        """Enter seconds a point."""
+        self.best = min(self.best, seconds)
+        self.recent.append(seconds)
+        self.now, together = float("inf"), 0.0
+        for each in reversed(self.recent):
+            self.now, together = min(self.now, each), together + each
             if together > _MOMENT:
                 break
-        return fastest
 
 
 @dataclass
@@ -129,8 +131,7 @@ class Plan:
         """Enter a time."""
         arm = self._arm(strategy, threads)
         self.worked += seconds
-        arm.best = min(arm.best, seconds / points)
-        arm.recent.append(seconds / points)
+        arm.took(seconds / points)
         arm.tried = self.worked
 
     def _arm(self, strategy: Strategy, threads: int) -> _Arm:
@@ -140,8 +141,7 @@ class Plan:
         return self.arms[key]
 
     def _expected(self, strategy: Strategy, threads: int) -> float:
-        arm = self._arm(strategy, threads)
-        return arm.now if arm.recent else float("inf")
+        return self._arm(strategy, threads).now
 
 
 @contextmanager

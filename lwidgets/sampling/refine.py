@@ -9,7 +9,7 @@ measured tells how wrong it still is.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from lwidgets.sampling.grids import Array, Mask, mask_of, nested_grids, nested_s
 Pixels = NDArray[np.intp]
 
 FIRST = 3
-"""Grids that are measured whole before anything else: 3, 5 and 9 points an axis."""
+"""Grids that are measured whole before anything else: 3, 5 and 9 points an axis; with a guide, one fewer."""
 BATCH = {1: 8, 2: 20}
 """Axes -> fewest pixels a round ..."""
 GROWTH = 0.25
@@ -53,6 +53,8 @@ class Picture:
         error: Metric -> estimate of the largest error among the other pixels; nan: not known yet; 0: none are left.
         level: Points an axis of the finest complete grid.
         settled: The tolerance is met, or every pixel is measured.
+        surplus: Metric -> how far each pixel is expected to be from its value, in the scale that is judged; 0 where it
+            was measured.
     """
 
     values: Mapping[str, Array]
@@ -60,6 +62,22 @@ class Picture:
     error: Mapping[str, float]
     level: tuple[int, ...]
     settled: bool
+    surplus: Mapping[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Guide:
+    """Something known of like shape; what a metric differs from it by is interpolated in place of the metric.
+
+    Attributes:
+        values: Metric -> value at every pixel, finite, in the scale in which the metric is judged; for some metrics.
+        surplus: Metric -> how far they are expected to be from what they would be if measured; 0 where they were.
+        evaluations: How many it took: about as many as a picture takes that has no guide.
+    """
+
+    values: Mapping[str, Array] = field(default_factory=dict)
+    surplus: Mapping[str, Array] = field(default_factory=dict)
+    evaluations: int = 0
 
 
 def refine(
@@ -70,6 +88,8 @@ def refine(
     deciding: Sequence[str],
     log: bool = False,
     always: Sequence[tuple[int, ...]] = (),
+    start: Picture | None = None,
+    guide: Guide | None = None,
 ) -> Generator[tuple[Pixels, Picture | None], Mapping[str, Array], Picture]:
     """Plan the measuring of a pixel grid; a coroutine that asks for pixels and is told their values.
 
@@ -81,6 +101,8 @@ def refine(
         deciding: The metrics that must meet the tolerance; the worst of them decides.
         log: Interpolate and judge the logarithm of metrics that are positive everywhere measured.
         always: Pixels that are measured whatever happens: where the models are.
+        start: A picture whose measured values are known already.
+        guide: What to follow between the measured values.
 
     Yields:
         (pixels, picture): indices to measure next, int of shape (m, axes), most useful first, and the picture so far,
@@ -89,17 +111,22 @@ def refine(
     Returns:
         The last picture.
     """
-    known = _Known(tuple(shape), names, log)
+    known = _Known(tuple(shape), names, log, guide)
+    first = FIRST if guide is None else FIRST - 1
     picture: Picture | None = None
     guesses: dict[str, _Guess] = {}
     allowed: dict[str, float] = {}
     error = dict.fromkeys(names, np.nan)
     rounds: list[dict[str, Array]] = []
+    if start is not None:
+        at = tuple(np.argwhere(start.evaluated).T)
+        known.take(at, {name: values[at] for name, values in start.values.items()})
+        guesses = {name: _guess(name, known) for name in names}
+        allowed = known.allowed(tolerance)
     while True:
         level = known.level
-        whole = level < FIRST or tolerance == 0
-        if whole:
-            pixels = np.argwhere(known.missing & (known.levels == level))
+        if level < first or tolerance == 0:
+            pixels = _inside_out(np.argwhere(known.missing & (known.levels == level)), known.missing)
             pixels = pixels if picture is None else _union(always, pixels, known.missing)
         else:
             pixels = _choose(known, guesses, allowed, deciding)
@@ -111,7 +138,7 @@ def refine(
             guesses, rounds = {}, []
         if guesses:
             rounds = [*rounds[1 - ROUNDS :], _residuals(known, guesses, at)]
-        guesses = {name: _guess(known.scaled(name), known) for name in names}
+        guesses = {name: _guess(name, known) for name in names}
         before, error = error, {n: _estimate([r[n] for r in rounds], guesses[n], known.missing) for n in names}
         if count < len(pixels):  # the few that came may have missed what the round was for
             error = {n: float(np.fmax(error[n], before[n])) for n in names}
@@ -132,12 +159,13 @@ def refine(
 class _Known:
     """The measured values, filled in place while a refinement runs."""
 
-    def __init__(self, shape: tuple[int, ...], names: Sequence[str], log: bool) -> None:
+    def __init__(self, shape: tuple[int, ...], names: Sequence[str], log: bool, guide: Guide | None) -> None:
         self.values = {name: np.full(shape, np.nan) for name in names}
         self.missing = np.ones(shape, dtype=bool)
         self.grids = nested_grids(shape)
         self.levels = np.sum([~mask_of(nodes, shape) for nodes in self.grids], axis=0)  # the grid a pixel comes with
         self.log = log
+        self._guide = guide or Guide()
 
     def take(self, at: tuple[Pixels, ...], told: Mapping[str, Array]) -> None:
         """Enter values."""
@@ -155,9 +183,20 @@ class _Known:
         """Metrics that are judged by their logarithm: those positive wherever they were measured."""
         return frozenset(n for n, v in self.values.items() if self.log and not (v[~self.missing] <= 0).any())
 
+    @property
+    def guide(self) -> Guide:
+        """For the metrics that are still judged in the scale that it was made for."""
+        kept = [name for name in self._guide.values if (name in self.logs) == self.log]
+        values, surplus = ({n: each[n] for n in kept} for each in (self._guide.values, self._guide.surplus))
+        return Guide(values, surplus)
+
     def scaled(self, name: str) -> Array:
         """Values in the scale that is judged."""
         return np.log(self.values[name]) if name in self.logs else self.values[name]
+
+    def unknown(self, name: str) -> Array:
+        """What is interpolated: the values in the scale that is judged, or what they differ from the guide by."""
+        return self.scaled(name) - self.guide.values.get(name, 0.0)
 
     def allowed(self, tolerance: float) -> dict[str, float]:
         """Largest error each metric may have, in the scale that is judged; never below rounding."""
@@ -184,7 +223,8 @@ class _Guess:
     unsure: Mask
 
 
-def _guess(measured: Array, known: _Known) -> _Guess:
+def _guess(name: str, known: _Known) -> _Guess:
+    measured = known.unknown(name)
     coarsest = np.ix_(*known.grids[0])
     values = measured[coarsest]
     finite = np.isfinite(values).astype(np.float64)
@@ -203,6 +243,7 @@ def _guess(measured: Array, known: _Known) -> _Guess:
         surplus[at] = np.where(step.new & missing, found.min(axis=0), surplus[at])
         around = maximum_filter(np.where(step.new, found, 0.0), size=(1, *[3] * missing.ndim))
     values = np.where(known.missing & (finite < 1), np.nan, values)
+    surplus += np.where(known.missing, known.guide.surplus.get(name, 0.0), 0.0)
     return _Guess(values, surplus, known.missing & (finite > 0) & (finite < 1))
 
 
@@ -221,6 +262,8 @@ def _choose(
     need = np.max([guesses[name].surplus[tuple(rest.T)] / allowed[name] for name in deciding], axis=0).round(6)
     measured = known.missing.size - known.missing.sum()
     count = max(BATCH[rest.shape[1]], int(GROWTH * measured))
+    if known.guide.surplus:  # where the guide was measured, an even pixel would not find what it does not know
+        levels = levels + len(known.grids) * (known.guide.surplus[deciding[0]][tuple(rest.T)] == 0)
     needy = min(round((1 - EVEN) * count), int((need > NEED).sum()))
     even = min(len(rest) - needy, max(round(EVEN / (1 - EVEN) * needy), BATCH[rest.shape[1]] - needy))
     worst, left = np.split(np.lexsort((levels, -need)), [needy])
@@ -234,7 +277,7 @@ def _choose(
 def _residuals(known: _Known, guesses: Mapping[str, _Guess], at: tuple[Pixels, ...]) -> dict[str, Array]:
     """How wrong the guesses were about pixels just measured, nan where that cannot be said."""
     with np.errstate(invalid="ignore"):  # inf - inf is nan, as it should be
-        gaps = {name: np.abs(guess.values[at] - known.scaled(name)[at]) for name, guess in guesses.items()}
+        gaps = {name: np.abs(guess.values[at] - known.unknown(name)[at]) for name, guess in guesses.items()}
     return {name: np.where(np.isfinite(gap), gap, np.nan) for name, gap in gaps.items()}
 
 
@@ -251,6 +294,12 @@ def _estimate(rounds: Sequence[Array], guess: _Guess, missing: Mask) -> float:
     return float(max(doubt * residuals.max(), EXPECTED * guess.surplus.max(), rounding))
 
 
+def _inside_out(pixels: Pixels, missing: Mask) -> Pixels:
+    """Those nearest to the centre first: that is where the model is, or between the models."""
+    shares = np.abs(pixels / (np.array(missing.shape) - 1) - 0.5)
+    return pixels[np.argsort(shares.max(axis=1), kind="stable")]
+
+
 def _union(first: Sequence[tuple[int, ...]], pixels: Pixels, missing: Mask) -> Pixels:
     """Missing ones of the first, then the pixels, each once."""
     both = [*(tuple(p) for p in first if missing[tuple(p)]), *map(tuple, pixels.tolist())]
@@ -260,11 +309,12 @@ def _union(first: Sequence[tuple[int, ...]], pixels: Pixels, missing: Mask) -> P
 def _picture(known: _Known, guesses: Mapping[str, _Guess], error: Mapping[str, float], settled: bool) -> Picture:
     values, errors = {}, dict(error)
     for name, guess in guesses.items():
-        filled = np.exp(guess.values) if name in known.logs else guess.values
+        filled = guess.values + known.guide.values.get(name, 0.0)
         if name in known.logs:  # an error e of the logarithm is at most v (exp(e) - 1) of the value
+            filled = np.exp(filled)
             unmeasured = filled[known.missing & np.isfinite(filled)]
             errors[name] = float(np.expm1(error[name]) * unmeasured.max(initial=0.0))
         values[name] = np.where(known.missing, filled, known.values[name])
     complete = known.level - 1 if known.missing.any() else len(known.grids) - 1
     level = tuple(len(nodes) for nodes in known.grids[max(complete, 0)])
-    return Picture(values, ~known.missing, errors, level, settled)
+    return Picture(values, ~known.missing, errors, level, settled, {n: guess.surplus for n, guess in guesses.items()})

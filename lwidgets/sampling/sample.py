@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
@@ -14,9 +16,9 @@ from numpy.typing import NDArray
 
 from lwidgets.landscape import Landscape
 from lwidgets.objective import Objective
-from lwidgets.sampling.first_look import FirstLook, look_first
 from lwidgets.sampling.measure import CacheArgument, Measure
-from lwidgets.sampling.refine import Picture, refine
+from lwidgets.sampling.part import LOOK, SLOW, Part, could_guide, landscapes_of_part
+from lwidgets.sampling.refine import Guide, Picture, refine
 from lwidgets.sampling.storage import storage_error
 from lwidgets.subspaces import Subspace
 from lwidgets.version import __version__
@@ -136,33 +138,35 @@ def stream(
     """
     shape, deciding = _check(objective, subspace, resolution, tolerance, budget, metric)
     subspace = subspace.bound(objective.space, objective.device)
-    settings = {
-        "resolution": list(shape),
-        "tolerance": float(tolerance),
-        "deciding": list(deciding),
-        "budget": None if budget is None else int(budget),
-        "log": bool(log),
-    }
-    run = _Run(objective, subspace, shape, executor, cache, budget, progress, settings)
-    plan = refine(shape, objective.names, tolerance, deciding=deciding, log=log, always=run.models())
-    picture: Picture | None = None
-    try:
-        pixels, newer = next(plan)
-        while True:
-            table = yield from run.measure(pixels, look=first_look and picture is None)
-            pixels, newer = plan.send(table)
-            picture = newer or picture
-            if run.stopped is None and newer is not None:
-                yield run.landscape(newer)
-            elif run.stopped is not None and picture is not None:
-                break
-    except StopIteration as stop:
-        picture = stop.value
-    assert picture is not None
+    asked = _Asked(shape, deciding, float(tolerance), None if budget is None else int(budget), bool(log))
+    run = _Run(objective, subspace, asked, executor, cache, progress)
+    with closing(run.parts):
+        picture = yield from run.pictures(look=first_look and executor is None)
     if run.stopped is None:
         yield run.landscape(picture, final=True)
     else:
         run.raise_stopped(picture)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the caller wants: the arguments of `sample`, checked."""
+
+    shape: tuple[int, ...]
+    deciding: tuple[str, ...]
+    tolerance: float
+    budget: int | None
+    log: bool
+
+    def told(self) -> dict[str, Any]:
+        """For provenance, as plain values."""
+        return {
+            "resolution": list(self.shape),
+            "tolerance": self.tolerance,
+            "deciding": list(self.deciding),
+            "budget": self.budget,
+            "log": self.log,
+        }
 
 
 class _Run:
@@ -172,24 +176,32 @@ class _Run:
         self,
         objective: Objective,
         subspace: Subspace,
-        shape: tuple[int, ...],
+        asked: _Asked,
         executor: Executor | None,
         cache: CacheArgument,
-        budget: int | None,
         progress: Progress | None,
-        settings: dict[str, Any],
     ) -> None:
-        self.objective, self.subspace, self.budget, self.progress = objective, subspace, budget, progress
-        self.coords = tuple(axis.grid(size) for axis, size in zip(subspace.axes, shape, strict=True))
+        self.objective, self.subspace, self.asked, self.progress = objective, subspace, asked, progress
+        self.coords = tuple(axis.grid(size) for axis, size in zip(subspace.axes, asked.shape, strict=True))
         self.batchnorm = objective.resolve(subspace.between_models)
         self.rounded = storage_error(objective, subspace, self.coords, self.batchnorm)  # before the basis is made
         self.evaluate = Measure(objective, subspace, executor=executor, cache=cache)
-        self.total = int(np.prod(shape))
+        self.parts = landscapes_of_part(
+            objective,
+            subspace,
+            self.coords,
+            asked.tolerance,
+            deciding=asked.deciding,
+            log=asked.log,
+            executor=executor,
+            cache=cache,
+        )
+        self.total = int(np.prod(asked.shape))
         self.done = 0
         self.stopped: BaseException | None = None
         self.where = ""
-        self.seen: FirstLook | None = None
-        self._settings = settings
+        self.seen: Part | None = None
+        self.followed = ""
         self._began = time.perf_counter()
         self._provenance = {
             "lwidgets": __version__,
@@ -199,7 +211,7 @@ class _Run:
             "split": objective.split,
         }
 
-    def models(self) -> list[tuple[int, ...]]:
+    def _models(self) -> list[tuple[int, ...]]:
         """Pixels where the models are."""
         return [
             tuple(int(np.flatnonzero(c == u)[0]) for c, u in zip(self.coords, point, strict=True))
@@ -207,7 +219,52 @@ class _Run:
             if all(u in c for c, u in zip(self.coords, point, strict=True))
         ]
 
-    def measure(self, pixels: NDArray[np.intp], *, look: bool) -> Generator[Landscape, None, dict[str, Array]]:
+    def pictures(
+        self, start: Picture | None = None, guide: Guide | None = None, *, look: bool = False
+    ) -> Generator[Landscape, None, Picture]:
+        """Refine until it is good enough, or stopped.
+
+        Args:
+            start: The picture so far.
+            guide: What to follow; at the start, one is looked for when it may pay.
+            look: Take a first look at a part of the data, if the first pixel shows that it is worth it.
+
+        Yields:
+            A landscape whenever there is more to see.
+        """
+        asked = self.asked
+        plan = refine(
+            asked.shape,
+            self.objective.names,
+            asked.tolerance,
+            deciding=asked.deciding,
+            log=asked.log,
+            always=self._models(),
+            start=start,
+            guide=guide,
+        )
+        picture = start
+        try:
+            pixels, _ = next(plan)
+            while self.stopped is None or picture is None:
+                table = yield from self._measure(pixels, look=look and picture is None)
+                pixels, newer = plan.send(table)
+                picture = newer or picture
+                if self.stopped is None and newer is not None:
+                    yield self.landscape(newer)
+                    if start is None:
+                        found = yield from self._guide(newer)
+                        if found is not None:
+                            return (yield from self.pictures(newer, found))
+                    elif guide is not None and newer.evaluated.sum() > guide.evaluations:  # it does not pay
+                        self.followed = ""
+                        return (yield from self.pictures(newer))
+        except StopIteration as stop:
+            picture = stop.value
+        assert picture is not None
+        return picture
+
+    def _measure(self, pixels: NDArray[np.intp], *, look: bool) -> Generator[Landscape, None, dict[str, Array]]:
         """Metrics at the pixels, or at the first few when the budget ends or something goes wrong.
 
         Args:
@@ -217,7 +274,8 @@ class _Run:
         Yields:
             What there is to look at in the meantime.
         """
-        allowed = pixels if self.budget is None else pixels[: max(0, self.budget - self.done)]
+        budget = self.asked.budget
+        allowed = pixels if budget is None else pixels[: max(0, budget - self.done)]
         points = np.stack([c[i] for c, i in zip(self.coords, allowed.T, strict=True)], axis=-1)
         rows: list[Array] = []
         with closing(self.evaluate(self.subspace.coefficients(points))) as values:  # type: ignore[type-var]
@@ -232,7 +290,9 @@ class _Run:
                     self.done += 1
                     self._tell()
                     if look and len(rows) == 1:
-                        yield from self._look(pixel, rows[0], time.perf_counter() - began)
+                        measured = dict(zip(self.objective.names, rows[0], strict=True))
+                        if time.perf_counter() - began > SLOW:
+                            yield from self._look(LOOK, partial(Part.at, pixel=pixel, measured=measured))
             except KeyboardInterrupt as error:
                 self._stop(error)
         table = np.array(rows, dtype=np.float64).reshape(len(rows), len(self.objective.names))
@@ -241,7 +301,7 @@ class _Run:
     def landscape(self, picture: Picture, *, final: bool = False) -> Landscape:
         """The picture with all that is known about it."""
         sampling = {
-            **self._settings,
+            **self.asked.told(),
             **self.evaluate.facts(),
             "seconds": round(time.perf_counter() - self._began, 3),
             "level": list(picture.level),
@@ -252,8 +312,10 @@ class _Run:
         if self.seen is not None:
             shaped = self.seen.under(picture)
             if shaped is not picture or 0 in picture.level:
-                sampling["first look"] = f"{self.seen.samples:,} of {self.seen.total:,} samples"
+                sampling["first look"] = self.seen.label
                 picture = shaped
+        if self.followed:
+            sampling["guide"] = self.followed
         return Landscape(
             coords=self.coords,
             axes=tuple(axis.name for axis in self.subspace.axes),
@@ -289,12 +351,39 @@ class _Run:
         if self.progress is not None:
             self.progress(self.done, self.total)
 
-    def _look(self, pixel: NDArray[np.intp], row: Array, seconds: float) -> Iterator[Landscape]:
-        for seen in look_first(self.objective, self.subspace, self.coords, self.batchnorm, seconds):
+    def _look(self, points: float, shown: Callable[[Part], Picture | None]) -> Iterator[Landscape]:
+        """Go on with the part's landscape until it has so many points an axis, showing what there is to show."""
+        for part in self.parts:
             self._tell()
-            if seen is not None:
-                self.seen = seen
-                yield self.landscape(seen.at(pixel, dict(zip(self.objective.names, row, strict=True))))
+            if part is not None:
+                self.seen = part
+                picture = shown(part)
+                if picture is not None:
+                    yield self.landscape(picture)
+                if all(n >= min(points, size) for n, size in zip(part.picture.level, self.asked.shape, strict=True)):
+                    break
+
+    def _guide(self, picture: Picture) -> Generator[Landscape, None, Guide | None]:
+        """The part's landscape as a guide, where that pays."""
+        asked = self.asked
+        if not could_guide(self.objective, picture, asked.tolerance, asked.deciding, asked.log):
+            return None
+        try:
+            if self.seen is None:
+                yield from self._look(LOOK, lambda part: None)
+            names = self.seen.flattens(picture, asked.deciding, asked.log) if self.seen else []
+            if not names:
+                return None
+            yield from self._look(np.inf, lambda part: picture)
+        except KeyboardInterrupt as error:
+            self._stop(error)
+            return None
+        part, self.seen = self.seen, None
+        assert part is not None
+        guide = part.guide(picture, names, asked.deciding, asked.tolerance, asked.log)
+        if guide is not None:
+            self.followed = f"{', '.join(guide.values)}: {part.evaluations:,} evaluations on {part.label}"
+        return guide
 
 
 def _check(

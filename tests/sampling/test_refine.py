@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lwidgets.sampling.refine import refine
+from lwidgets.sampling.refine import Guide, Picture, refine
 
 SHAPE = st.one_of(st.tuples(st.integers(2, 90)), st.tuples(st.integers(2, 40), st.integers(2, 40)))
 
@@ -221,3 +221,77 @@ def test_errors_of_a_grid_that_was_since_refined_do_not_count():
     assert counts[2] == 81
     assert errors[81] < errors[25] / 4
     assert errors[counts[3]] < errors[81] / 4
+
+
+def ripples(shape):
+    """Too fine for any grid but the last ones."""
+    x, y = np.meshgrid(*(np.linspace(0, 1, n) for n in shape), indexing="ij")
+    return np.sin(40 * x) * np.cos(37 * y)
+
+
+def guided(shape, surface, guide, wrong=0.0, tolerance=1e-2, **options):
+    spread = np.full(shape, wrong)
+    return run(shape, surface, tolerance, guide=Guide({"loss": guide}, {"loss": spread}, 99), **options)
+
+
+@pytest.mark.parametrize("shape", [(65, 33), (40, 57)])
+def test_with_a_guide_only_the_difference_from_it_is_interpolated(shape):
+    surface = ripples(shape) + hills(shape)
+    plain, _, _ = run(shape, surface, 1e-2)
+    picture, asked, _ = guided(shape, surface, ripples(shape))
+    _, same, _ = run(shape, hills(shape), 1e-2)
+    assert len(asked) < plain.evaluated.sum() / 4
+    assert len(asked) <= len(same)
+    assert np.abs(picture.values["loss"] - surface).max() <= picture.error["loss"] <= 1e-2 * np.ptp(surface)
+    np.testing.assert_array_equal(picture.values["loss"][picture.evaluated], surface[picture.evaluated])
+
+
+def test_in_logarithm_a_guide_is_a_factor():
+    shape = (65, 33)
+    surface = np.exp(3 * ripples(shape) + 0.3 * hills(shape))
+    picture, asked, _ = guided(shape, surface, 3 * ripples(shape), log=True)
+    assert len(asked) < 200
+    assert (np.abs(picture.values["loss"] - surface) <= picture.error["loss"]).all()
+    assert np.abs(np.log(picture.values["loss"] / surface)).max() < 1e-2 * np.ptp(np.log(surface))
+
+
+def test_a_guide_for_logarithms_is_not_followed_by_what_turns_out_negative():
+    shape = (33, 33)
+    surface = hills(shape)
+    picture, asked, _ = guided(shape, surface, 100 * ripples(shape), log=True)
+    _, others, _ = run(shape, surface, 1e-2, log=True)
+    assert np.abs(picture.values["loss"] - surface).max() <= picture.error["loss"]
+    assert len(asked) <= len(others) + 40
+
+
+def test_what_a_guide_is_wrong_by_is_part_of_the_estimate_and_shows_where_to_look():
+    shape = (65, 65)
+    i, j = np.indices(shape)
+    wrong = 0.5 * np.exp(-((i - 44) ** 2 + (j - 23) ** 2) / 18)
+    surface = ripples(shape) + wrong
+    picture, _, pictures = run(shape, surface, 1e-2, guide=Guide({"loss": ripples(shape)}, {"loss": wrong}, 99))
+    assert pictures[1].error["loss"] >= 0.5
+    assert picture.evaluated[wrong > 0.1].all()
+    assert picture.evaluated.sum() < 1000
+    assert np.abs(picture.values["loss"] - surface).max() <= picture.error["loss"]
+
+
+def test_from_a_picture_only_what_it_lacks_is_asked_for():
+    shape = (65, 33)
+    surface = hills(shape)
+    whole, asked, _ = run(shape, surface, 1e-3)
+    begun, _, _ = run(shape, surface, 1e-3, limit=25)
+    assert begun.evaluated.sum() == 25
+    rest, more, _ = run(shape, surface, 1e-3, start=begun)
+    assert len(more) == len(asked) - 25
+    np.testing.assert_array_equal(rest.evaluated, whole.evaluated)
+    np.testing.assert_array_equal(rest.values["loss"], whole.values["loss"])
+    assert isinstance(rest, Picture)
+    assert rest.error == whole.error
+
+
+def test_the_first_pixels_go_from_the_centre_outwards():
+    _, asked, _ = run((65, 33), hills((65, 33)), 1e-2)
+    assert asked[0] == (32, 16)
+    inner = [max(abs(x / 64 - 0.5), abs(y / 32 - 0.5)) for x, y in asked[9:25]]
+    assert inner == sorted(inner)

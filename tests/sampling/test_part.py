@@ -1,5 +1,7 @@
 """A first look: a part of the data for the shape, full data for the level, and never a claim of accuracy."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -8,14 +10,16 @@ from torch.nn import functional as F
 
 import lwidgets as lw
 from lwidgets.data import Batches
-from lwidgets.sampling import first_look, stream
+from lwidgets.sampling import stream
+from lwidgets.sampling.part import Part
+from lwidgets.sampling.refine import Guide
 from tests.models import CNN, MLP
 
 
 @pytest.fixture
 def always(monkeypatch):
     """Every evaluation is slow enough for a first look."""
-    monkeypatch.setattr(first_look, "_SLOW", -1.0)
+    monkeypatch.setattr(sys.modules["lwidgets.sampling.sample"], "SLOW", -1.0)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +49,7 @@ def pictures(many, shape=(17, 33), **options):
 def test_the_first_picture_has_the_shape_and_goes_through_what_was_measured(always, many):
     shown, exact = pictures(many)
     first = shown[0]
-    assert first.provenance["sampling"]["first look"] == "250 of 4,000 samples"
+    assert first.provenance["sampling"]["first look"] == "500 of 4,000 samples"
     assert np.isnan(first.error["loss"])
     assert not first.final
     assert first.evaluations == 1
@@ -92,7 +96,7 @@ def test_every_picture_that_owes_anything_to_the_part_says_so(always, many):
 
 
 def test_a_fast_objective_needs_none(many, monkeypatch):
-    monkeypatch.setattr(first_look, "_SLOW", 1e9)
+    monkeypatch.setattr(sys.modules["lwidgets.sampling.sample"], "SLOW", 1e9)
     shown, _ = pictures(many)
     assert shown[0].evaluations == 9
 
@@ -149,3 +153,119 @@ def test_batchnorm_is_recalibrated_on_the_part_too(always):
     gap = np.abs(first.values["loss"] - exact.values["loss"]).max()
     assert "first look" in first.provenance["sampling"]
     assert gap < 0.3 * np.ptp(exact.values["loss"])
+
+
+@pytest.fixture
+def steep(monkeypatch):
+    """A deep linear network: its loss is a polynomial of high degree, too steep for the first grids."""
+    monkeypatch.setattr("lwidgets.sampling.part._WORK", 0)
+    torch.manual_seed(1)
+    model = nn.Sequential(*(nn.Linear(6, 6, bias=False) for _ in range(4)))
+    inputs = torch.randn(2000, 6)
+    return model, (inputs, inputs @ torch.randn(6, 6))
+
+
+def steep_landscapes(steep, counted=None, **options):
+    def loss(output, target):
+        if counted is not None:
+            counted.append(len(output))
+        return F.mse_loss(output, target)
+
+    objective = lw.Objective(steep[0], steep[1], loss=loss, metrics={"mae": F.l1_loss})
+    return list(stream(objective, lw.Plane.random(steep[0], (0, 1), span=2.0), resolution=(65, 49), **options))
+
+
+def true_error(landscape, exact, metric="loss"):
+    return np.abs(landscape.values[metric] - exact.values[metric]).max()
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_a_guide_saves_evaluations_and_the_error_stays_inside_the_estimate(steep, monkeypatch, log):
+    guided = steep_landscapes(steep, log=log, tolerance=6e-3 if log else 1e-2)[-1]
+    exact = steep_landscapes(steep, tolerance=0)[-1]
+    monkeypatch.setattr("lwidgets.sampling.part._WORK", np.inf)
+    plain = steep_landscapes(steep, log=log, tolerance=6e-3 if log else 1e-2)[-1]
+    said = guided.provenance["sampling"]["guide"]
+    assert said.startswith("loss")
+    assert said.endswith("evaluations on 250 of 2,000 samples")
+    assert "guide" not in plain.provenance["sampling"]
+    assert guided.provenance["sampling"]["settled"]
+    assert guided.evaluations < plain.evaluations / 2
+    for metric in ("loss", "mae"):
+        assert true_error(guided, exact, metric) <= guided.error[metric]
+    np.testing.assert_array_equal(guided.values["loss"][guided.evaluated], exact.values["loss"][guided.evaluated])
+
+
+def test_with_a_guide_the_second_visit_evaluates_nothing(steep, monkeypatch):
+    first = steep_landscapes(steep)[-1]
+    assert "guide" in first.provenance["sampling"]
+
+    def evaluate(self, coefficients):
+        raise AssertionError("evaluated again")
+
+    monkeypatch.setattr("lwidgets.sampling.evaluate.Local.__call__", evaluate)
+    second = steep_landscapes(steep)[-1]
+    np.testing.assert_array_equal(first.values["loss"], second.values["loss"])
+    assert first.error == second.error
+
+
+def test_while_the_guide_is_measured_its_shape_is_on_show_and_labelled(steep):
+    shown = steep_landscapes(steep)
+    looks = [one for one in shown if "first look" in one.provenance["sampling"]]
+    assert looks
+    assert all(np.isnan(one.error["loss"]) and one.evaluations == 25 for one in looks)
+    exact = steep_landscapes(steep, tolerance=0)[-1]
+    coarse = next(one for one in shown if one.evaluations == 25)
+    assert true_error(looks[-1], exact) < true_error(coarse, exact) / 5
+    assert "first look" not in shown[-1].provenance["sampling"]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, StopAsyncIteration])
+def test_measuring_the_guide_can_be_stopped(steep, stop):
+    counted = []
+
+    def progress(done, total):
+        if counted and counted[-1] == 250 and len(counted) > 60:
+            raise stop
+
+    with pytest.raises(stop) as caught:
+        steep_landscapes(steep, counted, progress=progress)
+    assert len(counted) < 70
+    if stop is KeyboardInterrupt:
+        assert caught.value.landscape.evaluations == 25
+
+
+def test_an_objective_that_fails_on_a_part_is_measured_without(steep, monkeypatch):
+    def whole_only(output, target):
+        if len(output) < 2000:
+            raise RuntimeError("all of the data, please")
+        return F.mse_loss(output, target)
+
+    objective = lw.Objective(steep[0], steep[1], loss=whole_only)
+    plane = lw.Plane.random(steep[0], (0, 1), span=2.0)
+    landscape = lw.sample(objective, plane, resolution=33)
+    monkeypatch.setattr("lwidgets.sampling.part._WORK", np.inf)
+    plain = lw.sample(objective, plane, resolution=33)
+    np.testing.assert_array_equal(landscape.values["loss"], plain.values["loss"])
+
+
+def test_a_guide_that_leads_astray_is_dropped(steep, monkeypatch):
+    def rough(self, picture, names, deciding, tolerance, log):
+        noise = np.random.default_rng(0).normal(size=picture.evaluated.shape) * np.ptp(picture.values["loss"])
+        return Guide({"loss": 0.1 * noise}, {"loss": np.zeros(noise.shape)}, 120)
+
+    monkeypatch.setattr(Part, "guide", rough)
+    landscape = steep_landscapes(steep)[-1]
+    exact = steep_landscapes(steep, tolerance=0)[-1]
+    assert landscape.provenance["sampling"]["settled"]
+    assert "guide" not in landscape.provenance["sampling"]
+    assert true_error(landscape, exact) <= landscape.error["loss"]
+    assert landscape.evaluations < 0.5 * exact.evaluations
+
+
+def test_a_part_of_another_shape_is_no_guide(steep):
+    model, (inputs, targets) = steep
+    targets = targets * torch.linspace(0, 30, len(targets)).unsqueeze(1).roll(7, 0) * torch.randn(len(targets), 1)
+    objective = lw.Objective(model, (inputs[:300], targets[:300]), loss=F.mse_loss)
+    landscape = lw.sample(objective, lw.Plane.random(model, (0, 1), span=0.7), resolution=33)
+    assert "guide" not in landscape.provenance["sampling"]
