@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.models import Case, Problem, cases
-from harness.tools import EXACT, OTHERS, TOLERANT, Tool, plain_loop
+from harness.tools import EXACT, NEXT, OTHERS, TOLERANT, Tool, plain_loop
 
 SIDES = (5, 9, 17, 33, 65)  # each grid is part of the next, and all of them of 65
 
@@ -92,12 +92,12 @@ def peak_memory(tool: Tool, case: Case, model: nn.Module, resolution: int) -> in
 def _draw_some(tool: Tool, problem: Problem, resolution: int) -> None:
     """Enough to see the peak: memory does not grow with the number of points."""
     with threads_of(tool):
-        tool.run(problem, resolution if tool is TOLERANT else SIDES[0])
+        tool.run(problem, resolution if tool in (TOLERANT, NEXT) else SIDES[0])
 
 
 def _child(key: str, name: str, state: str, resolution: str) -> None:
     case = cases()[key]
-    tool = next(tool for tool in (TOLERANT, EXACT, *OTHERS) if tool.name == name)
+    tool = next(tool for tool in (TOLERANT, NEXT, EXACT, *OTHERS) if tool.name == name)
     model = case.make()
     model.load_state_dict(torch.load(state, weights_only=True))
     problem = Problem.of(case, model.eval().requires_grad_(False), (0, 1))

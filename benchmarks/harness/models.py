@@ -51,6 +51,7 @@ class Problem:
     plane: lw.Subspace
     directions: tuple[dict[str, Tensor], dict[str, Tensor]]
     batchnorm: BatchNormMode
+    seeds: tuple[int, int]
 
     @classmethod
     def of(cls, case: Case, model: nn.Module, seeds: tuple[int, int]) -> Problem:
@@ -60,7 +61,7 @@ class Problem:
         _, *vectors = plane.basis.vectors
         x, y = ({name: v.get(name, torch.zeros_like(p)) for name, p in model.named_parameters()} for v in vectors)
         inputs, labels = case.data()
-        return cls(model, (inputs.to(device), labels.to(device)), plane, (x, y), case.batchnorm)
+        return cls(model, (inputs.to(device), labels.to(device)), plane, (x, y), case.batchnorm, seeds)
 
 
 def train(case: Case, device: str = "cpu") -> nn.Module:
@@ -160,8 +161,8 @@ def clusters(count: int = 2000, width: int = 784, classes: int = 10) -> Data:
 
 def cases(*, quick: bool = False) -> dict[str, Case]:
     """Every case by its key; ``quick`` has fewer examples."""
-    few = 64 if quick else 256
-    resnet = "ResNet-20 BatchNorm {}, 0.27 M parameters, " + f"{few} digits"
+    few, all_of_them = (64, 128) if quick else (256, 1797)
+    resnet = "ResNet-20, BatchNorm {}, {:,} digits"
     all_cases = (
         Case(
             "digits",
@@ -177,8 +178,8 @@ def cases(*, quick: bool = False) -> dict[str, Case]:
             lambda: clusters(200 if quick else 2000),
             60,
         ),
-        Case("resnet", resnet.format("frozen"), resnet20, lambda: digits(few), 100),
-        Case("recalibrated", resnet.format("recalibrated"), resnet20, lambda: digits(few), 100, "recalibrate"),
+        Case("resnet", resnet.format("frozen", all_of_them), resnet20, lambda: digits(all_of_them), 100),
+        Case("recalibrated", resnet.format("recalibrated", few), resnet20, lambda: digits(few), 100, "recalibrate"),
         Case("vit", f"ViT 64x4, patches 2x2, {few} digits", ViT, lambda: digits(few), 200),
     )
     return {case.key: case for case in all_cases}

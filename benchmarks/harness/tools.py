@@ -6,7 +6,6 @@ import contextlib
 import copy
 import importlib
 import importlib.util
-import inspect
 import io
 import sys
 from collections.abc import Callable, Iterator
@@ -66,11 +65,28 @@ def lwidgets_tolerant(problem: Problem, side: int) -> lw.Landscape:
     return _sample(problem, side, TOLERANCE)
 
 
+def lwidgets_next(problem: Problem, side: int) -> lw.Landscape:
+    """Another seed of a model that was looked at before; of no point is a value remembered."""
+    if problem.model not in _LOOKED_AT:
+        _LOOKED_AT[problem.model] = _objective(problem)
+    return _draw(_LOOKED_AT[problem.model], problem, side, TOLERANCE)
+
+
+_LOOKED_AT: dict[nn.Module, lw.Objective] = {}
+
+
 def _sample(problem: Problem, side: int, tolerance: float) -> lw.Landscape:
     """From the model and its data to the picture, nothing prepared and nothing remembered."""
-    objective = lw.Objective(problem.model, problem.data, loss=F.cross_entropy, batchnorm=problem.batchnorm)
-    options: dict[str, Any] = {"cache": False} if "cache" in inspect.signature(lw.sample).parameters else {}
-    return lw.sample(objective, problem.plane, resolution=side, tolerance=tolerance, **options)
+    return _draw(_objective(problem), problem, side, tolerance)
+
+
+def _objective(problem: Problem) -> lw.Objective:
+    return lw.Objective(problem.model, problem.data, loss=F.cross_entropy, batchnorm=problem.batchnorm)
+
+
+def _draw(objective: lw.Objective, problem: Problem, side: int, tolerance: float) -> lw.Landscape:
+    plane = lw.Plane.random(problem.model, problem.seeds)
+    return lw.sample(objective, plane, resolution=side, tolerance=tolerance, cache=False)
 
 
 @torch.inference_mode()
@@ -162,6 +178,7 @@ def grid(problem: Problem, side: int) -> Iterator[tuple[int, int, float, float]]
 
 
 TOLERANT = Tool("lwidgets, 1 %", lwidgets_tolerant, recalibrates=True)
+NEXT = Tool("lwidgets, next seed", lwidgets_next, recalibrates=True)
 EXACT = Tool("lwidgets, every pixel", lwidgets_exact, recalibrates=True, same_points=True)
 LOOP = Tool("plain loop", plain_loop, recalibrates=True, same_points=True)
 OTHERS = (

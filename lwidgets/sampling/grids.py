@@ -56,6 +56,7 @@ class Step:
 
     Attributes:
         nodes: The finer grid.
+        at: The same as an index of pixels.
         new: Nodes of the finer grid that are not in the coarser one.
         cubic: Not-a-knot splines, shape (finer, coarser). As the knots are nested, a fine grid filled from a coarse one
             has the coarse one's spline.
@@ -65,6 +66,7 @@ class Step:
     """
 
     nodes: Nodes
+    at: tuple[Index, ...]
     new: Mask
     cubic: tuple[Array, ...]
     linear: tuple[Array, ...]
@@ -121,9 +123,9 @@ def interpolate(nodes: Nodes, values: Array) -> Array:
 
 
 def product(matrices: Sequence[Array], values: Array) -> Array:
-    """Apply one matrix along each axis."""
-    applied: Array = reduce(lambda v, m: np.tensordot(m, v, (1, -1)), matrices[::-1], values)
-    return applied
+    """Apply one matrix along each axis, of one or two."""
+    applied: Array = matrices[0] @ values
+    return applied if len(matrices) == 1 else applied @ matrices[1].T
 
 
 @lru_cache(maxsize=16)
@@ -137,6 +139,7 @@ def _step(coarse: Nodes, fine: Nodes) -> Step:
     old = (np.isin(f, c) for c, f in pairs)
     return Step(
         nodes=fine,
+        at=np.ix_(*fine),
         new=~reduce(np.logical_and.outer, old),
         cubic=tuple(_spline(c, f, 3) for c, f in pairs),
         linear=tuple(_spline(c, f, 1) for c, f in pairs),

@@ -225,25 +225,25 @@ class _Guess:
 
 def _guess(name: str, known: _Known) -> _Guess:
     measured = known.unknown(name)
-    coarsest = np.ix_(*known.grids[0])
-    values = measured[coarsest]
+    values = measured[np.ix_(*known.grids[0])]
     finite = np.isfinite(values).astype(np.float64)
-    around = np.zeros((2, *values.shape))  # largest surplus near each node, of the spline and of linear interpolation
+    found = np.zeros((2, *values.shape))  # surplus of each node, of the spline and of linear interpolation
     surplus = np.zeros(measured.shape)
     for step in nested_steps(measured.shape):
-        at = np.ix_(*step.nodes)
-        missing = known.missing[at]
+        missing, told = known.missing[step.at], measured[step.at]
         predicted, share = step.predict(values, finite)
+        around = maximum_filter(found, size=(1, *[3] * missing.ndim))
         expected = DECAY * step.inherit(around)
         values = np.where(RINGING * expected[1] < expected[0], predicted[1], predicted[0])
-        values = np.where(missing, values, measured[at])
-        finite = np.where(missing, share, np.isfinite(values))
+        values = np.where(missing, values, told)
+        finite = np.where(missing, share, np.isfinite(told))
         found = np.abs(values - predicted)
         found = np.where(missing | ~np.isfinite(found), expected, found)
-        surplus[at] = np.where(step.new & missing, found.min(axis=0), surplus[at])
-        around = maximum_filter(np.where(step.new, found, 0.0), size=(1, *[3] * missing.ndim))
+        surplus[step.at] = np.where(step.new & missing, found.min(axis=0), surplus[step.at])
+        found = np.where(step.new, found, 0.0)
     values = np.where(known.missing & (finite < 1), np.nan, values)
-    surplus += np.where(known.missing, known.guide.surplus.get(name, 0.0), 0.0)
+    if name in known.guide.surplus:
+        surplus += np.where(known.missing, known.guide.surplus[name], 0.0)
     return _Guess(values, surplus, known.missing & (finite > 0) & (finite < 1))
 
 
