@@ -1,16 +1,19 @@
 """How often the true error of a picture exceeds the estimate it shows, over many landscapes, and what it cost.
 
-    python benchmarks/calibration.py
+    python benchmarks/calibration.py [--seed 1]
 
 Digits networks (models x seeds x spans) and curves between and through them, a BatchNorm network whose loss spans up to
 10^4, sums of cosines, bowls with kinks, cliffs of 10^4, and regions that are not finite. Every pixel is measured once,
-for comparison; the refinement is then told these values.
+for comparison, and remembered; a picture is then drawn from these values. Another seed makes all of it anew: networks,
+directions and synthetic landscapes. Guides are tried for networks of any size.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,7 +23,8 @@ from torch.nn import functional as F
 
 import lwidgets as lw
 from lwidgets.demo import digits_data, train_mlp
-from lwidgets.sampling.refine import Picture, refine
+from lwidgets.sampling import part
+from lwidgets.sampling.refine import refine
 
 TOLERANCE = 1e-2
 SYNTHETIC = 12  # landscapes of each kind and shape
@@ -29,33 +33,57 @@ SHAPES = ((65, 65), (65, 33), (33, 129))
 Array = NDArray[np.float64]
 
 
-def networks() -> Iterator[tuple[str, Array]]:
+@dataclass(frozen=True)
+class Trial:
+    """A picture, and the truth.
+
+    Attributes:
+        values: Every pixel, measured.
+        shown: As the picture has them.
+        error: What the picture claims.
+        evaluations: What it cost.
+        guided: Whether it followed a part of the data.
+    """
+
+    values: Array
+    shown: Array
+    error: float
+    evaluations: int
+    guided: bool = False
+
+    @property
+    def ratio(self) -> float:
+        finite = np.isfinite(self.values)
+        return float(np.abs(self.shown[finite] - self.values[finite]).max()) / self.error
+
+
+def networks(seed: int) -> Iterator[tuple[str, Trial]]:
     images, labels = digits_data()
     for hidden in ((128, 128), (32,)):
-        models = [train_mlp(images, labels, hidden, seed, 300) for seed in (10, 11)]
+        models = [train_mlp(images, labels, hidden, 10 + 100 * seed + i, 300) for i in range(2)]
         objective = lw.Objective(models[0], (images, labels), loss=F.cross_entropy)
         for span in (0.5, 1.0, 2.0):
-            for seed in range(4):
-                yield (
-                    f"digits {hidden}",
-                    exact(objective, lw.Plane.random(models[0], (2 * seed, 2 * seed + 1), span=span)),
-                )
+            for k in range(4):
+                pair = (1000 * seed + 2 * k, 1000 * seed + 2 * k + 1)
+                yield f"digits {hidden}", drawn(objective, lw.Plane.random(models[0], pair, span=span))
             for model in models:
-                for seed in range(2):
-                    yield "digits, random lines", exact(objective, lw.Line.random(model, seed, span=span), 257)
+                for k in range(2):
+                    line = lw.Line.random(model, 1000 * seed + k, span=span)
+                    yield "digits, random lines", drawn(objective, line, 257)
         for resolution in (65, 129, 257):
             between = lw.Line(*models, span=(-0.25, 1.25))
-            yield "digits, between two", exact(objective, between, resolution)
+            yield "digits, between two", drawn(objective, between, resolution)
 
 
-def batchnorm() -> Iterator[tuple[str, Array]]:
+def batchnorm(seed: int) -> Iterator[tuple[str, Trial]]:
     images, labels = digits_data()
-    for seed in range(2):
-        model = residual_network(images, labels, seed, blocks=2 + 2 * seed)
-        objective = lw.Objective(model, (images[:200], labels[:200]), loss=F.cross_entropy)
+    for k in range(2):
+        model = residual_network(images, labels, 100 * seed + k, blocks=2 + 2 * k)
+        objective = lw.Objective(model, (images[:400], labels[:400]), loss=F.cross_entropy)
         for span in (0.5, 1.0):
-            for pair in ((10, 11), (12, 13), (14, 15)):
-                yield "BatchNorm CNN", exact(objective, lw.Plane.random(model, pair, span=span))
+            for first in (10, 12, 14):
+                pair = (1000 * seed + first, 1000 * seed + first + 1)
+                yield "BatchNorm CNN", drawn(objective, lw.Plane.random(model, pair, span=span))
 
 
 def residual_network(images: Tensor, labels: Tensor, seed: int, blocks: int, width: int = 8) -> nn.Module:
@@ -79,8 +107,12 @@ def residual_network(images: Tensor, labels: Tensor, seed: int, blocks: int, wid
     return model.eval()
 
 
-def synthetic() -> Iterator[tuple[str, Array]]:
-    rng = np.random.default_rng(100)
+def synthetic(seed: int) -> Iterator[tuple[str, Trial]]:
+    for kind, values in surfaces(np.random.default_rng(100 + seed)):
+        yield kind, told(values)
+
+
+def surfaces(rng: np.random.Generator) -> Iterator[tuple[str, Array]]:
     order = np.arange(6)
     for _ in range(SYNTHETIC):
         for shape in SHAPES:
@@ -105,42 +137,49 @@ def across(rng: np.random.Generator, x: Array, y: Array, bend: float) -> Array:
     return x * np.cos(angle) + y * np.sin(angle) + curvature * along**2 - offset
 
 
-def exact(objective: lw.Objective, subspace: lw.Subspace, resolution: int = 65) -> Array:
-    return lw.sample(objective, subspace, resolution=resolution, tolerance=0).values["loss"]
+def drawn(objective: lw.Objective, subspace: lw.Subspace, resolution: int = 65) -> Trial:
+    cache = lw.Cache()
+    exact = lw.sample(objective, subspace, resolution=resolution, tolerance=0, cache=cache)
+    shown = lw.sample(objective, subspace, resolution=resolution, tolerance=TOLERANCE, cache=cache)
+    guided = "guide" in shown.provenance["sampling"]
+    return Trial(exact.values["loss"], shown.values["loss"], shown.error["loss"], shown.evaluations, guided)
 
 
-def shown(values: Array) -> Picture:
-    def told(pixels: NDArray[np.intp]) -> Mapping[str, Array]:
+def told(values: Array) -> Trial:
+    def at(pixels: NDArray[np.intp]) -> Mapping[str, Array]:
         return {"loss": values[tuple(pixels.T)]}
 
     plan = refine(values.shape, ["loss"], TOLERANCE, deciding=["loss"])
     pixels, _ = next(plan)
     while True:
         try:
-            pixels, _ = plan.send(told(pixels))
+            pixels, _ = plan.send(at(pixels))
         except StopIteration as stop:
-            return stop.value
+            picture = stop.value
+            return Trial(values, picture.values["loss"], picture.error["loss"], int(picture.evaluated.sum()))
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0)
+    seed = parser.parse_args().seed
     torch.set_num_threads(1)
-    found: dict[str, list[tuple[float, int]]] = {}
+    part._WORK = 0.0
+    found: dict[str, list[Trial]] = {}
     for make in (synthetic, networks, batchnorm):
-        for kind, values in make():
-            picture = shown(values)
-            if picture.evaluated.all():
-                continue
-            finite = np.isfinite(values)
-            gap = np.abs(picture.values["loss"][finite] - values[finite]).max()
-            found.setdefault(kind, []).append((float(gap) / picture.error["loss"], int(picture.evaluated.sum())))
-    print(f"tolerance {TOLERANCE:g}; ratio = true maximum error / estimate shown\n")
-    print(f"{'kind':22}{'landscapes':>11}{'exceeded':>10}{'median ratio':>14}{'largest':>9}{'median points':>15}")
-    for kind, rows in found.items():
-        ratios, points = zip(*rows, strict=True)
-        over = sum(ratio > 1 for ratio in ratios)
+        for kind, trial in make(seed):
+            if trial.evaluations < trial.values.size:
+                found.setdefault(kind, []).append(trial)
+    print(f"tolerance {TOLERANCE:g}, seed {seed}; ratio = true maximum error / estimate shown\n")
+    head = f"{'landscapes':>11}{'guided':>8}{'exceeded':>10}{'median ratio':>14}{'largest':>9}{'median points':>15}"
+    print(f"{'kind':22}{head}")
+    for kind, trials in found.items():
+        ratios = [trial.ratio for trial in trials]
+        over, guided = sum(ratio > 1 for ratio in ratios), sum(trial.guided for trial in trials)
+        points = statistics.median(trial.evaluations for trial in trials)
         middle, largest = statistics.median(ratios), max(ratios)
-        print(f"{kind:22}{len(rows):11}{over:10}{middle:14.2f}{largest:9.2f}{statistics.median(points):15.0f}")
-    everything = [ratio for rows in found.values() for ratio, _ in rows]
+        print(f"{kind:22}{len(trials):11}{guided:8}{over:10}{middle:14.2f}{largest:9.2f}{points:15.0f}")
+    everything = [trial.ratio for trials in found.values() for trial in trials]
     over = sum(ratio > 1 for ratio in everything)
     print(f"\n{over} of {len(everything)} exceeded: {over / len(everything):.1%}")
 

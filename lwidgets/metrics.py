@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
+
+_WHOLE = 1e-3  # a share of the samples, times their number, is a whole number but for rounding
 
 
 def error(output: Tensor, target: Tensor) -> Tensor:
@@ -23,3 +27,16 @@ def error(output: Tensor, target: Tensor) -> Tensor:
 def accuracy(output: Tensor, target: Tensor) -> Tensor:
     """Share of right predictions, 1 - error."""
     return 1 - error(output, target)
+
+
+def counts_samples(values: float | NDArray[np.float64], samples: int) -> bool:
+    """Whether all values are shares of so many samples, as those of an error are; never where there are none.
+
+    >>> counts_samples(np.array([0.25, 0.5]), samples=100), counts_samples(0.251, samples=100)
+    (True, False)
+    """
+    shares = np.asarray(values)
+    if not (samples and np.isfinite(shares).all()):
+        return False
+    counts = shares * samples
+    return bool((np.abs(counts - np.round(counts)) < _WHOLE).all())

@@ -7,6 +7,7 @@ point must look like (names, shapes, ties, filters) and which of its parameters 
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -141,7 +142,7 @@ class Filters:
             tensor = tensor.unflatten(0, (self.groups, -1)).transpose(1, 2).flatten(0, 1)
         elif self.dim:
             tensor = tensor.movedim(self.dim, 0)
-        return tensor.reshape(tensor.shape[0], -1)
+        return tensor.reshape(tensor.shape[0], math.prod(tensor.shape[1:]))
 
     def scale(self, tensor: Tensor, factors: Tensor) -> Tensor:
         """The tensor with filter i multiplied by factors[i], in the tensor's own layout."""

@@ -179,3 +179,13 @@ def test_unknown_normalisation_seed_and_empty_directions_are_refused():
     with pytest.raises(ValueError, match=r"Pass zero_1d=False"):
         vector(MLP.model(), params="*.bias")
     assert vector(MLP.model(), params="*.bias", zero_1d=False)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (2, 0, 4)])
+def test_a_weight_without_entries_has_filters_without_entries(shape):
+    model = nn.Linear(3, 2)
+    model.nothing = nn.Parameter(torch.empty(shape))
+    for normalize in ("filter", "layer", "model"):
+        direction = lw.Plane.random(model, (0, 1), normalize=normalize).basis.vectors[1]
+        assert direction["nothing"].shape == shape
+        assert direction["weight"].norm() > 0

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from time import perf_counter
 from types import ModuleType
 from typing import Any
 
@@ -24,6 +25,7 @@ import lwidgets as lw
 from harness.models import Problem
 
 TOLERANCE = 1e-2
+_INTERRUPTIONS, _LOOPS = 40, 4  # of the exact run, and points of the plain loop in each
 
 
 @dataclass(frozen=True)
@@ -89,23 +91,56 @@ def _draw(objective: lw.Objective, problem: Problem, side: int, tolerance: float
     return lw.sample(objective, plane, resolution=side, tolerance=tolerance, cache=False)
 
 
-@torch.inference_mode()
 def plain_loop(problem: Problem, side: int) -> np.ndarray:
     """What a competent user writes: parameters set in place, one forward pass of all data for each point."""
+    with torch.inference_mode():
+        return np.reshape(list(plain_points(problem, side)), (side, side))
+
+
+def plain_points(problem: Problem, side: int) -> Iterator[float]:
+    """The values of the plain loop, one after another; to be asked for in inference mode."""
     model = copy.deepcopy(problem.model)
     inputs, labels = problem.data
     x, y = (list(direction.values()) for direction in problem.directions)
     moving = list(model.parameters())
     origin = [p.clone() for p in moving]
-    values = np.empty((side, side))
-    for i, j, a, b in grid(problem, side):
+    for _, _, a, b in grid(problem, side):
         torch._foreach_copy_(moving, origin)
         torch._foreach_add_(moving, x, alpha=a)
         torch._foreach_add_(moving, y, alpha=b)
         if problem.batchnorm == "recalibrate":
             recalibrate(model, inputs)
-        values[i, j] = F.cross_entropy(model(inputs), labels).item()
-    return values
+        yield F.cross_entropy(model(inputs), labels).item()
+
+
+def lwidgets_and_loop(problem: Problem, side: int) -> tuple[lw.Landscape, float, float]:
+    """Every pixel by lwidgets, with points of the plain loop in between, so that a drift of the machine meets both.
+
+    Returns:
+        The landscape, and seconds a point of each.
+    """
+    loop = plain_points(problem, side)
+    every = max(1, side**2 // _INTERRUPTIONS)
+    ours = loops = 0.0
+    began = perf_counter()
+
+    def interrupt(done: int, total: int) -> None:
+        nonlocal ours, loops, began
+        if done % every == 0:
+            ours += perf_counter() - began
+            with torch.inference_mode():
+                next(loop)  # finds its weights and data out of the caches
+                began = perf_counter()
+                for _ in range(_LOOPS):
+                    next(loop)
+                loops += perf_counter() - began
+            began = perf_counter()
+
+    objective = _objective(problem)
+    plane = lw.Plane.random(problem.model, problem.seeds)
+    landscape = lw.sample(objective, plane, resolution=side, tolerance=0.0, cache=False, progress=interrupt)
+    ours += perf_counter() - began
+    return landscape, ours / side**2, loops / _LOOPS / (side**2 // every)
 
 
 def recalibrate(model: nn.Module, inputs: Tensor) -> None:

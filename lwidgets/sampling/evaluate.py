@@ -24,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from lwidgets.basis import Basis
+from lwidgets.metrics import counts_samples
 from lwidgets.objective import FunctionObjective, Objective
 from lwidgets.sampling.folding import Untraceable
 from lwidgets.sampling.traced import Programs, Traced
@@ -49,7 +50,7 @@ _RETRY = 20  # one that was slow of late is tried again after so many times as l
 _LARGE = 1 << 28  # bytes that move from which on the loop's own copy of them is worth avoiding at once
 _TINY = 2e-3  # seconds a point below which calling the operations takes longer than the operations
 _STEP = 0.05  # seconds that a batch of points may take, so that progress is seen and a stop is prompt
-_RTOL, _ATOL = 1e-4, 1e-6  # agreement with the loop: rounding of a forward pass, far from any error of meaning
+_AGREES = 0.3  # of the root of the last bit's worth, 1e-4 in float32: rounding, far from any error of meaning
 _FLIPS = 3  # samples near a tie that rounding may count otherwise in a metric such as the error
 
 
@@ -206,7 +207,9 @@ class Local:
     @property
     def plan(self) -> Plan:
         """What all evaluations of this kind share, so that a slider that moves on measures nothing again."""
-        plan: Plan = self.objective.plans.setdefault((self.batchnorm, self.basis.moving), Plan())
+        kind = self.objective.device.type  # a graph keeps the casts of the context that it was traced in
+        casts = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+        plan: Plan = self.objective.plans.setdefault((self.batchnorm, self.basis.moving, casts), Plan())
         return plan
 
     def _some(self, left: Array, loop: _Loop) -> tuple[Array, str]:
@@ -266,12 +269,16 @@ class Local:
         known = loop(probe[0])
         if large:  # a direction that was drawn or widened for this, all of it
             loop.close()
-        allowed = _RTOL * np.abs(known) + _ATOL
-        allowed[1:] += _FLIPS / len(self.objective.data)
+        dtypes = {self.basis.origin.parameters[name].dtype for name in self.basis.moving}
+        last_bit = max((torch.finfo(dtype).eps for dtype in dtypes), default=0.0)
+        samples = len(self.objective.data)
+        flips = np.array([_FLIPS / samples if counts_samples(value, samples) else 0.0 for value in known])
+        allowed = _AGREES * last_bit**0.5 * (np.abs(known) + 0.01) + flips
         same = (np.abs(values[0] - known) <= allowed) | (values[0] == known) | (np.isnan(values[0]) & np.isnan(known))
         for value, right in zip(values[0][~same], known[~same], strict=True):
             raise Untraceable(f"differs from the loop: {value:.9g} instead of {right:.9g}")
-        plan.verified.add(strategy)
+        if large or np.isfinite(known).all():  # agreement about infinity says little: another point will tell
+            plan.verified.add(strategy)
         return None if large else known[None]
 
     @staticmethod

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lwidgets.objective import Objective
 from lwidgets.sampling.grids import Array, interpolate, nested_grids, nested_steps
 from lwidgets.sampling.measure import CacheArgument, Measure
-from lwidgets.sampling.refine import EXPECTED, Guide, Picture, refine
+from lwidgets.sampling.refine import Guide, Picture, refine
 from lwidgets.subspaces import Subspace
 
 SLOW = 0.02
@@ -28,7 +28,8 @@ LOOK = 5
 _SHARE = 8  # of the data
 _FEWEST = 32  # samples of which a part must at least consist
 _WORK = 1e7  # samples times parameters: below it an evaluation is so short that a part's takes hardly less
-_FOLLOWED = 0.5  # of the tolerance is what the part's landscape may be wrong by to be followed
+_FOLLOWED = 0.5  # of the tolerance is what the part's landscape may be wrong by to be followed ...
+_ROOM = 0.8  # ... and of what is allowed for all of the data, whose range may be smaller
 _ROUGH = 20  # a guide pays when the coarsest grid is wrong by so many times what is allowed ...
 _FLATTER = 12  # ... and wrong by so many times less about the difference from the part's landscape
 
@@ -108,11 +109,12 @@ class Part:
         values = {name: v for name, v in values.items() if np.isfinite(v).all()}
         measured = [_scaled(picture.values[name][picture.evaluated], log) for name in deciding]
         exact = self.picture.settled and all(
-            name in values and EXPECTED * self.picture.surplus[name].max() <= tolerance * np.ptp(v)
+            name in values and self.picture.judged[name] <= _ROOM * tolerance * np.ptp(v)
             for name, v in zip(deciding, measured, strict=True)
         )
+        error = {name: self.picture.judged[name] for name in values}
         surplus = {name: self.picture.surplus[name] for name in values}
-        return Guide(values, surplus, self.evaluations) if exact else None
+        return Guide(values, error, surplus, self.evaluations) if exact else None
 
 
 def could_guide(objective: Objective, picture: Picture, tolerance: float, deciding: Sequence[str], log: bool) -> bool:

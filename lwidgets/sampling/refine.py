@@ -53,8 +53,8 @@ class Picture:
         error: Metric -> estimate of the largest error among the other pixels; nan: not known yet; 0: none are left.
         level: Points an axis of the finest complete grid.
         settled: The tolerance is met, or every pixel is measured.
-        surplus: Metric -> how far each pixel is expected to be from its value, in the scale that is judged; 0 where it
-            was measured.
+        judged: Metric -> the error in the scale that is judged.
+        surplus: Metric -> how far each pixel is expected to be from its value, in that scale; 0 where it was measured.
     """
 
     values: Mapping[str, Array]
@@ -62,6 +62,7 @@ class Picture:
     error: Mapping[str, float]
     level: tuple[int, ...]
     settled: bool
+    judged: Mapping[str, float] = field(default_factory=dict)
     surplus: Mapping[str, Array] = field(default_factory=dict)
 
 
@@ -71,11 +72,13 @@ class Guide:
 
     Attributes:
         values: Metric -> value at every pixel, finite, in the scale in which the metric is judged; for some metrics.
+        error: Metric -> estimate of how wrong they are where they were interpolated themselves.
         surplus: Metric -> how far they are expected to be from what they would be if measured; 0 where they were.
         evaluations: How many it took: about as many as a picture takes that has no guide.
     """
 
     values: Mapping[str, Array] = field(default_factory=dict)
+    error: Mapping[str, float] = field(default_factory=dict)
     surplus: Mapping[str, Array] = field(default_factory=dict)
     evaluations: int = 0
 
@@ -139,7 +142,12 @@ def refine(
         if guesses:
             rounds = [*rounds[1 - ROUNDS :], _residuals(known, guesses, at)]
         guesses = {name: _guess(name, known) for name in names}
-        before, error = error, {n: _estimate([r[n] for r in rounds], guesses[n], known.missing) for n in names}
+        # Few of the pixels that were just measured can show the guide's largest error: its own estimate comes on top.
+        inherited = {name: known.guide.error.get(name, 0.0) for name in names}
+        before, error = (
+            error,
+            {n: _estimate([r[n] for r in rounds], guesses[n], known.missing, inherited[n]) for n in names},
+        )
         if count < len(pixels):  # the few that came may have missed what the round was for
             error = {n: float(np.fmax(error[n], before[n])) for n in names}
         allowed = known.allowed(tolerance)
@@ -187,8 +195,11 @@ class _Known:
     def guide(self) -> Guide:
         """For the metrics that are still judged in the scale that it was made for."""
         kept = [name for name in self._guide.values if (name in self.logs) == self.log]
-        values, surplus = ({n: each[n] for n in kept} for each in (self._guide.values, self._guide.surplus))
-        return Guide(values, surplus)
+        return Guide(
+            {name: self._guide.values[name] for name in kept},
+            {name: self._guide.error[name] for name in kept},
+            {name: self._guide.surplus[name] for name in kept},
+        )
 
     def scaled(self, name: str) -> Array:
         """Values in the scale that is judged."""
@@ -281,7 +292,7 @@ def _residuals(known: _Known, guesses: Mapping[str, _Guess], at: tuple[Pixels, .
     return {name: np.where(np.isfinite(gap), gap, np.nan) for name, gap in gaps.items()}
 
 
-def _estimate(rounds: Sequence[Array], guess: _Guess, missing: Mask) -> float:
+def _estimate(rounds: Sequence[Array], guess: _Guess, missing: Mask, inherited: float) -> float:
     """The largest error to be expected among the missing pixels that have a value."""
     if not np.isfinite(guess.values[missing]).any():
         return 0.0
@@ -291,7 +302,7 @@ def _estimate(rounds: Sequence[Array], guess: _Guess, missing: Mask) -> float:
         return np.nan
     doubt = 1 + DOUBT / np.cbrt(len(residuals))
     rounding = 64 * np.finfo(float).eps * np.abs(guess.values[np.isfinite(guess.values)]).max()
-    return float(max(doubt * residuals.max(), EXPECTED * guess.surplus.max(), rounding))
+    return float(max(doubt * residuals.max(), EXPECTED * guess.surplus.max(), rounding) + inherited)
 
 
 def _inside_out(pixels: Pixels, missing: Mask) -> Pixels:
@@ -317,4 +328,5 @@ def _picture(known: _Known, guesses: Mapping[str, _Guess], error: Mapping[str, f
         values[name] = np.where(known.missing, filled, known.values[name])
     complete = known.level - 1 if known.missing.any() else len(known.grids) - 1
     level = tuple(len(nodes) for nodes in known.grids[max(complete, 0)])
-    return Picture(values, ~known.missing, errors, level, settled, {n: guess.surplus for n, guess in guesses.items()})
+    surplus = {name: guess.surplus for name, guess in guesses.items()}
+    return Picture(values, ~known.missing, errors, level, settled, dict(error), surplus)

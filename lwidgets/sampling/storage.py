@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lwidgets.metrics import counts_samples
 from lwidgets.objective import Objective
 from lwidgets.sampling.evaluate import Local
 from lwidgets.subspaces import Subspace
@@ -17,7 +18,6 @@ Array = NDArray[np.float64]
 _FACTOR = 2.0  # what the largest difference of a grid exceeded that of the four points by, see `storage_error`
 _ALONG = (0.0, 0.25, 0.75, 1.0)  # of a line: the ends alone may by chance differ least
 _TIES = 5  # samples that may fall on the other side of a tie somewhere, though at none of the four points
-_WHOLE = 1e-3  # a share of the samples, times their number, is a whole number but for rounding
 
 
 def storage_error(
@@ -66,7 +66,7 @@ def storage_error(
     )
     samples = len(objective.data) if hasattr(objective, "data") else 0
     return {
-        name: _FACTOR * _largest(e, k) + (_TIES / samples if samples and _counts(np.append(e, k) * samples) else 0.0)
+        name: _FACTOR * _largest(e, k) + (_TIES / samples if counts_samples(np.append(e, k), samples) else 0.0)
         for name, e, k in zip(objective.names, exact.T, kept.T, strict=True)
     }
 
@@ -76,8 +76,3 @@ def _largest(exact: Array, kept: Array) -> float:
     finite = np.isfinite(exact)
     gaps = np.abs(kept[finite] - exact[finite])
     return float(np.where(np.isnan(gaps), np.inf, gaps).max()) if finite.any() else float("nan")
-
-
-def _counts(numbers: Array) -> bool:
-    """Whether all of them are whole, but for rounding."""
-    return bool(np.isfinite(numbers).all() and (np.abs(numbers - np.round(numbers)) < _WHOLE).all())

@@ -160,7 +160,7 @@ def test_whatever_is_chosen_the_values_are_those_of_the_users_module(case, impat
         used = {label.split(",")[0] for label in evaluate.used}
         assert used >= {"loop", "traced", "folded"}
         assert sum(evaluate.used.values()) == len(COORDINATES)
-    assert "loop" not in objective.plans[objective.resolve(False), subspace.basis.moving].failed
+    assert "loop" not in Local(objective, subspace.basis, objective.resolve(False)).plan.failed
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -454,3 +454,64 @@ def test_provenance_says_how_it_was_computed(impatient):
     told = landscape.provenance["sampling"]["strategies"]
     assert sum(told.values()) == 81
     assert {label.split(",")[0] for label in told} >= {"loop", "traced", "folded"}
+
+
+# --- verification -------------------------------------------------------------------------------------------------
+
+
+def off_by(monkeypatch, relative):
+    """Traced graphs that are wrong by so much in every metric."""
+    right = Traced.row
+    monkeypatch.setattr(Traced, "row", lambda self, coefficients: right(self, coefficients) * (1 + relative))
+    monkeypatch.setattr(Traced, "rows", lambda self, c: np.array([Traced.row(self, row) for row in c]))
+
+
+@pytest.mark.parametrize(("dtype", "relative"), [(torch.float32, 1e-3), (torch.float64, 1e-7)])
+def test_a_strategy_that_differs_by_more_than_rounding_is_not_used(impatient, monkeypatch, dtype, relative):
+    inputs, labels = MLP.samples(dtype)
+    objective = lw.Objective(MLP.model().to(dtype), (inputs, labels), loss=MLP.loss, metrics={"twice": MLP.loss})
+    plane = bound(objective, lw.Plane.random(MLP.model().to(dtype), (0, 1)))
+    off_by(monkeypatch, relative)
+    local = Local(objective, plane.basis, "none")
+    list(local(plane.coefficients(COORDINATES)))
+    assert "differs from the loop" in local.facts()["not used"]["traced"]
+    assert not any(label.startswith(("traced", "folded", "batched")) for label in local.used)
+
+
+@pytest.mark.parametrize("relative", [0.0, 1e-6])
+def test_rounding_is_no_difference(impatient, monkeypatch, relative):
+    objective, plane = MLP.objective(), lw.Plane.random(MLP.model(), (0, 1))
+    plane = bound(objective, plane)
+    off_by(monkeypatch, relative)
+    local = Local(objective, plane.basis, "none")
+    list(local(plane.coefficients(COORDINATES)))
+    assert "traced" not in local.plan.failed
+
+
+def test_agreement_about_infinity_verifies_nothing(impatient, monkeypatch):
+    inputs, labels = MLP.samples()
+
+    def loss(output, target):
+        return F.cross_entropy(output, target) * torch.where(output.abs().max() > 0, torch.inf, 1.0)
+
+    objective = lw.Objective(MLP.model(), (inputs, labels), loss=loss)
+    plane = bound(objective, lw.Plane.random(MLP.model(), (0, 1)))
+    off_by(monkeypatch, 0.5)
+    local = Local(objective, plane.basis, "none")
+    rows = list(local(plane.coefficients(COORDINATES)))
+    assert np.isinf(rows).all()
+    assert not local.plan.verified
+    assert not any(label.startswith(("traced", "folded", "batched")) for label in local.used)
+
+
+def test_a_graph_traced_under_autocast_is_not_used_without_it(impatient):
+    objective = MLP.objective()
+    plane = bound(objective, lw.Plane.random(MLP.model(), (0, 1)))
+    rows = plane.coefficients(COORDINATES)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        narrow = np.array(list(Local(objective, plane.basis, "none")(rows)))
+        alone = np.array(list(Local(MLP.objective(), plane.basis, "none", strategy="loop")(rows)))
+    np.testing.assert_array_equal(narrow, alone)
+    wide = np.array(list(Local(objective, plane.basis, "none")(rows)))
+    right = np.array(list(Local(MLP.objective(), plane.basis, "none", strategy="loop")(rows)))
+    np.testing.assert_allclose(wide, right, rtol=1e-6)

@@ -190,7 +190,7 @@ def test_a_guide_saves_evaluations_and_the_error_stays_inside_the_estimate(steep
     assert said.endswith("evaluations on 250 of 2,000 samples")
     assert "guide" not in plain.provenance["sampling"]
     assert guided.provenance["sampling"]["settled"]
-    assert guided.evaluations < plain.evaluations / 2
+    assert guided.evaluations < 0.6 * plain.evaluations
     for metric in ("loss", "mae"):
         assert true_error(guided, exact, metric) <= guided.error[metric]
     np.testing.assert_array_equal(guided.values["loss"][guided.evaluated], exact.values["loss"][guided.evaluated])
@@ -252,7 +252,7 @@ def test_an_objective_that_fails_on_a_part_is_measured_without(steep, monkeypatc
 def test_a_guide_that_leads_astray_is_dropped(steep, monkeypatch):
     def rough(self, picture, names, deciding, tolerance, log):
         noise = np.random.default_rng(0).normal(size=picture.evaluated.shape) * np.ptp(picture.values["loss"])
-        return Guide({"loss": 0.1 * noise}, {"loss": np.zeros(noise.shape)}, 120)
+        return Guide({"loss": 0.1 * noise}, {"loss": 0.0}, {"loss": np.zeros(noise.shape)}, 120)
 
     monkeypatch.setattr(Part, "guide", rough)
     landscape = steep_landscapes(steep)[-1]

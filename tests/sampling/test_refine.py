@@ -231,7 +231,9 @@ def ripples(shape):
 
 def guided(shape, surface, guide, wrong=0.0, tolerance=1e-2, **options):
     spread = np.full(shape, wrong)
-    return run(shape, surface, tolerance, guide=Guide({"loss": guide}, {"loss": spread}, 99), **options)
+    return run(
+        shape, surface, tolerance, guide=Guide({"loss": guide}, {"loss": wrong}, {"loss": spread}, 99), **options
+    )
 
 
 @pytest.mark.parametrize("shape", [(65, 33), (40, 57)])
@@ -269,7 +271,9 @@ def test_what_a_guide_is_wrong_by_is_part_of_the_estimate_and_shows_where_to_loo
     i, j = np.indices(shape)
     wrong = 0.5 * np.exp(-((i - 44) ** 2 + (j - 23) ** 2) / 18)
     surface = ripples(shape) + wrong
-    picture, _, pictures = run(shape, surface, 1e-2, guide=Guide({"loss": ripples(shape)}, {"loss": wrong}, 99))
+    picture, _, pictures = run(
+        shape, surface, 1e-2, guide=Guide({"loss": ripples(shape)}, {"loss": 1e-3}, {"loss": wrong}, 99)
+    )
     assert pictures[1].error["loss"] >= 0.5
     assert picture.evaluated[wrong > 0.1].all()
     assert picture.evaluated.sum() < 1000
@@ -295,3 +299,22 @@ def test_the_first_pixels_go_from_the_centre_outwards():
     assert asked[0] == (32, 16)
     inner = [max(abs(x / 64 - 0.5), abs(y / 32 - 0.5)) for x, y in asked[9:25]]
     assert inner == sorted(inner)
+
+
+def test_the_guides_own_error_comes_on_top():
+    shape, guide = (65, 33), ripples((65, 33))
+    surface = guide + hills(shape)
+    told = []
+    for error in (0.0, 0.02):
+        plan = refine(
+            shape,
+            ["loss"],
+            1e-2,
+            deciding=["loss"],
+            guide=Guide({"loss": guide}, {"loss": error}, {"loss": np.zeros(shape)}, 99),
+        )
+        pixels, _ = next(plan)
+        for _ in range(3):
+            pixels, picture = plan.send({"loss": surface[tuple(pixels.T)]})
+        told.append(picture.error["loss"])
+    assert told[1] == pytest.approx(told[0] + 0.02)
