@@ -111,6 +111,6 @@ bench: $(VENV)/.bench build ## every script in benchmarks/
 	for script in benchmarks/*.py; do echo "== $$script"; $(PY) $$script; done
 
 clean: ## everything that was built or installed here
-	rm -rf $(VENV) js/node_modules js/dist lwidgets/static/*.js lwidgets/static/*.js.map lwidgets/labextension \
+	rm -rf $(VENV) js/node_modules js/dist js/labextension/node_modules js/labextension/lib lwidgets/static/*.js lwidgets/static/*.js.map lwidgets/labextension \
 	  build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/browser/.failures
 	find lwidgets tests notebooks benchmarks tools \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} + 2>/dev/null || true

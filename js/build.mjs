@@ -1,20 +1,25 @@
-// One minified ES module per host, into the Python package. `--watch` rebuilds on every save.
+// Minified bundles into the Python package: an ES module per widget, and one script that a page can carry inline.
+// `--watch` rebuilds on every save.
 import { context } from 'esbuild';
 
-const build = await context({
-  entryPoints: ['src/hosts/height_field.ts', 'src/hosts/status.ts', 'src/hosts/checks.ts'],
+const common = {
   outdir: '../lwidgets/static',
   bundle: true,
-  format: 'esm',
   target: 'es2022',
   minify: true,
   legalComments: 'none',
   logLevel: 'info',
-});
+};
+const builds = await Promise.all([
+  context({ ...common, format: 'esm', entryPoints: ['src/hosts/height_field.ts', 'src/hosts/status.ts', 'src/hosts/checks.ts'] }),
+  context({ ...common, format: 'iife', entryPoints: ['src/hosts/companion.ts'] }),
+]);
 
-if (process.argv.includes('--watch')) {
-  await build.watch();
-} else {
-  await build.rebuild();
-  await build.dispose();
+for (const build of builds) {
+  if (process.argv.includes('--watch')) {
+    await build.watch();
+  } else {
+    await build.rebuild();
+    await build.dispose();
+  }
 }

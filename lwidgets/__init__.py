@@ -21,6 +21,7 @@ from lwidgets.version import __version__
 
 if TYPE_CHECKING:
     from lwidgets.explorers import CurveExplorer, SurfaceExplorer
+    from lwidgets.export.write import write_page
     from lwidgets.widgets.height_field import HeightField
     from lwidgets.widgets.line_plot import LinePlot, Series
     from lwidgets.widgets.study import StudyWidget
@@ -53,6 +54,7 @@ __all__ = [
     "polish_barrier",
     "sample",
     "stream",
+    "write_page",
 ]
 
 _LAZY = {
@@ -62,6 +64,7 @@ _LAZY = {
     "HeightField": "lwidgets.widgets.height_field",
     "LinePlot": "lwidgets.widgets.line_plot",
     "Series": "lwidgets.widgets.line_plot",
+    "write_page": "lwidgets.export.write",
 }
 
 

@@ -6,7 +6,6 @@ import base64
 import binascii
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import RectBivariateSpline, RegularGridInterpolator, make_interp_spline
 
 from lwidgets.barrier import Barrier, BarrierKind, barrier_of
+from lwidgets.files import write_text
 
 if TYPE_CHECKING:
     import xarray
+    from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
 
@@ -168,6 +169,78 @@ class Landscape:
         attrs = {"evaluations": self.evaluations, "provenance": json.dumps(self.provenance)}
         return xarray.Dataset(variables, coords=coords, attrs=attrs)
 
+    def to_html(
+        self, path: str | Path, *, metric: str | None = None, log: bool = False, title: str = "", **options: Any
+    ) -> Path:
+        """Write one HTML file that shows the picture, to be turned and read without a kernel or a network.
+
+        Args:
+            path: Of the file.
+            metric: By default the first.
+            log: Logarithmic height.
+            title: Shown above.
+            **options: abstract, caption and citation, Markdown with maths; exact, False to round; budget in megabytes.
+        """
+        from lwidgets.export.record import recording_of
+        from lwidgets.export.write import write
+
+        settings: dict[str, Any] = {"exact": True, "budget": 50.0, **options}
+        return write(path, [recording_of(self, metric=metric, log=log)], title=title, **settings)
+
+    def figure(self, metric: str | None = None, **options: Any) -> Figure:
+        """A matplotlib figure for a paper: a curve, or a map with contour lines, and below it how wrong it can be.
+
+        Args:
+            metric: By default the first.
+            **options: log, for a logarithmic height; width in inches, 3.3 as a column has; colormap; contours, about
+                how many; show_points, where it was evaluated; show_models; barrier, for example "excess"; ax,
+                where to draw. See `lwidgets.export.stills.figure`.
+
+        Raises:
+            ValueError: An unknown metric, or an option that does not fit.
+        """
+        from lwidgets.export import stills
+
+        return stills.figure(self, metric, **options)
+
+    def to_png(
+        self,
+        path: str | Path,
+        metric: str | None = None,
+        *,
+        dpi: float = 300,
+        transparent: bool = False,
+        **options: Any,
+    ) -> Path:
+        """Write the `figure` as a PNG file.
+
+        Args:
+            path: Of the file.
+            metric: By default the first.
+            dpi: Pixels an inch.
+            transparent: Leave out the ground.
+            **options: Of `figure`.
+
+        Returns:
+            The path written.
+
+        Raises:
+            ValueError: As in `figure`; or a resolution out of range.
+        """
+        from lwidgets.export import stills
+
+        path = Path(path)
+        path.write_bytes(stills.png(self, metric, dpi=dpi, transparent=transparent, **options))
+        return path
+
+    def to_svg(self, path: str | Path, metric: str | None = None, *, transparent: bool = False, **options: Any) -> Path:
+        """Write the `figure` as an SVG file; equal pictures give equal bytes. Arguments as for `to_png`."""
+        from lwidgets.export import stills
+
+        path = Path(path)
+        path.write_bytes(stills.svg(self, metric, transparent=transparent, **options))
+        return path
+
     def save(self, path: str | Path) -> Path:
         """Write a ``.landscape.json`` file; an existing one is replaced only once the new one is complete.
 
@@ -176,7 +249,6 @@ class Landscape:
         Returns:
             The path written.
         """
-        path = Path(path)
         body = {
             "axes": [
                 {"name": name, "label": label, "coords": _pack(c, "<f8")}
@@ -193,13 +265,7 @@ class Landscape:
             "provenance": self.provenance,
         }
         text = json.dumps({"format": _FORMAT, "version": _VERSION, "digest": _digest(body), **body})
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            unfinished.write_text(text, encoding="utf-8")
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-        return path
+        return write_text(path, text)
 
 
 def load(path: str | Path) -> Landscape:

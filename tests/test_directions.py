@@ -185,7 +185,7 @@ def test_unknown_normalisation_seed_and_empty_directions_are_refused():
 def test_a_weight_without_entries_has_filters_without_entries(shape):
     model = nn.Linear(3, 2)
     model.nothing = nn.Parameter(torch.empty(shape))
-    for normalize in ("filter", "layer", "model"):
-        direction = lw.Plane.random(model, (0, 1), normalize=normalize).basis.vectors[1]
+    for kind in ("filter", "layer", "model"):
+        direction = lw.Plane.random(model, (0, 1), normalize=kind).basis.vectors[1]
         assert direction["nothing"].shape == shape
         assert direction["weight"].norm() > 0

@@ -12,11 +12,13 @@ import lwidgets as lw
 BLOCKS = re.findall(r"```python\n(.*?)```", Path(__file__).parent.parent.joinpath("README.md").read_text("utf-8"), re.S)
 
 
-def test_the_first_ten_lines_run():
+def test_the_first_lines_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     names = {"model": nn.Linear(4, 3), "X": torch.randn(20, 4), "y": torch.randint(0, 3, (20,))}
     exec(BLOCKS[0], names)
     assert names["landscape"].shape == (65, 65)
+    assert "<svg" in tmp_path.joinpath("loss.svg").read_text()
 
 
 def test_what_was_measured_is_remembered_shared_and_judged_by_the_worst(tmp_path, monkeypatch):
@@ -28,10 +30,21 @@ def test_what_was_measured_is_remembered_shared_and_judged_by_the_worst(tmp_path
     assert any(tmp_path.joinpath("measured").rglob("*.values"))
 
 
+def test_pages_and_stills_are_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    objective, a, b = lw.demo.digits(steps=20)
+    names = {"lw": lw, "objective": objective, "a": a, "b": b}
+    names["landscape"] = lw.sample(objective, lw.Line(a, b), resolution=17)
+    exec(BLOCKS[2], names)
+    assert {path.name for path in tmp_path.iterdir()} == {"loss.html", "companion.html", "loss.png"}
+    for name in ("explorer", "curve"):
+        names[name].close()
+
+
 @pytest.fixture
 def study():
     names = {"lw": lw}
-    exec(BLOCKS[2], names)
+    exec(BLOCKS[3], names)
     yield names["study"], names["plot"]
     names["study"].close()
 

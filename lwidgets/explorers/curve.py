@@ -15,13 +15,14 @@ from lwidgets.basis import inner
 from lwidgets.explorers import checks
 from lwidgets.landscape import Landscape
 from lwidgets.objective import Objective
+from lwidgets.palette import BLUE, GRAY, VERMILLION
 from lwidgets.parameters import Source
 from lwidgets.sampling import stream
 from lwidgets.sampling.measure import Measure
 from lwidgets.sampling.polish import polish_barrier
 from lwidgets.study import Check, Study, together
 from lwidgets.subspaces import Line
-from lwidgets.widgets.line_plot import BLUE, GRAY, VERMILLION, LinePlot, Series, drawable
+from lwidgets.widgets.line_plot import LinePlot, Series, drawable
 from lwidgets.widgets.study import StudyWidget
 
 _COLORS = (BLUE, VERMILLION)

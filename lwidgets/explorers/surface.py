@@ -13,12 +13,13 @@ from lwidgets.directions import NORMALIZATIONS, Normalization
 from lwidgets.explorers import checks
 from lwidgets.landscape import Landscape
 from lwidgets.objective import FunctionObjective, Objective
+from lwidgets.palette import BLUE, COLORMAPS, GRAY
 from lwidgets.parameters import Source, State
 from lwidgets.sampling import stream
 from lwidgets.study import Check, Study
 from lwidgets.subspaces import Line, Plane, Subspace
-from lwidgets.widgets.height_field import COLORMAPS, HeightField, frame
-from lwidgets.widgets.line_plot import BLUE, GRAY, LinePlot, Series, drawable
+from lwidgets.widgets.height_field import HeightField, frame
+from lwidgets.widgets.line_plot import LinePlot, Series, drawable
 from lwidgets.widgets.study import StudyWidget
 
 _ENVELOPE_POINTS = 33

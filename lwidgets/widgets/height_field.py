@@ -11,7 +11,7 @@ import numpy as np
 import traitlets
 from numpy.typing import ArrayLike, NDArray
 
-COLORMAPS = ("viridis", "cividis", "magma", "gray")
+from lwidgets.palette import COLORMAPS
 
 
 def script(name: str) -> Path:
@@ -71,6 +71,17 @@ class HeightField(anywidget.AnyWidget):
     def __init__(self, **kwargs: Any) -> None:
         # In a row of widgets nothing else asks for a width: the picture adapts to what it is given.
         super().__init__(**{"layout": {"width": "100%", "min_width": "280px"}, **kwargs})
+
+    def picture(self) -> dict[str, Any]:
+        """What is on show, as plain values and arrays: the frame's binary fields unpacked, and how it is looked at."""
+        shown = dict(self.frame)
+        if shown:
+            nx, ny = shown["shape"]
+            values = np.frombuffer(shown["values"], "<f4").reshape(-1, nx, ny)
+            shown |= {axis: np.frombuffer(shown[axis], "<f4") for axis in "xy"}
+            shown |= {"values": list(values), "evaluated": np.frombuffer(shown["evaluated"], np.uint8).reshape(nx, ny)}
+        looks = {name: getattr(self, name) for name in ("panes", "camera", "show_points", "contours")}
+        return {"frame": shown, "markers": self.markers, "description": self.description, **looks}
 
     @traitlets.validate("point")
     def _valid_point(self, proposal: dict[str, Any]) -> list[float]:

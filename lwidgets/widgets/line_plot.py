@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
-from typing import Literal
+from typing import Any, Literal
 
 import bqplot
 import ipywidgets as W
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-BLUE, VERMILLION, GRAY = "#0072B2", "#D55E00", "#808080"
-"""Okabe and Ito's colours, told apart by every kind of colour vision; gray for what is not data."""
+from lwidgets.palette import BLUE
 
 _SMALL = "font-size: 12px; line-height: 1.4; margin: 0 16px 4px 12px"
 
@@ -59,6 +58,8 @@ class LinePlot(W.VBox):
         self._y: dict[bool, bqplot.Scale] = {False: bqplot.LinearScale(), True: bqplot.LogScale()}
         self._log = False
         self._groups: dict[str, list[bqplot.Mark]] = {}
+        self._series: dict[str, tuple[Series, ...]] = {}
+        self._words = ""
         ink = "var(--jp-ui-font-color1)"  # bqplot's own is orange in a dark theme
         grid = {"grid_lines": "solid", "grid_color": "rgba(128,128,128,0.2)"}
         self.x_axis = bqplot.Axis(scale=self._x, label=x_label, label_color=ink, **grid)
@@ -88,6 +89,7 @@ class LinePlot(W.VBox):
             return
         self._log = log  # `fit` shows the other axis; what is drawn now may have no place there
         self._groups.clear()
+        self._series.clear()
         self.figure.marks = []
 
     def fit(self, x: ArrayLike, *ys: ArrayLike) -> None:
@@ -110,6 +112,7 @@ class LinePlot(W.VBox):
 
     def draw(self, group: str, series: Sequence[Series]) -> None:
         """Replace a group; marks are reused, so an update is one small message a mark."""
+        self._series[group] = tuple(series)
         marks = self._groups.get(group, [])
         if [_kind(mark) for mark in marks] != [_drawn_as(one) for one in series]:
             marks = [self._mark(one) for one in series]
@@ -125,7 +128,25 @@ class LinePlot(W.VBox):
 
     def describe(self, text: str) -> None:
         """One sentence below the figure, which is also its accessible name."""
+        self._words = text
         self.caption.value = f'<div class="lwidgets-caption" style="{_SMALL}">{escape(text)}</div>'
+
+    def picture(self) -> dict[str, Any]:
+        """What is on show, as plain values and arrays: axes with their ranges, every series, and the caption."""
+        scale = self._y[self._log]
+        return {
+            "x_label": self.x_axis.label,
+            "y_label": self.y_axis.label,
+            "log": self._log,
+            "x_range": [self._x.min, self._x.max],
+            "y_range": [scale.min, scale.max],
+            "caption": self._words,
+            "series": [
+                {**asdict(one), "x": np.asarray(one.x, dtype=np.float64), "y": np.asarray(one.y, dtype=np.float64)}
+                for group in self._series.values()
+                for one in group
+            ],
+        }
 
     def close(self) -> None:
         """Give back the figure, its marks, both vertical axes and every scale."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import weakref
+from collections.abc import Mapping
 from dataclasses import replace
 from html import escape
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as W
 import traitlets
@@ -14,6 +18,12 @@ from lwidgets.study import Report, Study
 from lwidgets.widgets.checks import ChecksPanel
 from lwidgets.widgets.controls import control_for, set_range
 from lwidgets.widgets.status import StatusBar
+
+if TYPE_CHECKING:
+    from lwidgets.export.record import PositionArgument
+
+_shown: weakref.WeakSet[StudyWidget] = weakref.WeakSet()
+_numbers = itertools.count()
 
 
 class _SliderTrait(traitlets.TraitType[Any, Any]):
@@ -56,6 +66,7 @@ class StudyWidget(W.VBox):
                     "Check the spelling."
                 )
         self.study = study
+        self._number = next(_numbers)
         if sliders:
             study.set(**sliders)
         self.controls = {name: control_for(_as_it_stands(study, name)) for name in study.sliders}
@@ -85,9 +96,15 @@ class StudyWidget(W.VBox):
             self._join(name, control)
         study.follow(self._show_values)
         self._open = True
+        _shown.add(self)
         self.status_bar.on_stop(study.stop)
         study.listen(self._show_state)
         study.start(paint=True)
+
+    @staticmethod
+    def on_show() -> list[StudyWidget]:
+        """Every study that is on show in this process, in the order in which they were made."""
+        return sorted((widget for widget in _shown if widget._open), key=lambda widget: widget._number)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until the picture for the present sliders is final, or has failed.
@@ -104,6 +121,24 @@ class StudyWidget(W.VBox):
     def verify(self, timeout: float | None = None) -> Report:
         """Run the study's checks; see `Study.verify`."""
         return self.study.verify(timeout)
+
+    def to_html(self, path: str | Path, sliders: Mapping[str, PositionArgument] | None = None, **options: Any) -> Path:
+        """Write what is on show as one HTML file, in which the sliders named stay alive without a kernel.
+
+        Args:
+            path: Of the file.
+            sliders: Name -> positions, for example ``{"seed_x": range(20), "span": 5, "log": None}``; the others stay
+                as they are. See `write_page`.
+            **options: Those of `write_page`: title, abstract, caption, citation, exact, budget, progress.
+
+        Raises:
+            RuntimeError: The widget was closed, or the study failed at a position.
+            ValueError: As `write_page`.
+        """
+        from lwidgets.export.write import write_page
+
+        self._require_open("to_html")
+        return write_page(path, [(self, sliders)], **{"title": self.study.title, **options})
 
     def close(self) -> None:
         """Stop computing and give everything in the browser back; results can still be read. Twice is harmless."""

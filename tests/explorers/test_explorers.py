@@ -309,16 +309,27 @@ def evaluated(monkeypatch):
 
 
 def rests(explorer, monkeypatch):
-    """A function that blocks until the explorer's worker has used its idle time once more."""
+    """A function that blocks until the explorer's worker has used its idle time where the sliders are now."""
     ends = queue.SimpleQueue()
     worker = explorer.study._worker
     leisure = worker._leisure
-    monkeypatch.setattr(worker, "_leisure", lambda: (leisure(), ends.put(None)))
-    return lambda: ends.get(timeout=WAIT)
+
+    def noting():
+        began = dict(explorer.study.values)
+        leisure()
+        ends.put(began)
+
+    def rest():
+        while ends.get(timeout=WAIT) != explorer.study.values:
+            pass
+
+    monkeypatch.setattr(worker, "_leisure", noting)
+    return rest
 
 
 def test_a_second_visit_evaluates_nothing_and_a_prefetched_one_no_point(digits, surface, evaluated, monkeypatch):
     rest = rests(surface, monkeypatch)
+    monkeypatch.setattr("lwidgets.study._PREFETCHED", 60.0)  # however busy the machine is
     for name, values in {"seed_x": (1, 2), "span": (0.95, 0.9), "log": (True,), "resolution": (25,)}.items():
         start, expected = getattr(surface, name), {}
         for value in values:
@@ -338,6 +349,7 @@ def test_a_second_visit_evaluates_nothing_and_a_prefetched_one_no_point(digits, 
     surface.seed_y = 2
     rest()
     evaluated.clear()
+    monkeypatch.setattr("lwidgets.study._PREFETCHED", -1.0)  # nothing more is computed ahead
     surface.seed_y = 3
     assert surface.wait(WAIT)
     assert set(evaluated) == {"model"}  # checks are run on what is on show

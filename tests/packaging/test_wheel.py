@@ -1,5 +1,6 @@
 """What a user gets: the wheel, in an environment that has nothing of ours and on a machine without node."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-BUNDLES = {f"lwidgets/static/{name}.js" for name in ("height_field", "status", "checks")}
+BUNDLES = {f"lwidgets/static/{name}.js" for name in ("height_field", "status", "checks", "companion")}
+EXTENSION = ".data/data/share/jupyter/labextensions/lwidgets"
 WIDGET_LIBRARIES = {"ipywidgets", "bqplot", "anywidget", "IPython"}
 
 pytestmark = [pytest.mark.packaging, pytest.mark.timeout(1200)]
@@ -76,8 +78,20 @@ def test_the_wheel_has_bundles_types_and_licence_and_nothing_else(wheel):
     assert names >= BUNDLES | {"lwidgets/__init__.py", "lwidgets/py.typed"}
     assert any(name.endswith("dist-info/licenses/LICENSE") for name in names)
     outside = {name for name in names if not name.startswith("lwidgets/") and ".dist-info/" not in name}
-    assert outside == set()
+    assert {name for name in outside if EXTENSION not in name} == set()
     assert not [name for name in names if "/test" in name or name.endswith((".ts", ".pyc", ".map"))]
+    assert not [name for name in names if name.startswith("lwidgets/labextension")]  # not twice
+
+
+def test_the_wheel_has_the_extension_where_jupyter_looks(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (where,) = [name for name in archive.namelist() if name.endswith(f"{EXTENSION}/package.json")]
+        described = json.loads(archive.read(where))
+        folder = where.removesuffix("package.json")
+        assert folder + described["jupyterlab"]["_build"]["load"] in archive.namelist()
+        assert json.loads(archive.read(folder + "install.json"))["packageName"] == "lwidgets"
+    version = wheel.name.split("-")[1]
+    assert (described["name"], described["version"]) == ("lwidgets", version)
 
 
 def test_the_wheel_of_the_sdist_is_the_same_and_needs_no_node(sdist, wheel, without_node, tmp_path):
@@ -95,7 +109,8 @@ def test_the_wheel_of_the_sdist_is_the_same_and_needs_no_node(sdist, wheel, with
 
 def contents(wheel):
     with zipfile.ZipFile(wheel) as archive:
-        return {name: archive.read(name) for name in archive.namelist() if name.startswith("lwidgets/")}
+        inside = [name for name in archive.namelist() if name.startswith("lwidgets/") or EXTENSION in name]
+        return {name: archive.read(name) for name in inside}
 
 
 def test_importing_lwidgets_imports_no_widget_library(python, without_node, tmp_path):

@@ -17,7 +17,7 @@ const tables = new Map<string, Uint8ClampedArray>();
 
 /** 256 RGBA entries of a colour map; an unknown name gives viridis. */
 export function colormap(name: string): Uint8ClampedArray {
-  const known = name in STOPS ? name : 'viridis';
+  const known = Object.hasOwn(STOPS, name) ? name : 'viridis';
   let table = tables.get(known);
   if (!table) tables.set(known, (table = expand(STOPS[known]!)));
   return table;

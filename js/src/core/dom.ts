@@ -19,6 +19,15 @@ export function el<K extends keyof HTMLElementTagNameMap>(
   return node;
 }
 
+export function svg<K extends keyof SVGElementTagNameMap>(
+  tag: K, attributes: Readonly<Record<string, string | number>> = {}, ...children: (Node | string)[]
+): SVGElementTagNameMap[K] {
+  const node = document.createElementNS('http://www.w3.org/2000/svg', tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
+  node.append(...children);
+  return node;
+}
+
 let ids = 0;
 
 /** An id that is unique on the page, also across the copies of this module that the widgets load. */

@@ -27,12 +27,27 @@ export class FrameError extends Error {}
 
 const MAX_CELLS = 1 << 24;
 
+/** A frame without its grids. */
+export type FrameHead = Omit<Frame, 'x' | 'y' | 'values' | 'evaluated'>;
+
 /**
  * Check a raw frame and give it types.
  *
  * @throws FrameError naming the field, the rule and what came instead; shapes are checked before anything is allocated.
  */
 export function decodeFrame(raw: unknown): Frame {
+  const head = decodeHead(raw);
+  const { nx, ny, metrics } = head;
+  const r = raw as Record<string, unknown>;
+  const x = increasing(floats(r.x, nx, 'x'), 'x');
+  const y = increasing(floats(r.y, ny, 'y'), 'y');
+  const all = floats(r.values, metrics.length * nx * ny, 'values');
+  const evaluated = bytes(r.evaluated, nx * ny, 'evaluated');
+  return { ...head, x, y, values: metrics.map((_, m) => all.subarray(m * nx * ny, (m + 1) * nx * ny)), evaluated };
+}
+
+/** The part of `decodeFrame` that needs no binary field. */
+export function decodeHead(raw: unknown): FrameHead {
   if (typeof raw !== 'object' || raw === null) fail('frame', 'be an object', typeof raw);
   const r = raw as Record<string, unknown>;
 
@@ -55,20 +70,11 @@ export function decodeFrame(raw: unknown): Frame {
     fail('errors', `hold one number or null for each of the ${metrics.length} metrics`, JSON.stringify(errors));
   }
 
-  const x = increasing(floats(r.x, nx, 'x'), 'x');
-  const y = increasing(floats(r.y, ny, 'y'), 'y');
-  const all = floats(r.values, metrics.length * nx * ny, 'values');
-  const evaluated = bytes(r.evaluated, nx * ny, 'evaluated');
-
   return {
     nx,
     ny,
-    x,
-    y,
     labels: labels as [string, string],
     metrics,
-    values: metrics.map((_, m) => all.subarray(m * nx * ny, (m + 1) * nx * ny)),
-    evaluated,
     errors: errors.map((e) => (typeof e === 'number' && Number.isFinite(e) ? e : null)),
     metric,
     log: r.log === true,
@@ -120,7 +126,8 @@ function floats(value: unknown, count: number, field: string): Float32Array {
   return new Float32Array(view.buffer as ArrayBuffer, view.byteOffset, count);
 }
 
-function increasing(values: Float32Array, field: string): Float32Array {
+/** @throws FrameError unless the coordinates are finite and strictly increasing. */
+export function increasing(values: Float32Array, field: string): Float32Array {
   for (let k = 0; k < values.length; k++) {
     if (!Number.isFinite(values[k]) || (k > 0 && values[k]! <= values[k - 1]!)) {
       fail(field, 'be finite and strictly increasing', `${values[k]} at index ${k}`);

@@ -62,6 +62,7 @@ export class HeightFieldView {
     const home = (this.home = makeRoot(parent, 'lw-height-field', (theme) => {
       this.shared.theme = theme;
       this.touchAll();
+      this.flush(); // paper does not wait for the next frame
     }));
     const renderer = Renderer.shared();
     this.shared = {
@@ -74,7 +75,10 @@ export class HeightFieldView {
     home.root.append(this.notice, this.panesEl, el('div', { class: 'lw-text' }, this.readout, this.caption));
     if (renderer) this.unlisten = renderer.onRestored(() => this.touchAll());
     // In the next frame: changing sizes inside the observer makes the browser complain about a loop.
-    this.resizing = new ResizeObserver(() => requestAnimationFrame(() => this.disposed || this.layout()));
+    this.resizing = new ResizeObserver(() => requestAnimationFrame(() => {
+      this.layout();
+      this.flush();
+    }));
     this.resizing.observe(home.root);
     this.watchRatio();
     this.build();
@@ -226,6 +230,7 @@ export class HeightFieldView {
   }
 
   private layout(force = false): void {
+    if (this.disposed) return;
     const width = Math.floor(this.panesEl.clientWidth);
     const ratio = Math.min(globalThis.devicePixelRatio || 1, 3);
     if (!width || (!force && width === this.width)) return;
@@ -235,6 +240,7 @@ export class HeightFieldView {
     this.bar.el.hidden = !has || this.shared.field!.argmin < 0;
     for (const pane of this.panes) pane.el.hidden = !has;
     const narrow = width < NARROW;
+    this.panesEl.classList.toggle('lw-narrow', narrow);
     const gap = 12;
     const barWidth = this.barWidth();
     const beside = narrow ? 1 : this.panes.length;
@@ -248,6 +254,7 @@ export class HeightFieldView {
       const w = pane.kind === 'map' ? map : beside === 2 ? Math.min(room - map, Math.round(height * 1.7)) : each;
       pane.el.style.width = `${w}px`;
       pane.el.style.height = `${height}px`;
+      pane.el.style.aspectRatio = `${w} / ${height}`; // on paper, where the width may be another one
       pane.resize(w, height, ratio);
     }
     if (narrow) this.bar.resize(width, BAR_LONG + 8, ratio);

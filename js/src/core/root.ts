@@ -42,6 +42,7 @@ function apply(root: HTMLElement): Theme {
   set('background', theme.background);
   set('accent', theme.accent);
   set('pin', theme.pin);
+  set('scheme', dark ? 'dark' : 'light');
   set('font', theme.font);
   set('mono', "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace");
   set('good', dark ? '#5fd38d' : '#1a7f37');

@@ -11,7 +11,7 @@ export const STYLE = `
 .lw-pane { position: relative; min-width: 0; }
 .lw-pane canvas { position: absolute; inset: 0; width: 100%; height: 100%; display: block; }
 .lw-base { pointer-events: none; }
-.lw-bar { display: block; flex: none; }
+.lw-bar { display: block; flex: none; object-fit: contain; object-position: 0 0; }
 .lw-overlay { cursor: crosshair; border-radius: 4px; outline: none; touch-action: pan-y; }
 .lw-surface .lw-overlay { cursor: grab; }
 .lw-surface .lw-overlay:active { cursor: grabbing; }
@@ -58,6 +58,44 @@ export const STYLE = `
 .lw-icon { font-weight: 700; }
 .lw-icon-pass { color: var(--lw-good); } .lw-icon-warn { color: var(--lw-pin); } .lw-icon-fail { color: var(--lw-bad); }
 .lw-icon-info { color: var(--lw-accent); } .lw-icon-pending { color: var(--lw-muted); }
+
+.lw-plot { position: relative; }
+.lw-plot .lw-overlay { position: absolute; inset: 0; }
+.lw-curves { display: block; width: 100%; font: 11px var(--lw-font); }
+.lw-curves text { fill: var(--lw-text); font-variant-numeric: tabular-nums; }
+.lw-curves .lw-label { font-size: 12px; font-weight: 500; }
+.lw-legend text { paint-order: stroke; stroke: var(--lw-background); stroke-width: 3px; stroke-linejoin: round; }
+.lw-grid { stroke: rgba(128,128,128,0.2); shape-rendering: crispEdges; }
+.lw-axis { stroke: var(--lw-line); shape-rendering: crispEdges; }
+.lw-stroke { fill: none; stroke-linecap: round; stroke-linejoin: round; }
+.lw-dashed { stroke-dasharray: 6 5; stroke-linecap: butt; }
+.lw-cursor line { stroke: var(--lw-muted); }
+.lw-cursor circle { stroke: var(--lw-background); stroke-width: 1.5; }
+
+.lw-study { margin: 0 0 20px; }
+.lw-study-head h2 { margin: 2px 10px 6px; font: 600 15px/1.35 var(--lw-font); overflow-wrap: anywhere; }
+.lw-study-head .lw-caption { padding: 0 10px; }
+.lw-between { min-height: 1.5em; }
+.lw-words { padding: 0 10px; white-space: pre-wrap; overflow-wrap: anywhere; }
+.lw-controls { display: grid; grid-template-columns: minmax(0, max-content) minmax(120px, 1fr) minmax(5em, max-content); gap: 6px 14px;
+  align-items: center; padding: 4px 10px; font-size: 13px; color-scheme: var(--lw-scheme); }
+.lw-row { display: contents; }
+.lw-row label, .lw-row output { overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
+.lw-row :is(input, select) { min-width: 0; max-width: 100%; margin: 0; justify-self: start; font: inherit; accent-color: var(--lw-accent); }
+.lw-row input[type=range] { width: 100%; height: 22px; cursor: pointer; }
+.lw-row :is(input, select):focus-visible { outline: 2px solid var(--lw-accent); outline-offset: 2px; border-radius: 3px; }
+@container (max-width: 480px) {
+  .lw-controls { grid-template-columns: minmax(0, 1fr); gap: 10px; }
+  .lw-row { display: grid; grid-template-columns: minmax(0, 1fr) max-content; gap: 2px 12px; }
+  .lw-row label { grid-area: 1 / 1; } .lw-row output { grid-area: 1 / 2; } .lw-row :is(input, select) { grid-area: 2 / 1 / 3 / 3; }
+}
+@media print {
+  .lw-view { break-inside: avoid; }
+  .lw-panes:not(.lw-narrow) { flex-wrap: nowrap; }
+  .lw-panes:not(.lw-narrow) .lw-pane { flex: 0 1 auto; height: auto !important; }
+  /* An overlay painted before printing would wipe out what is under it: Chromium prints its clearing as white. */
+  .lw-readout .lw-dim, .lw-hint, .lw-root :is(.lw-overlay, .lw-reset) { display: none !important; }
+}
 
 /* Neighbours: ipywidgets gives every readout 72 px, too few for the two numbers of a range. */
 .lwidgets-explorer .widget-readout { min-width: 6em; }

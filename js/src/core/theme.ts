@@ -19,12 +19,15 @@ const LIGHT = { text: '#1f2328', muted: '#59636e', background: '#ffffff', accent
 const DARK = { text: '#e6e8eb', muted: '#a2abb5', background: '#16191d', accent: '#6cb2ff' };
 const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif";
 
+// Between beforeprint and afterprint, when everything is drawn for white paper.
+let printing = false;
+
 export function readTheme(root: HTMLElement): Theme {
   const style = getComputedStyle(root);
   const jupyter = (name: string) => style.getPropertyValue(`--jp-${name}`).trim();
   const inJupyter = jupyter('layout-color0') !== '' && jupyter('content-font-color1') !== '';
-  const background = inJupyter ? jupyter('layout-color0') : '';
-  const dark = inJupyter ? luminance(background) < 0.4 : darkSurroundings(root, style);
+  const background = inJupyter && !printing ? jupyter('layout-color0') : '';
+  const dark = !printing && (inJupyter ? luminance(background) < 0.4 : darkSurroundings(root, style));
   const own = dark ? DARK : LIGHT;
   return {
     dark,
@@ -53,8 +56,16 @@ export function watchTheme(changed: () => void): () => void {
   for (const node of [document.documentElement, document.body]) observer.observe(node, { attributes: true, attributeFilter });
   const scheme = matchMedia('(prefers-color-scheme: dark)');
   scheme.addEventListener('change', soon);
+  // At once: the page is on paper before a timer fires.
+  const print = (event: Event) => {
+    printing = event.type === 'beforeprint';
+    changed();
+  };
+  const life = new AbortController();
+  for (const type of ['beforeprint', 'afterprint']) addEventListener(type, print, { signal: life.signal });
   return () => {
     timers.forEach(clearTimeout);
+    life.abort();
     observer.disconnect();
     scheme.removeEventListener('change', soon);
   };

@@ -1,0 +1,273 @@
+// Curves with axes, a legend, a cursor that reads values, and a caption: what bqplot draws in a notebook, as SVG.
+//
+// Colours of the surroundings come from CSS variables, so a theme that changes needs no new drawing, and paper gets vectors.
+
+import { bandPath, dotsPath, linePath, pixelOf } from './curves';
+import { el, setText, svg, uniqueId } from './dom';
+import { font, type Ink, LABEL_FONT, type Ticks, TICK_FONT, ticksThatFit } from './ink';
+import type { Curve, LineDrawing } from './mixing';
+import { makeRoot } from './root';
+import { formatNumber, formatTicks, linearTicks, logTicks } from './ticks';
+
+const KEYS = 'Curves. Left and right arrow keys read values, with Shift by five points; Home and End go to the ends, Escape leaves.';
+const TOP = 12;
+const RIGHT = 16;
+const BOTTOM = 44;
+const TALL = 320;
+const ROW = 18; // of the legend
+
+interface Layout {
+  readonly width: number;
+  readonly height: number;
+  readonly left: number;
+  /** Of the area inside the axes. */
+  readonly inner: { readonly width: number; readonly height: number };
+  readonly x: (value: number) => number;
+  readonly y: (value: number) => number;
+}
+
+export class LinePlotView {
+  private readonly home;
+  private readonly id = uniqueId('lw');
+  private readonly drawing = svg('svg', { class: 'lw-curves', role: 'img', 'aria-describedby': this.id });
+  private readonly cursor = svg('g', { class: 'lw-cursor' });
+  private readonly overlay = el('div', {
+    class: 'lw-overlay', tabindex: '0', role: 'application', 'aria-label': KEYS, 'data-lm-suppress-shortcuts': 'true',
+  });
+  private readonly readout = el('div', { class: 'lw-readout', role: 'status', 'aria-live': 'polite' });
+  private readonly caption = el('div', { class: 'lw-caption', id: this.id });
+  private readonly plot = el('div', { class: 'lw-plot' }, this.drawing, this.overlay);
+  private readonly ink: Ink = el('canvas').getContext('2d')!;
+  private readonly resizing: ResizeObserver;
+  private readonly life = new AbortController();
+  private picture: LineDrawing | null = null;
+  private layout: Layout | null = null;
+  /** Where the cursor is, in the unit of x. */
+  private at: number | null = null;
+
+  constructor(parent: HTMLElement) {
+    this.home = makeRoot(parent, 'lw-line-plot', () => this.draw());
+    this.root.setAttribute('role', 'figure');
+    this.root.append(this.plot, el('div', { class: 'lw-text' }, this.readout, this.caption));
+    this.listen();
+    // In the next frame: changing sizes inside the observer makes the browser complain about a loop.
+    this.resizing = new ResizeObserver(() => requestAnimationFrame(() => {
+      if (!this.life.signal.aborted && Math.floor(this.plot.clientWidth) !== this.layout?.width) this.draw();
+    }));
+    this.resizing.observe(this.plot);
+  }
+
+  get root(): HTMLElement {
+    return this.home.root;
+  }
+
+  set(picture: LineDrawing): void {
+    this.picture = picture;
+    const name = picture.caption || [picture.yLabel, picture.xLabel].filter(Boolean).join(' over ') || 'Curves';
+    this.drawing.setAttribute('aria-label', name);
+    this.root.setAttribute('aria-label', name);
+    setText(this.caption, picture.caption);
+    this.draw();
+  }
+
+  dispose(): void {
+    this.life.abort();
+    this.resizing.disconnect();
+    this.home.dispose();
+  }
+
+  // ---------------------------------------------------------------- drawing
+
+  private draw(): void {
+    const { picture } = this;
+    const width = Math.floor(this.plot.clientWidth);
+    if (!picture || width < 1) return;
+    this.ink.font = font(this.home.theme(), TICK_FONT);
+    const height = Math.round(Math.max(200, Math.min(TALL, 0.72 * width)));
+    const yTicks = ticksOf(picture.yRange, picture.log, height / 48);
+    const left = Math.max(48, 36 + Math.ceil(Math.max(...yTicks.texts.map((label) => this.ink.measureText(label).width), 0)));
+    const inner = { width: Math.max(20, width - left - RIGHT), height: height - TOP - BOTTOM };
+    const layout = (this.layout = {
+      width, height, left, inner,
+      x: pixelOf(...picture.xRange, 0, inner.width),
+      y: pixelOf(...picture.yRange, inner.height, 0, picture.log),
+    });
+    const xTicks = ticksThatFit(this.ink, ...picture.xRange, Math.min(inner.width, 430));
+    this.drawing.setAttribute('viewBox', `0 0 ${width} ${height}`);
+    this.drawing.style.height = `${height}px`; // with `auto`, Chromium loses what would come on a second page of paper
+    this.drawing.replaceChildren(
+      this.axes(picture, layout, xTicks, yTicks),
+      // A nested viewport clips what lies outside the ranges.
+      svg('svg', { x: left, y: TOP, width: inner.width, height: inner.height }, ...picture.curves.flatMap((curve) => strokesOf(curve, layout))),
+      this.legend(picture, layout),
+      this.cursor,
+    );
+    this.point(this.at);
+    Object.assign(this.root.dataset, { curves: String(picture.curves.length), log: String(picture.log) });
+    const hook = (globalThis as { __lwidgetsPainted?: (what: object) => void }).__lwidgetsPainted;
+    hook?.({ kind: 'line_plot', curves: picture.curves.length, caption: picture.caption });
+  }
+
+  private axes(picture: LineDrawing, { left, inner, x, y }: Layout, xTicks: Ticks, yTicks: Ticks): SVGGElement {
+    const axes = svg('g', { class: 'lw-axes' });
+    const { width: w, height: h } = inner;
+    const line = (kind: string, x1: number, y1: number, x2: number, y2: number) => svg('line', { class: kind, x1, y1, x2, y2 });
+    xTicks.values.forEach((value, k) => {
+      const p = left + x(value);
+      axes.append(line('lw-grid', p, TOP, p, TOP + h), svg('text', { x: p, y: TOP + h + 16, 'text-anchor': 'middle' }, xTicks.texts[k]!));
+    });
+    yTicks.values.forEach((value, k) => {
+      const p = TOP + y(value);
+      axes.append(line('lw-grid', left, p, left + w, p), svg('text', { x: left - 8, y: p + 4, 'text-anchor': 'end' }, yTicks.texts[k]!));
+    });
+    axes.append(line('lw-axis', left, TOP + h, left + w, TOP + h), line('lw-axis', left, TOP, left, TOP + h));
+    const yLabel = picture.log && !picture.yLabel.includes('log scale') ? `${picture.yLabel} (log scale)` : picture.yLabel;
+    const middle = TOP + h / 2;
+    axes.append(
+      this.label(picture.xLabel, w + 2 * RIGHT - 8, { x: left + w / 2, y: TOP + h + 36, 'text-anchor': 'middle' }),
+      this.label(yLabel, h + TOP + 20, { transform: `translate(14 ${middle}) rotate(-90)`, 'text-anchor': 'middle' }),
+    );
+    return axes;
+  }
+
+  private legend({ curves }: LineDrawing, { left, inner }: Layout): SVGGElement {
+    const legend = svg('g', { class: 'lw-legend' });
+    const labelled = curves.filter(({ label }) => label);
+    const room = Math.max(1, Math.floor((inner.height - 8) / ROW));
+    const right = left + inner.width;
+    const shown = labelled.length > room ? labelled.slice(0, room - 1) : labelled;
+    shown.forEach((curve, k) => {
+      const y = TOP + 12 + k * ROW;
+      legend.append(keyOf(curve, right - 28, right - 6, y), this.label(curve.label, 0.7 * inner.width, { x: right - 34, y: y + 4, 'text-anchor': 'end' }));
+    });
+    if (shown.length < labelled.length) {
+      legend.append(svg('text', { x: right - 34, y: TOP + 16 + shown.length * ROW, 'text-anchor': 'end' }, `and ${labelled.length - shown.length} more`));
+    }
+    return legend;
+  }
+
+  /** Text cut to `room` pixels; all of it in a tooltip. */
+  private label(text: string, room: number, at: Record<string, string | number>): SVGTextElement {
+    const { ink } = this;
+    ink.font = font(this.home.theme(), LABEL_FONT, 500);
+    let short = text;
+    while (short.length > 1 && ink.measureText(short).width > room) short = `${short.slice(0, Math.min(-2, -0.1 * short.length))}…`;
+    const node = svg('text', { class: 'lw-label', ...at }, short);
+    if (short !== text) node.append(svg('title', {}, text));
+    return node;
+  }
+
+  // ---------------------------------------------------------------- reading values
+
+  private listen(): void {
+    const { overlay, life: { signal } } = this;
+    overlay.addEventListener('pointermove', (event) => {
+      const { picture, layout } = this;
+      if (!picture || !layout) return;
+      const box = overlay.getBoundingClientRect();
+      // On paper or under a transform the drawing is not as wide as it was laid out.
+      const share = (((event.clientX - box.left) * layout.width) / box.width - layout.left) / layout.inner.width;
+      const [low, high] = picture.xRange;
+      this.point(low + Math.max(0, Math.min(1, share)) * (high - low));
+    }, { signal });
+    overlay.addEventListener('pointerleave', () => this.point(null), { signal });
+    overlay.addEventListener('blur', () => this.point(null), { signal });
+    overlay.addEventListener('keydown', (event) => {
+      if (event.altKey || event.metaKey || event.ctrlKey || !this.key(event.key, event.shiftKey ? 5 : 1)) return;
+      event.preventDefault();
+      event.stopPropagation();
+    }, { signal });
+  }
+
+  private key(key: string, by: number): boolean {
+    const guide = this.readable()[0];
+    if (!guide?.x.length) return false;
+    const last = guide.x.length - 1;
+    const here = this.at === null ? null : closest(guide.x, this.at);
+    const to: Record<string, number> = {
+      ArrowLeft: here === null ? last : here - by, ArrowRight: here === null ? 0 : here + by, Home: 0, End: last,
+    };
+    if (key === 'Escape') this.point(null);
+    else if (Object.hasOwn(to, key)) this.point(guide.x[Math.max(0, Math.min(last, to[key]!))]!);
+    else return false;
+    return true;
+  }
+
+  /** The curves whose values are read: those with a name, else the first line. */
+  private readable(): readonly Curve[] {
+    const lines = this.picture?.curves.filter(({ style, x }) => style !== 'band' && x.length) ?? [];
+    const named = lines.filter(({ label }) => label);
+    return named.length ? named : lines.slice(0, 1);
+  }
+
+  private point(at: number | null): void {
+    const { picture, layout } = this;
+    const curves = this.readable();
+    this.at = curves.length ? at : null;
+    if (this.at === null || !picture || !layout) {
+      this.cursor.replaceChildren();
+      const hint = curves.length ? 'Point at the curves to read values.' : '';
+      if (this.readout.textContent !== hint) this.readout.replaceChildren(el('span', { class: 'lw-dim', text: hint }));
+      return;
+    }
+    const x = curves[0]!.x[closest(curves[0]!.x, this.at)]!;
+    const px = layout.left + layout.x(x);
+    const parts = curves.map((curve) => ({ curve, value: curve.y[closest(curve.x, x)]! }));
+    const rings = parts.filter(({ value }) => !Number.isNaN(layout.y(value)));
+    this.cursor.replaceChildren(
+      svg('line', { x1: px, x2: px, y1: TOP, y2: TOP + layout.inner.height }),
+      ...rings.map(({ curve, value }) => svg('circle', { cx: px, cy: TOP + layout.y(value), r: 4, fill: curve.color })),
+    );
+    const words = [
+      el('span', { text: `${picture.xLabel || 'x'} = ${formatNumber(x)}` }),
+      ...parts.map(({ curve, value }) => el('span', {}, `${curve.label || picture.yLabel} `, el('b', { text: formatNumber(value, 5) }))),
+    ];
+    if (this.readout.textContent !== words.map((word) => word.textContent).join('')) this.readout.replaceChildren(...words);
+  }
+}
+
+function ticksOf([low, high]: readonly [number, number], log: boolean, count: number): Ticks {
+  const values = log ? logTicks(low, high, count) : linearTicks(low, high, count);
+  return { values, texts: formatTicks(values, log && high / low > 10) };
+}
+
+function strokesOf(curve: Curve, { x, y }: Layout): SVGPathElement[] {
+  const px = Array.from(curve.x, x);
+  const py = Array.from(curve.y, y);
+  const { color, style, width, opacity } = curve;
+  if (style === 'band') {
+    const [lower, upper] = [py.slice(0, px.length), py.slice(px.length)];
+    const edge = { class: 'lw-stroke', stroke: color, 'stroke-width': 0.5, opacity };
+    return [
+      svg('path', { d: bandPath(px, lower, upper), fill: color, opacity: 0.15 * opacity }),
+      svg('path', { ...edge, d: linePath(px, lower) }),
+      svg('path', { ...edge, d: linePath(px, upper) }),
+    ];
+  }
+  return [svg('path', { d: style === 'points' ? dotsPath(px, py) : linePath(px, py), ...inkOf(curve, width) })];
+}
+
+/** How a line or its dots are stroked: dots are the round caps of strokes without length. */
+function inkOf({ color, style, opacity }: Curve, width: number): Record<string, string | number> {
+  const common = { class: style === 'dashed' ? 'lw-stroke lw-dashed' : 'lw-stroke', stroke: color, opacity };
+  // The area of a dot is eight times the width, as in the notebook.
+  return { ...common, 'stroke-width': style === 'points' ? 2 * Math.sqrt(Math.max(8, 8 * width) / Math.PI) : width };
+}
+
+function keyOf(curve: Curve, from: number, to: number, y: number): SVGElement {
+  if (curve.style === 'band') return svg('rect', { x: from, y: y - 5, width: to - from, height: 10, fill: curve.color, opacity: 0.3 * curve.opacity });
+  if (curve.style === 'points') return svg('path', { d: `M${(from + to) / 2} ${y}h0`, ...inkOf(curve, Math.min(curve.width, 10)) });
+  return svg('path', { d: `M${from} ${y}H${to}`, ...inkOf(curve, Math.min(curve.width, 6)) });
+}
+
+/** Index of the coordinate nearest to a value; the coordinates need no order. */
+function closest(coordinates: Float32Array, value: number): number {
+  let best = 0;
+  let gap = Infinity;
+  coordinates.forEach((x, k) => {
+    if (Math.abs(x - value) >= gap) return;
+    gap = Math.abs(x - value);
+    best = k;
+  });
+  return best;
+}

@@ -1,0 +1,1 @@
+"""What leaves the notebook: stills for papers, and pages that need no kernel."""

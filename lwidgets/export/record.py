@@ -1,0 +1,307 @@
+"""What the views of a study show, at every position of the sliders that stay alive."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from typing import Any, Literal
+
+import ipywidgets as W
+import numpy as np
+
+from lwidgets.landscape import Landscape
+from lwidgets.sliders import Slider
+from lwidgets.widgets.height_field import HeightField, frame
+from lwidgets.widgets.line_plot import LinePlot, Series, drawable
+from lwidgets.widgets.study import StudyWidget
+
+Picture = dict[str, Any]
+"""What one view shows, as plain values and arrays; see `HeightField.picture` and `LinePlot.picture`."""
+_Frame = dict[int, tuple[str, Picture]]  # id of a view -> its kind, and what it shows
+Between = Literal["snap", "interpolate"]
+PositionArgument = int | Iterable[Any] | None
+"""Positions of a slider: so many, evenly spaced; these; or, for a choice or a toggle, all of them."""
+
+_CLOSE = 0.005  # of an array's range: what mixing two neighbouring positions may be wrong by
+_CHECKED = 3  # places between positions at which mixing is compared with the truth
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A study at all positions.
+
+    Attributes:
+        title: Of the study.
+        source: The paper or page it belongs to.
+        sliders: Those that stay alive, at the value where the page opens.
+        positions: Slider name -> its values.
+        starts: Slider name -> index of the position at which the page opens.
+        between: Slider name -> whether the page mixes neighbouring positions or goes to the nearest.
+        fixed: The other sliders.
+        kinds: Of each view: "height_field", "line_plot" or "text".
+        frames: For each combination of positions, the last slider fastest: a picture for each view, or None.
+    """
+
+    title: str
+    source: str
+    sliders: tuple[Slider, ...]
+    positions: Mapping[str, tuple[Any, ...]]
+    starts: Mapping[str, int]
+    between: Mapping[str, Between]
+    fixed: tuple[tuple[Slider, Any], ...]
+    kinds: tuple[str, ...]
+    frames: tuple[tuple[Picture | None, ...], ...]
+
+
+def positions_of(sliders: Mapping[str, Slider], asked: Mapping[str, PositionArgument]) -> dict[str, tuple[Any, ...]]:
+    """The positions asked for, as the sliders hold them.
+
+    Args:
+        sliders: The study's.
+        asked: Slider name -> positions.
+
+    Raises:
+        KeyError: No slider of that name.
+        ValueError: A position that the slider does not allow; none; or a number of positions for a slider without
+            bounds.
+    """
+    found = {}
+    for name, wanted in asked.items():
+        if name not in sliders:
+            raise KeyError(f"to_html: sliders must be among {', '.join(sliders)}, got {name!r}. Check the spelling.")
+        slider = sliders[name]
+        values = list(_spread(slider, wanted) if wanted is None or isinstance(wanted, int) else wanted)
+        if not values:
+            raise ValueError(
+                f"to_html: {name} must have at least one position, got none. Leave it out to keep it fixed."
+            )
+        found[name] = tuple(dict.fromkeys(slider.coerce(value) for value in values))
+    return found
+
+
+def _spread(slider: Slider, count: int | None) -> Sequence[Any]:
+    if slider.kind == "choice" and count is None:
+        return tuple(slider.options or ())
+    if slider.kind == "toggle" and count is None:
+        return (False, True)
+    if slider.kind in ("integer", "number") and count and slider.low is not None and slider.high is not None:
+        values = np.linspace(slider.low, slider.high, count)
+        return [int(v) for v in values.round()] if slider.kind == "integer" else [float(v) for v in values]
+    raise ValueError(
+        f"to_html: {slider.name} must have its positions listed, got {count!r}. "
+        f"Use for example sliders={{{slider.name!r}: [{slider.value!r}]}}."
+    )
+
+
+def record(
+    widget: StudyWidget,
+    positions: Mapping[str, tuple[Any, ...]],
+    on_frame: Callable[[int, int, Sequence[Recording]], None],
+) -> Recording:
+    """Move the sliders through all combinations of positions, and take down what the views show.
+
+    The study is driven as by a person, so what it has shown before costs nothing; its sliders are put back at the end.
+
+    Args:
+        widget: A study on show.
+        positions: As from `positions_of`.
+        on_frame: ``on_frame(done, total, [recording so far])`` after every frame; raise in it to stop.
+
+    Raises:
+        RuntimeError: The study failed at a position; the message says where.
+    """
+    study = widget.study
+    began = {name: study.values[name] for name in positions}
+    combinations = list(itertools.product(*positions.values()))
+    frames: list[_Frame] = []
+
+    def at(values: Sequence[Any]) -> _Frame:
+        moved = dict(zip(positions, values, strict=True))
+        study.set(**moved)
+        study.wait()
+        if study.status.phase in ("failed", "stopped", "closed"):
+            where = ", ".join(f"{name} = {value!r}" for name, value in moved.items()) or "the present sliders"
+            told = f"{study.status.where}: {study.status.message}" if study.error else f"it was {study.status.phase}"
+            raise RuntimeError(
+                f"to_html: the study must work at every position, got a failure at {where} ({told}). "
+                "Leave that position out, or mend what failed."
+            ) from study.error
+        return {id(view): (kind, picture) for view, kind, picture in _pictures(widget)}
+
+    def recording(between: Mapping[str, Between]) -> Recording:
+        views = {key: kind for frame in frames for key, (kind, _) in frame.items()}
+        return Recording(
+            title=study.title,
+            source=study.source,
+            sliders=tuple(study.sliders[name] for name in positions),
+            positions=dict(positions),
+            starts={name: values.index(_nearest(values, began[name])) for name, values in positions.items()},
+            between=between,
+            fixed=tuple(
+                (slider, study.values[name]) for name, slider in study.sliders.items() if name not in positions
+            ),
+            kinds=tuple(views.values()),
+            frames=tuple(tuple(frame[key][1] if key in frame else None for key in views) for frame in frames),
+        )
+
+    try:
+        for done, values in enumerate(combinations):
+            frames.append(at(values))
+            on_frame(done + 1, len(combinations), [recording(dict.fromkeys(positions, "snap"))])
+        return recording({name: _between(study.sliders[name], name, positions, began, at) for name in positions})
+    finally:
+        study.set(**began)
+
+
+def recording_of(landscape: Landscape, *, metric: str | None = None, log: bool = False) -> Recording:
+    """A landscape by itself: its picture, and no slider.
+
+    Args:
+        landscape: Of one or two axes.
+        metric: By default the first.
+        log: Logarithmic height.
+
+    Raises:
+        ValueError: No metric of that name.
+    """
+    shown = metric or landscape.metrics[0]
+    if shown not in landscape.metrics:
+        raise ValueError(
+            f"to_html: metric must be one of {', '.join(landscape.metrics)}, got {metric!r}. Use one of these."
+        )
+    x, y = landscape.coords[0], drawable(landscape.values[shown], log)
+    if len(landscape.coords) == 2:
+        field = HeightField()
+        field.frame = frame(
+            *landscape.coords,
+            landscape.values,
+            landscape.evaluated,
+            landscape.error,
+            metric=shown,
+            log=log,
+            labels=landscape.labels,
+            final=landscape.final,
+        )
+        kind, picture = "height_field", field.picture()
+        field.close()
+    else:
+        plot = LinePlot(landscape.labels[0], shown)
+        plot.label(shown, log=log)
+        plot.fit(x, y)
+        points = landscape.evaluated
+        plot.draw("curve", [Series(x, y, shown), Series(x[points], y[points], "", style="points", width=1.5)])
+        plot.describe(f"{shown}, {_known(landscape, shown)}")
+        kind, picture = "line_plot", plot.picture()
+        plot.close()
+    return Recording("", "", (), {}, {}, {}, (), (kind,), ((picture,),))
+
+
+def _known(landscape: Landscape, metric: str) -> str:
+    error = landscape.error[metric]
+    if error == 0:
+        return "every point measured"
+    within = "error not known yet" if np.isnan(error) else f"interpolated within {error:.2g}"
+    return f"{within}, {landscape.evaluations:,} of {landscape.evaluated.size:,} points measured"
+
+
+def _pictures(widget: StudyWidget) -> Iterator[tuple[W.Widget, str, Picture]]:
+    """Every view on show, and what it shows."""
+    seen: set[int] = set()
+
+    def walk(view: Any) -> Iterator[tuple[W.Widget, str, Picture]]:
+        if id(view) in seen:
+            return
+        seen.add(id(view))
+        if isinstance(view, HeightField):
+            if view.frame:
+                yield view, "height_field", view.picture()
+        elif isinstance(view, LinePlot):
+            yield view, "line_plot", view.picture()
+        elif isinstance(view, W.HTML | W.Label):
+            yield view, "text", {"text": text_of(view.value)}
+        else:
+            for child in getattr(view, "children", ()):
+                yield from walk(child)
+
+    for view in widget.study.views.values():
+        if view is not None:
+            yield from walk(view)
+
+
+def _between(
+    slider: Slider,
+    name: str,
+    positions: Mapping[str, tuple[Any, ...]],
+    began: Mapping[str, Any],
+    at: Callable[[Sequence[Any]], _Frame],
+) -> Between:
+    """Whether the page may mix neighbouring positions: it may where that was compared and is close."""
+    values = sorted(positions[name]) if slider.kind == "number" else []
+    if len(values) < 3 or list(positions[name]) != values:
+        return "snap"
+    start = {other: _nearest(positions[other], began[other]) for other in positions}
+    for k in np.unique(np.linspace(0, len(values) - 2, _CHECKED).round().astype(int)):
+        low, high = values[k], values[k + 1]
+        middle = slider.coerce((low + high) / 2)
+        share = (middle - low) / (high - low)
+        a, b, truth = (at([{**start, name: value}[other] for other in positions]) for value in (low, high, middle))
+        if not all(_mixes(a[key][1], b[key][1], truth[key][1], share) for key in truth if key in a and key in b):
+            return "snap"
+    return "interpolate"
+
+
+def _nearest(positions: Sequence[Any], value: Any) -> Any:
+    if value in positions or isinstance(value, str | bool):
+        return value if value in positions else positions[0]
+    return min(positions, key=lambda place: float(np.abs(np.subtract(place, value)).sum()))
+
+
+def _mixes(a: Picture, b: Picture, truth: Picture, share: float) -> bool:
+    """Whether a mixture of two pictures is close to the truth, array by array."""
+    arrays = [list(_arrays(picture)) for picture in (a, b, truth)]
+    if len({tuple(x.shape for x in each) for each in arrays}) != 1:
+        return False
+    for x, y, right in zip(*arrays, strict=True):
+        with np.errstate(invalid="ignore"):
+            gap = np.abs((1 - share) * x + share * y - right)
+        finite = np.isfinite(right)
+        extent = np.ptp(right[finite]) if finite.any() else 0.0
+        if (np.isfinite(gap) != finite).any() or gap[finite].max(initial=0.0) > _CLOSE * max(extent, 1e-12):
+            return False
+    return True
+
+
+def _arrays(picture: Any) -> Iterator[np.ndarray]:
+    """Every array of a picture that is mixed, in order: which points were evaluated is not."""
+    if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8:
+            yield picture.astype(np.float64)
+    elif isinstance(picture, Mapping):
+        for value in picture.values():
+            yield from _arrays(value)
+    elif isinstance(picture, list | tuple):
+        for value in picture:
+            yield from _arrays(value)
+
+
+class _Text(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        self.parts.append(data)
+
+
+def text_of(html: str) -> str:
+    """What a reader sees of a piece of HTML.
+
+    >>> text_of("<b>alpha 0.5</b>: loss 1 &lt; 2")
+    'alpha 0.5: loss 1 < 2'
+    """
+    parser = _Text()
+    parser.feed(html)
+    parser.close()
+    return "".join(parser.parts).strip()

@@ -1,0 +1,544 @@
+"""Stills of a landscape for papers and thumbnails: a matplotlib figure, PNG and SVG, without a browser.
+
+pyplot is never imported: its list of figures and its backend are the user's, and belong to one thread. A landscape may
+come from a stranger's file, so its names are shortened and drawn letter by letter, never read as mathematics or TeX.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+import numpy as np
+from matplotlib import colormaps, rcParams
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, LinearSegmentedColormap, LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
+from matplotlib.ticker import (
+    FixedLocator,
+    Formatter,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    ScalarFormatter,
+)
+from matplotlib.transforms import Affine2D, BboxBase
+from numpy.typing import NDArray
+
+from lwidgets.barrier import Barrier, BarrierKind, reference
+from lwidgets.landscape import Landscape
+from lwidgets.palette import BLUE, COLORMAPS, GRAY, VERMILLION
+
+Array = NDArray[np.float64]
+
+
+_GROUND, _STRIPE = "#e8eaed", "#969da5"  # of what is missing, as in js/src/core/map_pane.ts
+_LABEL, _TICK, _NOTE = 8.0, 7.0, 6.5  # points, for a page whose captions have 8 to 10
+_SHADES = 256
+_JOINT = "\u00a0"  # a space at which no line is broken
+_STEPS = (1, 2, 5, 10)
+_BATCHNORM = {"frozen": "frozen", "recalibrate": "recalibrated", "batch": "of each batch"}
+_LETTERS: dict[str, Any] = {"parse_math": False, "usetex": False}
+_SVG: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "lwidgets", "svg.id": None, "svg.image_inline": True}
+_saving = threading.Lock()
+
+
+class Still(Figure):
+    """A figure that a notebook shows in the size it has on paper, though pyplot does not know it."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        width, height = self.get_size_inches()
+        return _bytes(self, format="png", dpi=200), {"width": round(96 * width), "height": round(96 * height)}
+
+
+def figure(
+    landscape: Landscape,
+    metric: str | None = None,
+    *,
+    log: bool = False,
+    width: float = 3.3,
+    colormap: str = "viridis",
+    contours: int = 12,
+    show_points: bool | None = None,
+    show_models: bool = True,
+    barrier: BarrierKind | None = None,
+    ax: Axes | None = None,
+) -> Figure:
+    """Draw one metric of a landscape: a curve over one axis, a filled map with contour lines over two.
+
+    Below it stands how wrong it can be, how much of it was evaluated and which BatchNorm statistics it shows. What has
+    no place in the picture is hatched in a map, marked by crosses under a curve, and counted: values that are not
+    finite in float32, and on a logarithmic scale those that are not positive.
+
+    Args:
+        landscape: What to draw.
+        metric: By default the first.
+        log: Whether height and colour are logarithmic.
+        width: Of the figure, in inches; the default is a column of a paper. The height follows.
+        colormap: Of a map: viridis, cividis, magma or gray.
+        contours: About how many contour lines, at round values; 0 for none.
+        show_points: Dots where the metric was evaluated; by default on curves only.
+        show_models: Mark and name the models that span the subspace.
+        barrier: On a line between models, draw and state the barrier of this definition; see `Landscape.barrier`.
+        ax: Where to draw, in a figure whose size is left alone; by default a figure is made.
+
+    Returns:
+        The figure, that of ``ax`` if given.
+
+    Raises:
+        ValueError: More than two axes; coordinates that do not increase; an unknown metric or colour map; a width out
+            of range; no such barrier.
+
+    Example:
+        >>> x, y = np.linspace(-1, 1, 9), np.linspace(0, 1, 5)
+        >>> bowl, every = x[:, None] ** 2 + y**2, np.ones((9, 5), bool)
+        >>> landscape = Landscape((x, y), ("x", "y"), ("step", "turn"), {"loss": bowl}, every, 45, {"loss": 0.0})
+        >>> still = figure(landscape, log=True, width=5)
+        >>> float(still.get_figwidth()), still.axes[0].get_xlabel()
+        (5.0, 'step')
+    """
+    _check(landscape, width, contours)
+    found = landscape.barrier(metric, barrier) if barrier else None
+    metric = _metric(landscape, found.metric if found else metric)
+    colors = _colors(colormap)
+    shown = drawable(landscape.values[metric], log)
+    still = Still(figsize=(width, 3 * width), layout="constrained")
+    axes = still.add_subplot() if ax is None else ax
+    curve = shown.ndim == 1
+    aspect = 0.62 if curve else _aspect(*landscape.coords)
+    if ax is None or not curve:
+        axes.set_box_aspect(aspect)
+    # Points for labels; in a figure of our own about what ticks and the colour bar leave.
+    room = 72 * (width - (0.6 if curve else 1.3)) if ax is None else _points(axes).width
+    tall = aspect * room
+
+    if curve:
+        height = _curve(axes, landscape, shown, log, dots=show_points is not False)
+    else:
+        height = _map(axes, landscape, shown, log, colors, contours, int(tall / 11), dots=bool(show_points))
+    for axis, label, extent in zip((axes.xaxis, axes.yaxis), landscape.labels, (room, tall), strict=False):
+        _style(axis, _broken(_plain(label), extent, _LABEL), log=False)
+    _style(height, _broken(_plain(metric), tall, _LABEL), log=log)
+    if found:
+        _draw_barrier(axes, landscape, found, log)
+    if show_models:
+        _mark_models(axes, landscape, shown)
+    told = note(landscape, metric, log=log, barrier=found)
+    if ax is not None:
+        _write_below(axes, told, room)
+        return cast(Figure, ax.get_figure(root=True))
+    axes.set_anchor("N")  # or the layout would need several passes to settle
+    still.draw_without_rendering()
+    _write_below(axes, told, 72 * width - _points(axes).x0 - 4)
+    still.draw_without_rendering()
+    still.set_figheight(still.get_tightbbox().height + 2 * 0.042)  # the layout's own margins
+    return still
+
+
+def png(
+    landscape: Landscape,
+    metric: str | None = None,
+    *,
+    dpi: float = 300,
+    transparent: bool = False,
+    **options: Any,
+) -> bytes:
+    """The figure as a PNG file.
+
+    Args:
+        landscape: What to draw.
+        metric: By default the first.
+        dpi: Pixels an inch.
+        transparent: Leave out the ground.
+        **options: Of `figure`.
+
+    Raises:
+        ValueError: As in `figure`; or a resolution out of range.
+    """
+    if not 10 <= dpi <= 1200:
+        raise ValueError(f"Landscape.to_png: dpi must be between 10 and 1200, got {dpi:g}. Papers ask for 300 to 600.")
+    return _bytes(figure(landscape, metric, **options), format="png", dpi=dpi, transparent=transparent)
+
+
+def svg(landscape: Landscape, metric: str | None = None, *, transparent: bool = False, **options: Any) -> bytes:
+    """The figure as an SVG file: lines and text stay lines and text, the colours of a map are an image.
+
+    Equal pictures give equal bytes.
+
+    Args:
+        landscape: What to draw.
+        metric: By default the first.
+        transparent: Leave out the ground.
+        **options: Of `figure`.
+
+    Raises:
+        ValueError: As in `figure`.
+    """
+    return _bytes(figure(landscape, metric, **options), format="svg", dpi=200, transparent=transparent)
+
+
+def note(landscape: Landscape, metric: str, *, log: bool = False, barrier: Barrier | None = None) -> str:
+    """What a picture does not show by itself: its error, how much was evaluated, BatchNorm, what is missing.
+
+    Example:
+        >>> x, every = np.linspace(-1, 1, 65), np.arange(65) % 4 == 0
+        >>> curve = Landscape((x,), ("x",), ("x",), {"loss": x**2}, every, 17, {"loss": 0.002}, {"batchnorm": "frozen"})
+        >>> note(curve, "loss")
+        'estimated error ≤ 0.002 (0.2 % of range) · 17 of 65 evaluated · BatchNorm frozen'
+    """
+    values, total = landscape.values[metric], landscape.evaluated.size
+    count = "all" if landscape.evaluated.all() else f"{landscape.evaluations:,} of"
+    told = [*_error(landscape, metric, log), f"{count} {total:,} evaluated"]
+    if not landscape.final:
+        told.append("not final")
+    batchnorm = _BATCHNORM.get(str(landscape.provenance.get("batchnorm")))
+    if batchnorm:
+        told.append(f"BatchNorm {batchnorm}")
+    if barrier:
+        axis = _plain(landscape.axes[0], 12)
+        told.append(f"barrier ({barrier.kind}) {barrier.value:.4g} ± {barrier.error:.1g} at {axis} {barrier.alpha:.4g}")
+    infinite = int(np.isnan(drawable(values, log=False)).sum())
+    negative = int(np.isnan(drawable(values, log)).sum()) - infinite
+    for missing, what in ((infinite, "not finite"), (negative, "not positive")):
+        if missing:
+            told.append(f"{missing:,} of {total:,} {what} ({'×' if values.ndim == 1 else 'hatched'})")
+    return " · ".join(told)
+
+
+def drawable(values: Array, log: bool) -> Array:
+    """The values, with nan for those that have no place in the picture.
+
+    >>> drawable(np.array([1.0, 0.0, np.inf, 1e300]), log=True).tolist()
+    [1.0, nan, nan, nan]
+    """
+    with np.errstate(over="ignore"):  # beyond float32 a value is the infinity as which the live view shows it
+        finite = np.isfinite(values.astype(np.float32))
+    return np.where(finite & ((values > 0) | (not log)), values, np.nan)
+
+
+def _check(landscape: Landscape, width: float, contours: int) -> None:
+    if len(landscape.shape) not in (1, 2):
+        raise ValueError(
+            f"Landscape.figure: landscape must have one or two axes, got {len(landscape.shape)}. "
+            "Sample a Line or a Plane."
+        )
+    for name, c in zip(landscape.axes, landscape.coords, strict=True):
+        if len(c) < 2 or not np.isfinite(c).all() or not (np.diff(c) > 0).all():
+            raise ValueError(
+                f"Landscape.figure: coordinates of {_plain(name)} must be two or more increasing numbers, got "
+                f"{np.array2string(c, threshold=6)}. Sample the landscape again."
+            )
+    if not 1.5 <= width <= 40:
+        raise ValueError(f"Landscape.figure: width must be between 1.5 and 40 inches, got {width:g}. A column has 3.3.")
+    if not 0 <= contours <= 40:
+        raise ValueError(f"Landscape.figure: contours must be between 0 and 40, got {contours}. The default is 12.")
+
+
+def _metric(landscape: Landscape, name: str | None) -> str:
+    """The name, checked; by default the first."""
+    chosen = next(iter(landscape.values), None) if name is None else name
+    if chosen not in landscape.values:
+        raise ValueError(
+            f"Landscape.figure: metric must be one of {_plain(', '.join(map(str, landscape.values)))}, "
+            f"got {_plain(repr(chosen))}. Choose one of these."
+        )
+    return cast(str, chosen)
+
+
+def _colors(name: str) -> Colormap:
+    if name not in COLORMAPS:
+        raise ValueError(
+            f"Landscape.figure: colormap must be one of {', '.join(COLORMAPS)}, got {name!r}. Choose one of these."
+        )
+    # The live view's gray stops short of black and white, so that lines and paper stand out.
+    return LinearSegmentedColormap.from_list("gray", ["#1a1a1a", "#fafafa"]) if name == "gray" else colormaps[name]
+
+
+def _aspect(x: Array, y: Array) -> float:
+    """Height by width: lengths are kept true, but a sliver would show nothing, and becomes a square."""
+    ratio = float((y[-1] - y[0]) / (x[-1] - x[0]))
+    return ratio if 0.5 <= ratio <= 2 else 1.0
+
+
+def _curve(ax: Axes, landscape: Landscape, shown: Array, log: bool, *, dots: bool) -> Axis:
+    """Draw it, and return the axis that the metric is read on."""
+    x, missing = landscape.coords[0], np.isnan(shown)
+    ax.plot(x, shown, color=BLUE, linewidth=1.2)
+    if dots:
+        ax.plot(x[landscape.evaluated], shown[landscape.evaluated], "o", color=BLUE, markersize=2.2)
+    if missing.any():
+        below = ax.get_xaxis_transform()
+        ax.plot(x[missing], np.full(missing.sum(), 0.03), "x", color=GRAY, markersize=3, transform=below)
+    if log:
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(FixedLocator(_rounds(*ax.get_ylim(), log, 8)))
+        ax.yaxis.set_minor_locator(LogLocator(subs=range(2, 10)))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    return ax.yaxis
+
+
+def _map(
+    ax: Axes,
+    landscape: Landscape,
+    shown: Array,
+    log: bool,
+    colors: Colormap,
+    contours: int,
+    most_ticks: int,
+    *,
+    dots: bool,
+) -> Axis:
+    """Draw it, and return the axis that the metric is read on, that of the colour bar."""
+    x, y = landscape.coords
+    ax.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(6, steps=_STEPS))
+    finite = shown[np.isfinite(shown)]
+    if finite.size < shown.size:
+        ax.patch.set(facecolor=_GROUND, edgecolor=_STRIPE, hatch="////", linewidth=0)
+    least, most = (float(finite.min()), float(finite.max())) if finite.size else (1.0, 1.0)
+    low, high = _apart(least, most)
+    levels = np.array([v for v in _rounds(low, high, log, contours) if least < v < most])
+    inks: list[Any] = [_ink(colors(h)) for h in _heights(levels, low, high, log)]
+    if finite.size:
+        # Of heights, not of values: between pixels a logarithmic picture is as linear as any other.
+        grid = (x, y, np.ma.masked_invalid(_heights(shown, low, high, log).T))
+        shades = np.linspace(0, 1, _SHADES + 1)
+        fill = ax.contourf(*grid, levels=shades, cmap=colors, vmin=0, vmax=1, corner_mask=False, antialiased=False)
+        fill.set_rasterized(True)  # hundreds of areas would show seams between them
+    if levels.size:
+        heights = _heights(levels, low, high, log)
+        ax.contour(*grid, levels=heights, colors=inks, linewidths=0.5, linestyles="solid", corner_mask=False)
+    if dots:
+        i, j = np.nonzero(landscape.evaluated)
+        ax.plot(
+            x[i], y[j], "o", markersize=1.8, color="white", markeredgecolor="black", markeredgewidth=0.3, clip_on=False
+        )
+
+    norm = LogNorm(low, high) if log else Normalize(low, high)
+    ticks = FixedLocator(_rounds(low, high, log, min(contours or 10, most_ticks)) if finite.size else [])
+    side = ax.inset_axes((1.04, 0, 0.05, 1))  # as high as the map, in whatever layout
+    bar = ax.figure.colorbar(ScalarMappable(norm, colors), cax=side, ticks=ticks, format=_formatter(log))
+    bar.minorticks_off()
+    if levels.size:
+        bar.add_lines(levels, inks, 0.5)
+    return side.yaxis
+
+
+def _draw_barrier(ax: Axes, landscape: Landscape, found: Barrier, log: bool) -> None:
+    """What it rises above, and how far."""
+    alphas, values = landscape.coords[0], landscape.values[found.metric]
+    inside = (alphas >= 0) & (alphas <= 1)
+    t, ends = alphas[inside], values[inside][[0, -1]]
+    foot = float(reference(found.kind, np.array([found.alpha]), *ends)[0])
+    ax.plot(t, drawable(reference(found.kind, t, *ends), log), "--", color=GRAY, linewidth=0.8)
+    ax.plot([found.alpha] * 2, drawable(np.array([foot, foot + found.value]), log), color=GRAY, linewidth=1.6)
+
+
+def _mark_models(ax: Axes, landscape: Landscape, shown: Array) -> None:
+    for point, label in _models(landscape):
+        pixel = landscape.pixel(point)
+        drawn = (*point, shown[pixel])[:2]
+        if all(c[k] == u for c, k, u in zip(landscape.coords, pixel, point, strict=True)) and np.isfinite(drawn).all():
+            ax.plot(*[[v] for v in drawn], "o", markersize=4, color="white", markeredgecolor=VERMILLION, clip_on=False)
+            ax.annotate(
+                label,
+                drawn,
+                xytext=(0, 4.5),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                fontsize=_TICK,
+                bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.75, "linewidth": 0},
+                **_LETTERS,
+            )
+
+
+def _models(landscape: Landscape) -> list[tuple[tuple[float, ...], str]]:
+    """Where the vertices of the subspace are, and their letters; none for an analytic objective."""
+    subspace = _mapping(landscape.provenance, "subspace")
+    names = subspace.get("models")
+    if not isinstance(names, list) or subspace.get("kind") == "identity":
+        return []
+    axes = len(landscape.shape)
+    corners = np.vstack([np.zeros(axes), np.eye(axes)])
+    letters = [_plain(str(name).partition(":")[0], 12) for name in names] if len(names) > 1 else ["model"]
+    return [(tuple(map(float, corner)), letter) for corner, letter in zip(corners, letters, strict=False)]
+
+
+def _error(landscape: Landscape, metric: str, log: bool) -> list[str]:
+    look = _mapping(landscape.provenance, "sampling").get("first look")
+    if look:
+        return [f"first look, {_plain(look)}"]
+    error, shown = landscape.error[metric], drawable(landscape.values[metric], log=False)
+    if error != error:
+        return ["error not known yet"]
+    if error == 0 and landscape.evaluated.all():
+        return []
+    finite = shown[np.isfinite(shown)]
+    spread = float(np.ptp(finite)) if finite.size else 0.0
+    share = f" ({100 * error / spread:.2g} % of range)" if spread > 0 and not log else ""
+    return [f"estimated error ≤ {error:.2g}{share}"]
+
+
+def _mapping(provenance: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """A part of the provenance, which in a stranger's file may be anything."""
+    part = provenance.get(key)
+    return part if isinstance(part, Mapping) else {}
+
+
+def _points(ax: Axes) -> BboxBase:
+    """Where it is, in points."""
+    return ax.get_window_extent().transformed(Affine2D().scale(72 / ax.figure.dpi))
+
+
+def _write_below(ax: Axes, told: str, extent: float) -> None:
+    """A caption under the horizontal axis' label, wherever that comes to lie; each fact on one line where it fits."""
+    joined = _plain(told, 400).replace(" ", _JOINT).replace(f"{_JOINT}·{_JOINT}", f"{_JOINT}· ")
+    ax.annotate(
+        _broken(joined, extent, _NOTE, lines=6).replace(_JOINT, " "),
+        (0, 0),
+        xycoords=("axes fraction", ax.xaxis.label),
+        xytext=(0, -3),
+        textcoords="offset points",
+        va="top",
+        fontsize=_NOTE,
+        annotation_clip=False,
+        **_LETTERS,
+    )
+
+
+def _style(axis: Axis, label: str, *, log: bool) -> None:
+    axis.set_label_text(label, fontsize=_LABEL, **_LETTERS)
+    axis.set_tick_params(labelsize=_TICK)
+    axis.set_major_formatter(_formatter(log))
+    axis.get_offset_text().set_fontsize(_TICK)
+
+
+def _formatter(log: bool) -> Formatter:
+    # matplotlib's own for logarithms writes mathematics, whose parser is not for several threads.
+    return FuncFormatter(lambda value, _: _number(value)) if log else ScalarFormatter(useOffset=False)
+
+
+def _number(value: float) -> str:
+    """A positive round number.
+
+    >>> _number(0.02), _number(2e-7), _number(1e12)
+    ('0.02', '2×10⁻⁷', '10¹²')
+    """
+    if 1e-3 <= value < 1e4:
+        return f"{value:g}"
+    digits, _, exponent = f"{value:.5e}".partition("e")
+    power = "10" + str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return power if float(digits) == 1 else f"{float(digits):g}×{power}"
+
+
+def _rounds(low: float, high: float, log: bool, count: int) -> list[float]:
+    """Round numbers inside a range, about so many: 1, 2 or 5 times powers of ten, or multiples of one such.
+
+    >>> _rounds(-0.03, 1.03, False, 6)
+    [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    >>> _rounds(0.05, 30.0, True, 9)
+    [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0]
+    """
+    if not count:
+        return []
+
+    def inside(numbers: Iterable[float]) -> list[float]:
+        rounded = (float(f"{v:.15g}") for v in numbers)  # 3 * 0.2 is not quite 0.6
+        return [v for v in rounded if low <= v <= high]
+
+    if log and high >= 10 * low:
+        exponents = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+        choices = [((1, 2, 5), 1), ((1, 3), 1), *(((1,), every) for every in range(1, 1 + len(exponents)))]
+        candidates = (
+            inside(float(f"{digit}e{e}") for e in exponents if e % every == 0 for digit in digits)
+            for digits, every in choices
+        )
+    else:
+        candidates = (inside(MaxNLocator(bins, steps=_STEPS).tick_values(low, high)) for bins in range(count, 0, -1))
+    found: list[float] = []
+    for found in candidates:
+        if len(found) <= count:
+            break
+    return found
+
+
+def _heights(values: Array, low: float, high: float, log: bool) -> Array:
+    """0 for ``low``, 1 for ``high``; same shape."""
+    ends, inner = np.array([low, high]), values
+    if log:
+        ends, inner = np.log(ends), np.log(values)
+    return np.asarray((inner - ends[0]) / (ends[1] - ends[0]))
+
+
+def _apart(low: float, high: float) -> tuple[float, float]:
+    """The range, with some room around a single value."""
+    if high - low > 1e-12 * max(abs(low), abs(high)):
+        return low, high
+    room = 0.05 * abs(low) or 0.5
+    return low - room, high + room
+
+
+def _ink(color: tuple[float, ...]) -> tuple[float, ...]:
+    """Of a line that shows on a colour: dark on light, light on dark."""
+    light = float(np.dot(color[:3], (0.299, 0.587, 0.114))) > 0.37
+    return (0, 0, 0, 0.6) if light else (1, 1, 1, 0.6)
+
+
+def _plain(text: object, longest: int = 200) -> str:
+    r"""A short text without control characters, which SVG forbids.
+
+    >>> _plain("loss\n\x00 of\tmine", longest=7)
+    'loss of…'
+    """
+    whole = str(text)
+    words = "".join(c if c.isprintable() else " " for c in whole[: 4 * longest]).split()
+    plain = " ".join(words)
+    return plain if len(plain) <= longest and len(whole) <= 4 * longest else plain[:longest] + "…"
+
+
+def _broken(text: str, extent: float, size: float, lines: int = 2) -> str:
+    """A text in lines of so many points at a font size; what is left is cut off."""
+    font = FontProperties(size=size)
+
+    def points(line: str) -> float:  # letters on whole pixels are up to 8 % wider
+        return 1.08 * float(text_to_path.get_text_width_height_descent(line, font, ismath=False)[0])
+
+    letters = int(1.3 * extent / (points(text) / len(text))) if text else 1
+    broken = [text]
+    while letters > 4 and (len(broken) > lines or max(map(points, broken)) > extent):
+        broken = textwrap.wrap(text, letters, max_lines=lines, placeholder="…")
+        letters -= 1
+    return "\n".join(broken)
+
+
+def _bytes(still: Figure, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    if options["format"] == "svg":
+        with _svg_settings():
+            still.savefig(buffer, metadata={"Date": None}, **options)
+    else:
+        still.savefig(buffer, **options)
+    return buffer.getvalue()
+
+
+@contextmanager
+def _svg_settings() -> Iterator[None]:
+    """Set, and put back, how SVG is written, which matplotlib reads from one dict for the whole process."""
+    with _saving:
+        before = {key: rcParams[key] for key in _SVG}
+        rcParams.update(_SVG)
+        try:
+            yield
+        finally:
+            rcParams.update(before)

@@ -1,0 +1,7 @@
+"""Colours of pictures, live and still."""
+
+COLORMAPS = ("viridis", "cividis", "magma", "gray")
+"""Colour maps that survive colour blindness and print."""
+
+BLUE, VERMILLION, GRAY = "#0072B2", "#D55E00", "#808080"
+"""Okabe and Ito's colours, told apart by every kind of colour vision; gray for what is not data."""
