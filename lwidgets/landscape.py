@@ -65,6 +65,16 @@ class Landscape:
         size = " x ".join(map(str, self.shape))
         return f"Landscape({size} over {', '.join(self.axes)}; {'; '.join(told)}; {self.evaluations:,} evaluated)"
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """In a notebook, a picture; elsewhere what `repr` says."""
+        from lwidgets.export.notebook import in_notebook
+
+        if not in_notebook():
+            return {"text/plain": repr(self)}
+        from lwidgets.export.mime import bundle
+
+        return bundle(self)
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the grid."""

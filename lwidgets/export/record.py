@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html.parser import HTMLParser
 from typing import Any, Literal
 
@@ -13,8 +13,8 @@ import numpy as np
 
 from lwidgets.landscape import Landscape
 from lwidgets.sliders import Slider
-from lwidgets.widgets.height_field import HeightField, frame
-from lwidgets.widgets.line_plot import LinePlot, Series, drawable
+from lwidgets.widgets.height_field import HeightField, frame, unpacked
+from lwidgets.widgets.line_plot import LinePlot, Series, drawable, padded
 from lwidgets.widgets.study import StudyWidget
 
 Picture = dict[str, Any]
@@ -171,31 +171,40 @@ def recording_of(landscape: Landscape, *, metric: str | None = None, log: bool =
         raise ValueError(
             f"to_html: metric must be one of {', '.join(landscape.metrics)}, got {metric!r}. Use one of these."
         )
-    x, y = landscape.coords[0], drawable(landscape.values[shown], log)
-    if len(landscape.coords) == 2:
-        field = HeightField()
-        field.frame = frame(
-            *landscape.coords,
-            landscape.values,
-            landscape.evaluated,
-            landscape.error,
-            metric=shown,
-            log=log,
-            labels=landscape.labels,
-            final=landscape.final,
-        )
-        kind, picture = "height_field", field.picture()
-        field.close()
-    else:
-        plot = LinePlot(landscape.labels[0], shown)
-        plot.label(shown, log=log)
-        plot.fit(x, y)
-        points = landscape.evaluated
-        plot.draw("curve", [Series(x, y, shown), Series(x[points], y[points], "", style="points", width=1.5)])
-        plot.describe(f"{shown}, {_known(landscape, shown)}")
-        kind, picture = "line_plot", plot.picture()
-        plot.close()
+    kind, picture = _field(landscape, shown, log) if len(landscape.coords) == 2 else _curve(landscape, shown, log)
     return Recording("", "", (), {}, {}, {}, (), (kind,), ((picture,),))
+
+
+def _field(landscape: Landscape, metric: str, log: bool) -> tuple[str, Picture]:
+    x, y = landscape.coords
+    packed = frame(
+        x,
+        y,
+        landscape.values,
+        landscape.evaluated,
+        landscape.error,
+        metric=metric,
+        log=log,
+        labels=landscape.labels,
+        final=landscape.final,
+    )
+    return "height_field", {"frame": unpacked(packed), "markers": [], "description": metric}
+
+
+def _curve(landscape: Landscape, metric: str, log: bool) -> tuple[str, Picture]:
+    x, y, points = landscape.coords[0], drawable(landscape.values[metric], log), landscape.evaluated
+    finite = y[np.isfinite(y)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.1, 1.0)
+    series = [Series(x, y, metric), Series(x[points], y[points], "", style="points", width=1.5)]
+    return "line_plot", {
+        "x_label": landscape.labels[0],
+        "y_label": f"{metric} (log scale)" if log else metric,
+        "log": log,
+        "x_range": padded(float(x[0]), float(x[-1])),
+        "y_range": padded(low, high, log=log),
+        "caption": f"{metric}, {_known(landscape, metric)}",
+        "series": [asdict(one) for one in series],
+    }
 
 
 def _known(landscape: Landscape, metric: str) -> str:

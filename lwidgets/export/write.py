@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lwidgets.export.companion import document, size_of
+from lwidgets.export.notebook import in_notebook
 from lwidgets.export.page import page
 from lwidgets.export.record import PositionArgument, Recording, positions_of, record
 from lwidgets.files import write_text
@@ -116,7 +117,7 @@ def _too_large(budget: float, got: str) -> ValueError:
 @contextmanager
 def _shown(progress: Progress | None) -> Iterator[Progress]:
     """The caller's progress, or a bar in the cell that asked."""
-    if progress is not None or not _in_notebook():
+    if progress is not None or not in_notebook():
         yield progress or (lambda done, total: None)
         return
     import ipywidgets as W
@@ -134,12 +135,3 @@ def _shown(progress: Progress | None) -> Iterator[Progress]:
     finally:
         for part in (bar, label, box):
             part.close()
-
-
-def _in_notebook() -> bool:
-    try:
-        from IPython.core.getipython import get_ipython
-    except ImportError:
-        return False
-    shell: Any = get_ipython()
-    return shell is not None and hasattr(shell, "kernel")

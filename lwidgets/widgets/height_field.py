@@ -74,14 +74,8 @@ class HeightField(anywidget.AnyWidget):
 
     def picture(self) -> dict[str, Any]:
         """What is on show, as plain values and arrays: the frame's binary fields unpacked, and how it is looked at."""
-        shown = dict(self.frame)
-        if shown:
-            nx, ny = shown["shape"]
-            values = np.frombuffer(shown["values"], "<f4").reshape(-1, nx, ny)
-            shown |= {axis: np.frombuffer(shown[axis], "<f4") for axis in "xy"}
-            shown |= {"values": list(values), "evaluated": np.frombuffer(shown["evaluated"], np.uint8).reshape(nx, ny)}
         looks = {name: getattr(self, name) for name in ("panes", "camera", "show_points", "contours")}
-        return {"frame": shown, "markers": self.markers, "description": self.description, **looks}
+        return {"frame": unpacked(self.frame), "markers": self.markers, "description": self.description, **looks}
 
     @traitlets.validate("point")
     def _valid_point(self, proposal: dict[str, Any]) -> list[float]:
@@ -170,6 +164,20 @@ def frame(
         "colormap": colormap,
         "final": bool(final),
         "tag": int(tag),
+    }
+
+
+def unpacked(packed: Mapping[str, Any]) -> dict[str, Any]:
+    """A frame with arrays in place of bytes: x, y, one of shape (nx, ny) for each metric, and evaluated."""
+    if not packed:
+        return {}
+    nx, ny = packed["shape"]
+    return {
+        **packed,
+        "x": np.frombuffer(packed["x"], "<f4"),
+        "y": np.frombuffer(packed["y"], "<f4"),
+        "values": list(np.frombuffer(packed["values"], "<f4").reshape(-1, nx, ny)),
+        "evaluated": np.frombuffer(packed["evaluated"], np.uint8).reshape(nx, ny),
     }
 
 

@@ -454,3 +454,27 @@ def test_jupyter_lists_the_extension_as_sound():
     assert f"lwidgets v{lw.__version__}" in told
     assert "enabled" in told
     assert "OK" in told
+
+
+@pytest.mark.parametrize("fixture", ["lab_server", "notebook_server"])
+def test_a_landscape_that_ends_a_cell_is_a_picture_now_and_when_reopened(fixture: str, request, page: Page):
+    server: Server = request.getfixturevalue(fixture)
+    name = f"ends_{fixture}.ipynb"
+    write_notebook(
+        server.root / name,
+        [
+            "import lwidgets as lw\nbowl = lw.Objective.from_function(lambda u: u[:, 0] ** 2 + u[:, 1] ** 2, dim=2)",
+            "lw.sample(bowl, lw.Subspace.identity(2), resolution=17)",
+        ],
+    )
+    open_and_run(page, server, name)
+    page.locator(".lw-height-field canvas").first.wait_for()
+    assert page.locator(".jp-OutputArea img").count() == 0
+    page.evaluate("() => { window.jupyterapp.shell.currentWidget.context.save(); }")
+    page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
+    saved = json.loads((server.root / name).read_text())
+    (output,) = saved["cells"][1]["outputs"]
+    assert {COMPANION, "image/png", "text/plain"} <= set(output["data"])
+    open_notebook(page, server, name, kernel=False)
+    page.locator(".lw-height-field canvas").first.wait_for()
+    assert not errors(page)
