@@ -137,7 +137,8 @@ def could_guide(objective: Objective, picture: Picture, tolerance: float, decidi
     work = len(objective.data) * sum(p.numel() for p in objective.module.parameters())
     whole = [_scaled(picture.values[name], log)[np.ix_(*grids[1])] for name in deciding]
     wrong = [_roughness(_scaled(picture.values[name], log)) for name in deciding]
-    return work >= _WORK and any(w >= _ROUGH * tolerance * np.ptp(v) for w, v in zip(wrong, whole, strict=True))
+    steep = (0 < _ROUGH * tolerance * np.ptp(v) <= w for w, v in zip(wrong, whole, strict=True))  # nothing flat is
+    return work >= _WORK and any(steep)
 
 
 def landscapes_of_part(

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 import lwidgets as lw
 from lwidgets.data import Batches
 from lwidgets.sampling import stream
-from lwidgets.sampling.part import Part
-from lwidgets.sampling.refine import Guide
+from lwidgets.sampling.part import Part, could_guide
+from lwidgets.sampling.refine import Guide, Picture
 from tests.models import CNN, MLP
 
 
@@ -269,3 +269,40 @@ def test_a_part_of_another_shape_is_no_guide(steep):
     objective = lw.Objective(model, (inputs[:300], targets[:300]), loss=F.mse_loss)
     landscape = lw.sample(objective, lw.Plane.random(model, (0, 1), span=0.7), resolution=33)
     assert "guide" not in landscape.provenance["sampling"]
+
+
+def picture_of(**values):
+    shape = next(iter(values.values())).shape
+    return Picture(values, np.ones(shape, dtype=bool), dict.fromkeys(values, 0.0), (5, 5), settled=False)
+
+
+def bumps(shape=(65, 33)):
+    x, y = np.meshgrid(*(np.linspace(-2, 2, n) for n in shape), indexing="ij")
+    return np.exp(x**3 + y), np.sin(7 * x) * np.cos(5 * y), x - y
+
+
+def test_a_part_flattens_what_it_has_the_shape_of_or_nothing_that_decides():
+    steep, rough, slope = bumps()
+    whole = picture_of(loss=steep, error=rough)
+    part = Part(picture_of(loss=0.9 * steep + slope, error=slope), 100, 1000)
+    assert part.flattens(whole, ["loss"], log=False) == []  # a tenth of the roughness is left
+    part = Part(picture_of(loss=0.95 * steep + slope, error=slope), 100, 1000)
+    assert part.flattens(whole, ["loss"], log=False) == ["loss"]
+    assert part.flattens(whole, ["loss", "error"], log=False) == []
+    assert part.flattens(whole, ["error"], log=False) == []
+    logs = Part(picture_of(loss=0.5 * steep, error=slope), 100, 1000)
+    assert logs.flattens(picture_of(loss=steep, error=steep), ["loss"], log=True) == ["loss"]
+
+
+@pytest.mark.parametrize("hole", [np.inf, np.nan])
+def test_where_something_is_not_finite_nothing_guides(steep, hole):
+    values, _, slope = bumps()
+    objective = lw.Objective(steep[0], steep[1], loss=F.mse_loss)
+    assert could_guide(objective, picture_of(loss=values), 1e-3, ["loss"], log=False)
+    assert not could_guide(objective, picture_of(loss=1 + 0 * slope), 1e-3, ["loss"], log=False)
+    holed = values.copy()
+    holed[0, 0] = hole
+    assert not could_guide(objective, picture_of(loss=holed), 1e-3, ["loss"], log=False)
+    part = Part(picture_of(loss=holed), 100, 1000)
+    assert part.flattens(picture_of(loss=values), ["loss"], log=False) == []
+    assert part.guide(picture_of(loss=values), ["loss"], ["loss"], 1e-2, log=False) is None
