@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 import time
@@ -67,13 +68,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _view(asked: argparse.Namespace) -> None:
     """Make a page of a landscape file, and open it."""
-    from lwidgets.export.record import recording_of
-    from lwidgets.export.write import write
-
     landscape = load(asked.file)
     output = asked.output or Path(tempfile.mkdtemp(prefix="lwidgets-")) / f"{asked.file.name.split('.')[0]}.html"
-    recording = recording_of(landscape, metric=asked.metric, log=asked.log)
-    write(output, [recording], title=asked.file.name, exact=True, budget=50.0)
+    landscape.to_html(output, metric=asked.metric, log=asked.log, title=asked.file.name)
     print(f"{landscape}\nwritten to {output}, {output.stat().st_size / 1e3:.0f} kB")
     if asked.output is None:
         webbrowser.open(output.resolve().as_uri())
@@ -104,9 +101,7 @@ def _export(asked: argparse.Namespace) -> None:
     frames = 0
     for widget, mine in zip(studies, alive, strict=True):
         widget.wait()
-        count = 1
-        for values in positions_of(widget.study.sliders, mine).values():
-            count *= len(values)
+        count = math.prod(len(values) for values in positions_of(widget.study.sliders, mine).values())
         frames += count
         print(f"  {widget.study.title}: {count:,} frame{'s' * (count > 1)}", file=sys.stderr)
     print(f"ran in {spent:.1f} s; {frames:,} frames to compute", file=sys.stderr)

@@ -6,8 +6,12 @@ import os
 from pathlib import Path
 
 
-def write_text(path: str | Path, text: str) -> Path:
-    """Write a text file; an existing one is replaced only once the new one is complete.
+def write_whole(path: str | Path, content: str | bytes) -> Path:
+    """Write a file; an existing one is replaced only once the new one is complete.
+
+    Args:
+        path: Of the file.
+        content: Text is written in UTF-8.
 
     Returns:
         The path written.
@@ -15,7 +19,7 @@ def write_text(path: str | Path, text: str) -> Path:
     path = Path(path)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        unfinished.write_text(text, encoding="utf-8")
+        unfinished.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

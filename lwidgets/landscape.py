@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import RectBivariateSpline, RegularGridInterpolator, make_interp_spline
 
 from lwidgets.barrier import Barrier, BarrierKind, barrier_of
-from lwidgets.files import write_text
+from lwidgets.files import write_whole
 
 if TYPE_CHECKING:
     import xarray
@@ -239,17 +239,13 @@ class Landscape:
         """
         from lwidgets.export import stills
 
-        path = Path(path)
-        path.write_bytes(stills.png(self, metric, dpi=dpi, transparent=transparent, **options))
-        return path
+        return write_whole(path, stills.png(self, metric, dpi=dpi, transparent=transparent, **options))
 
     def to_svg(self, path: str | Path, metric: str | None = None, *, transparent: bool = False, **options: Any) -> Path:
         """Write the `figure` as an SVG file; equal pictures give equal bytes. Arguments as for `to_png`."""
         from lwidgets.export import stills
 
-        path = Path(path)
-        path.write_bytes(stills.svg(self, metric, transparent=transparent, **options))
-        return path
+        return write_whole(path, stills.svg(self, metric, transparent=transparent, **options))
 
     def save(self, path: str | Path) -> Path:
         """Write a ``.landscape.json`` file; an existing one is replaced only once the new one is complete.
@@ -275,7 +271,7 @@ class Landscape:
             "provenance": self.provenance,
         }
         text = json.dumps({"format": _FORMAT, "version": _VERSION, "digest": _digest(body), **body})
-        return write_text(path, text)
+        return write_whole(path, text)
 
 
 def load(path: str | Path) -> Landscape:

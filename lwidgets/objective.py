@@ -232,7 +232,7 @@ class Objective:
         """
         with self.replica() as replica:
             self._show(replica, self.space.select(State.of(source)))
-            return self._measure(replica, batchnorm)
+            return self._measure(replica, batchnorm, self.data)
 
     def model_at(self, state: State, batchnorm: str = "frozen") -> nn.Module:
         """A new module in eval mode with the parameters and buffers of a point; recalibrated where that is the mode."""
@@ -253,13 +253,18 @@ class Objective:
             "moved": self.space.size,
             "metrics": list(self.names),
             "loss": self._measures["loss"].label,
-            "samples": len(self.data),
+            "samples": self.samples,
             "batches": len(self.data.batches),
             "data": self.data.fingerprint,
             "device": str(self.device),
             "dtype": sorted({str(self.space.dtypes[name]).removeprefix("torch.") for name in self.space.moved}),
             "torch": torch.__version__,
         }
+
+    @property
+    def samples(self) -> int:
+        """In the data; 0 where there are none."""
+        return len(self.data)
 
     @contextmanager
     def replica(self) -> Iterator[Replica]:
@@ -294,16 +299,14 @@ class Objective:
         trusted = not self._changes_itself and sum(p.nbytes for p in state.parameters.values()) >= _LARGE
         replica.show(state, own if trusted else replica.parameters)
 
-    def _measure(
-        self, replica: Replica, batchnorm: str, data: Iterable[tuple[Any, int]] | None = None
-    ) -> dict[str, float]:
+    def _measure(self, replica: Replica, batchnorm: str, data: Iterable[tuple[Any, int]]) -> dict[str, float]:
         self._prepare(replica, batchnorm)
         totals = torch.zeros(len(self.names), dtype=torch.float64, device=self.device)
-        for batch, size in self.data if data is None else data:
+        for batch, size in data:
             totals += size * torch.stack(
                 [v.to(self.device, torch.float64) for v in self.values(replica.module, batch).values()]
             )
-        return dict(zip(self.names, (totals / len(self.data)).tolist(), strict=True))
+        return dict(zip(self.names, (totals / self.samples).tolist(), strict=True))
 
     def _probe(
         self, functions: Mapping[str, Metric], module: nn.Module
@@ -352,6 +355,11 @@ class FunctionObjective(Objective):
         self.split = "data"
         self.plans = {}
         self.names = tuple(self._call(torch.zeros(1, dim, dtype=torch.float64)))
+
+    @property
+    def samples(self) -> int:
+        """There are no data."""
+        return 0
 
     def resolve(self, between_models: bool) -> str:
         """Always "none"."""

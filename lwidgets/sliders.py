@@ -40,6 +40,11 @@ class Slider:
     limits: tuple[float, float] | None = None
 
     @property
+    def title(self) -> str:
+        """What a reader calls it."""
+        return self.label or self.name.replace("_", " ")
+
+    @property
     def kind(self) -> Literal["choice", "toggle", "pair", "integer", "number"]:
         """What control it takes."""
         if self.options is not None:

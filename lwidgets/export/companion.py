@@ -91,7 +91,7 @@ def _study(index: int, recording: Recording, arrays: ArrayTable, exact: bool) ->
         "sliders": [
             {
                 "name": slider.name,
-                "label": slider.label or slider.name.replace("_", " "),
+                "label": slider.title,
                 "kind": slider.kind,
                 "positions": list(recording.positions[slider.name]),
                 "start": recording.starts[slider.name],
@@ -101,8 +101,7 @@ def _study(index: int, recording: Recording, arrays: ArrayTable, exact: bool) ->
             for slider in recording.sliders
         ],
         "fixed": [
-            {"label": slider.label or slider.name.replace("_", " "), "value": _text(value_text(slider, value))}
-            for slider, value in recording.fixed
+            {"label": slider.title, "value": _text(value_text(slider, value))} for slider, value in recording.fixed
         ],
         "views": [{"kind": kind} for kind in recording.kinds],
         "frames": frames,

@@ -55,6 +55,10 @@ class Recording:
     frames: tuple[tuple[Picture | None, ...], ...]
 
 
+OnFrame = Callable[[int, int, Callable[[], Recording]], None]
+"""``on_frame(done, total, so_far)``; what was recorded so far is put together when it is asked for."""
+
+
 def positions_of(sliders: Mapping[str, Slider], asked: Mapping[str, PositionArgument]) -> dict[str, tuple[Any, ...]]:
     """The positions asked for, as the sliders hold them.
 
@@ -98,7 +102,7 @@ def _spread(slider: Slider, count: int | None) -> Sequence[Any]:
 def record(
     widget: StudyWidget,
     positions: Mapping[str, tuple[Any, ...]],
-    on_frame: Callable[[int, int, Sequence[Recording]], None],
+    on_frame: OnFrame,
 ) -> Recording:
     """Move the sliders through all combinations of positions, and take down what the views show.
 
@@ -107,7 +111,7 @@ def record(
     Args:
         widget: A study on show.
         positions: As from `positions_of`.
-        on_frame: ``on_frame(done, total, [recording so far])`` after every frame; raise in it to stop.
+        on_frame: Called after every frame; raise in it to stop.
 
     Raises:
         RuntimeError: The study failed at a position; the message says where.
@@ -149,7 +153,7 @@ def record(
     try:
         for done, values in enumerate(combinations):
             frames.append(at(values))
-            on_frame(done + 1, len(combinations), [recording(dict.fromkeys(positions, "snap"))])
+            on_frame(done + 1, len(combinations), lambda: recording(dict.fromkeys(positions, "snap")))
         return recording({name: _between(study.sliders[name], name, positions, began, at) for name in positions})
     finally:
         study.set(**began)

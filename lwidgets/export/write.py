@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from lwidgets.export.companion import document, size_of
 from lwidgets.export.notebook import in_notebook
 from lwidgets.export.page import page
-from lwidgets.export.record import PositionArgument, Recording, positions_of, record
-from lwidgets.files import write_text
+from lwidgets.export.record import OnFrame, PositionArgument, Recording, positions_of, record
+from lwidgets.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,16 +84,16 @@ def write(
     frames = sum(len(recording.frames) for recording in recordings)
     if size > budget * _MB:
         raise _too_large(budget, f"{size / _MB:.2f} MB for {frames:,} frame{'s' * (frames > 1)}")
-    return write_text(path, text)
+    return write_whole(path, text)
 
 
-def _within(budget: float, tell: Progress) -> Callable[[int, int, Sequence[Recording]], None]:
+def _within(budget: float, tell: Progress) -> OnFrame:
     """Reports progress, and ends the work when its first frames show that the budget will not do."""
 
-    def on_frame(done: int, total: int, so_far: Sequence[Recording]) -> None:
+    def on_frame(done: int, total: int, so_far: Callable[[], Recording]) -> None:
         tell(done, total)
         if done in (2, 8) and total > done:
-            (recording,) = so_far
+            recording = so_far()
             first = size_of([replace(recording, frames=recording.frames[:1])])
             each = (size_of([recording]) - first) / (done - 1)
             expected = _SCRIPT + first + (total - 1) * each

@@ -271,7 +271,7 @@ class Local:
             loop.close()
         dtypes = {self.basis.origin.parameters[name].dtype for name in self.basis.moving}
         last_bit = max((torch.finfo(dtype).eps for dtype in dtypes), default=0.0)
-        samples = len(self.objective.data)
+        samples = self.objective.samples
         flips = np.array([_FLIPS / samples if counts_samples(value, samples) else 0.0 for value in known])
         allowed = _AGREES * last_bit**0.5 * (np.abs(known) + 0.01) + flips
         same = (np.abs(values[0] - known) <= allowed) | (values[0] == known) | (np.isnan(values[0]) & np.isnan(known))

@@ -132,9 +132,9 @@ def could_guide(objective: Objective, picture: Picture, tolerance: float, decidi
     grids = nested_grids(picture.evaluated.shape)
     if picture.settled or len(grids) < 3 or picture.level != tuple(map(len, grids[1])):
         return False
-    if tolerance == 0 or not hasattr(objective, "data"):
+    if tolerance == 0 or not objective.samples:
         return False
-    work = len(objective.data) * sum(p.numel() for p in objective.module.parameters())
+    work = objective.samples * sum(p.numel() for p in objective.module.parameters())
     whole = [_scaled(picture.values[name], log)[np.ix_(*grids[1])] for name in deciding]
     wrong = [_roughness(_scaled(picture.values[name], log)) for name in deciding]
     steep = (0 < _ROUGH * tolerance * np.ptp(v) <= w for w, v in zip(wrong, whole, strict=True))  # nothing flat is
@@ -168,7 +168,7 @@ def landscapes_of_part(
         None after every evaluation, so that the caller can stop, and a Part whenever a grid or a round is complete;
         nothing where the data cannot be divided, are too few, or the objective fails on a part of them.
     """
-    total = len(objective.data) if hasattr(objective, "data") else 0
+    total = objective.samples
     samples = max(_FEWEST, total // _SHARE)
     part = objective.part(samples) if total >= 4 * samples else None
     if part is None:

@@ -64,9 +64,9 @@ def storage_error(
         np.array(list(Local(objective, basis, batchnorm)(rows)))
         for basis in (subspace.stored().unmade, subspace.unmade)
     )
-    samples = len(objective.data) if hasattr(objective, "data") else 0
     return {
-        name: _FACTOR * _largest(e, k) + (_TIES / samples if counts_samples(np.append(e, k), samples) else 0.0)
+        name: _FACTOR * _largest(e, k)
+        + (_TIES / objective.samples if counts_samples(np.append(e, k), objective.samples) else 0.0)
         for name, e, k in zip(objective.names, exact.T, kept.T, strict=True)
     }
 

@@ -214,7 +214,7 @@ class Traced:
         with torch.no_grad():
             self._collect = self._bind("collect", objective.train) if programs.statistics else []
             self._measure = self._bind("measure", objective.data)
-        self._samples = len(objective.data)
+        self._samples = objective.samples
         weights = {name: basis.origin.parameters[name] for name in self._direct()}
         self.folds = any(bound.parts for bound in (*self._collect, *self._measure))
         self.bytes = max(sum(bound.split.sizes) for bound in (*self._collect, *self._measure))

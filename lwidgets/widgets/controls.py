@@ -18,7 +18,7 @@ def control_for(slider: Slider) -> W.DOMWidget:
     """The control a slider is set with; its ``value`` is the slider's."""
     common: dict[str, Any] = {
         "value": slider.value,
-        "description": slider.label or slider.name.replace("_", " "),
+        "description": slider.title,
         "tooltip": slider.help or None,
         "style": dict(_STYLE),
         "layout": W.Layout(**(_NARROW if slider.kind == "toggle" else _WIDE)),
