@@ -1,4 +1,4 @@
-"""Whether there is a notebook to show something in."""
+"""Whether there is a notebook to show something in, and somebody before it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,19 @@ from typing import Any
 
 def in_notebook() -> bool:
     """Whether this process is a Jupyter kernel."""
+    return _kernel() is not None
+
+
+def somebody_is_there() -> bool:
+    """Whether the running cell was run by a person; programs that run notebooks do not offer to answer questions."""
+    kernel = _kernel()
+    return kernel is not None and bool(getattr(kernel, "_allow_stdin", True))
+
+
+def _kernel() -> Any:
     try:
         from IPython.core.getipython import get_ipython
     except ImportError:
-        return False
+        return None
     shell: Any = get_ipython()
-    return shell is not None and hasattr(shell, "kernel")
+    return getattr(shell, "kernel", None)

@@ -13,6 +13,7 @@ import numpy as np
 
 from lwidgets.landscape import Landscape
 from lwidgets.sliders import Slider
+from lwidgets.study import Study
 from lwidgets.widgets.height_field import HeightField, frame, unpacked
 from lwidgets.widgets.line_plot import LinePlot, Series, drawable, padded
 from lwidgets.widgets.study import StudyWidget
@@ -132,23 +133,11 @@ def record(
                 f"to_html: the study must work at every position, got a failure at {where} ({told}). "
                 "Leave that position out, or mend what failed."
             ) from study.error
-        return {id(view): (kind, picture) for view, kind, picture in _pictures(widget)}
+        return _frame(widget)
 
     def recording(between: Mapping[str, Between]) -> Recording:
-        views = {key: kind for frame in frames for key, (kind, _) in frame.items()}
-        return Recording(
-            title=study.title,
-            source=study.source,
-            sliders=tuple(study.sliders[name] for name in positions),
-            positions=dict(positions),
-            starts={name: values.index(_nearest(values, began[name])) for name, values in positions.items()},
-            between=between,
-            fixed=tuple(
-                (slider, study.values[name]) for name, slider in study.sliders.items() if name not in positions
-            ),
-            kinds=tuple(views.values()),
-            frames=tuple(tuple(frame[key][1] if key in frame else None for key in views) for frame in frames),
-        )
+        starts = {name: values.index(_nearest(values, began[name])) for name, values in positions.items()}
+        return _recording(study, positions, starts, between, frames)
 
     try:
         for done, values in enumerate(combinations):
@@ -157,6 +146,36 @@ def record(
         return recording({name: _between(study.sliders[name], name, positions, began, at) for name in positions})
     finally:
         study.set(**began)
+
+
+def snapshot(widget: StudyWidget) -> Recording:
+    """What the views show now, finished or not, and no slider."""
+    return _recording(widget.study, {}, {}, {}, [_frame(widget)])
+
+
+def _frame(widget: StudyWidget) -> _Frame:
+    return {id(view): (kind, picture) for view, kind, picture in _pictures(widget)}
+
+
+def _recording(
+    study: Study,
+    positions: Mapping[str, tuple[Any, ...]],
+    starts: Mapping[str, int],
+    between: Mapping[str, Between],
+    frames: Sequence[_Frame],
+) -> Recording:
+    views = {key: kind for frame in frames for key, (kind, _) in frame.items()}
+    return Recording(
+        title=study.title,
+        source=study.source,
+        sliders=tuple(study.sliders[name] for name in positions),
+        positions=dict(positions),
+        starts=starts,
+        between=between,
+        fixed=tuple((slider, study.values[name]) for name, slider in study.sliders.items() if name not in positions),
+        kinds=tuple(views.values()),
+        frames=tuple(tuple(frame[key][1] if key in frame else None for key in views) for frame in frames),
+    )
 
 
 def recording_of(landscape: Landscape, *, metric: str | None = None, log: bool = False) -> Recording:

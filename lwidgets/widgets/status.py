@@ -21,6 +21,7 @@ class StatusBar(anywidget.AnyWidget):
         status: All of it at once: ``phase`` (``idle``, ``running``, ``done``, ``stopped``, ``failed`` or
             ``closed``), ``done`` and ``total`` (evaluations), ``text`` (shown beside the bar), ``message``
             (text of the exception) and ``where`` (the step that failed).
+        keeps: Whether the page keeps its explorer as it is when the cell's output is published again; the page tells.
     """
 
     _esm = script("status.js")
@@ -28,6 +29,8 @@ class StatusBar(anywidget.AnyWidget):
     status = traitlets.Dict(
         default_value={"phase": "idle", "done": 0, "total": 0, "text": "", "message": "", "where": ""}
     ).tag(sync=True)
+
+    keeps = traitlets.Bool(False).tag(sync=True)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)

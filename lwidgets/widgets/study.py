@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as W
 import traitlets
 
+from lwidgets.export.notebook import in_notebook
 from lwidgets.sliders import Slider
 from lwidgets.study import Report, Study
 from lwidgets.widgets.checks import ChecksPanel
 from lwidgets.widgets.controls import control_for, set_range
+from lwidgets.widgets.output import Output
 from lwidgets.widgets.status import StatusBar
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ class StudyWidget(W.VBox):
         checks_panel: "Is my picture right?"
     """
 
+    _output: Output | None = None  # of the cells that show it
     _open = False  # until it is whole: a widget that could not be made is still finalised
 
     def __init__(self, study: Study, **sliders: Any) -> None:
@@ -139,6 +142,35 @@ class StudyWidget(W.VBox):
 
         self._require_open("to_html")
         return write_page(path, [(self, sliders)], **{"title": self.study.title, **options})
+
+    def bundle(self, *, still: bool = True) -> dict[str, Any]:
+        """MIME type -> data: the live widget while it is open; and for a notebook without a kernel what it shows now.
+
+        Args:
+            still: Also a PNG, for pages without our extension.
+
+        Warns:
+            UserWarning: The picture is too large for a notebook, and kept with fewer pixels.
+        """
+        from lwidgets.export.mime import bundle_of_study
+
+        return bundle_of_study(self, super()._repr_mimebundle_() if self._open else {}, still=still)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return self.bundle()
+
+    def _ipython_display_(self) -> None:
+        if not in_notebook():
+            print(repr(self))
+            return
+        if self._output is None:
+            self._output = Output(self)
+            self.study.listen(self._output.follow)
+        self._output.show()
+
+    def __repr__(self) -> str:
+        sliders = ", ".join(f"{name}={value!r}" for name, value in self.study.values.items())
+        return f"{type(self).__name__}({self.study.title!r}: {sliders})"
 
     def close(self) -> None:
         """Stop computing and give everything in the browser back; results can still be read. Twice is harmless."""

@@ -3,6 +3,7 @@
 import ast
 import base64
 import json
+import os
 import subprocess
 import sys
 import zlib
@@ -478,3 +479,73 @@ def test_a_landscape_that_ends_a_cell_is_a_picture_now_and_when_reopened(fixture
     open_notebook(page, server, name, kernel=False)
     page.locator(".lw-height-field canvas").first.wait_for()
     assert not errors(page)
+
+
+EXPLORED = """
+import lwidgets as lw
+import torch
+torch.set_num_threads(1)
+bowl = lw.Objective.from_function(lambda u: u[:, 0] ** 2 + 3 * u[:, 1] ** 2 + 0.1, dim=2)
+surface = lw.SurfaceExplorer(bowl, resolution=17)
+"""
+
+
+def saved_outputs(page: Page, path: Path) -> list[dict[str, Any]]:
+    """The data of all outputs as the notebook holds them on disk now."""
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.context.save()")
+    cells = json.loads(path.read_text())["cells"]
+    return [output["data"] for cell in cells for output in cell.get("outputs", ())]
+
+
+@pytest.mark.parametrize("fixture", ["lab_server", "notebook_server"])
+def test_an_explorer_is_live_and_its_saved_picture_follows_it(fixture: str, request, page: Page):
+    server: Server = request.getfixturevalue(fixture)
+    name = f"explored_{fixture}.ipynb"
+    curve = "curve = lw.CurveExplorer(*lw.demo.digits(steps=20))\ncurve"
+    write_notebook(server.root / name, [EXPLORED, "surface", curve])
+    open_and_run(page, server, name)
+    expect(page.locator(".lwidgets-explorer")).to_have_count(2)
+    expect(page.locator(".bqplot").first).to_be_visible()
+    expect(page.locator('.lwidgets-output[data-mode="live"]')).to_have_count(2)
+    page.wait_for_timeout(2500)
+
+    surface = page.locator(".lwidgets-explorer").first
+    field = surface.locator(".lw-height-field")
+    handle = field.element_handle()
+    kept = saved_outputs(page, server.root / name)
+    assert len(kept) == 2
+    for data in kept:
+        assert {COMPANION, WIDGET, "image/png", "text/plain"} == set(data)
+    assert "".join(kept[0]["text/plain"]).startswith("SurfaceExplorer('Loss surface'")
+
+    # Moved: the same widget, in place, and after a moment a new picture is kept.
+    ask_kernel(page, "surface.set_trait('span', (-2, 2))")
+    expect(field).to_have_attribute("data-max", str(float(np.float32(16.1))), timeout=20_000)
+    page.wait_for_timeout(2500)
+    moved, other = saved_outputs(page, server.root / name)
+    assert moved["image/png"] != kept[0]["image/png"]
+    assert "span=(-2.0, 2.0)" in "".join(moved["text/plain"])
+    assert other == kept[1]
+    assert handle.evaluate("(node) => node.isConnected")
+
+    # Opened again and not run: what was on show last, to be turned and read.
+    open_notebook(page, server, name, kernel=False)
+    expect(page.locator(".lwidgets-saved")).to_have_count(2)
+    expect(page.locator(".lwidgets-saved .lw-height-field")).to_have_attribute(
+        "data-max", str(float(np.float32(16.1))), timeout=20_000
+    )
+    expect(page.locator(".lwidgets-saved").last).to_contain_text("Barrier of the loss")
+    expect(page.locator(".jp-OutputArea").first).not_to_contain_text("model not found", use_inner_text=True)
+    assert errors(page) == []
+
+
+def test_a_web_page_made_of_a_notebook_shows_the_still(tmp_path: Path):
+    """Run by a program, in which the picture is there before the cell ends; the last cell of all is the explorer."""
+    write_notebook(tmp_path / "paper.ipynb", [EXPLORED + "surface"])
+    command = [sys.executable, "-m", "jupyter", "nbconvert", "--execute", "--to", "html", "paper.ipynb"]
+    env = {**os.environ, "PYTHONPATH": str(Path(lw.__file__).parents[1])}
+    done = subprocess.run(command, cwd=tmp_path, env=env, text=True, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "paper.html").read_text()
+    assert "data:image/png;base64," in page
+    assert "model not found" not in page

@@ -19,7 +19,7 @@ def synced(widget):
     ("widget", "names"),
     [
         (HeightField, "frame panes camera point show_points contours markers description"),
-        (StatusBar, "status"),
+        (StatusBar, "keeps status"),
         (ChecksPanel, "checks"),
     ],
 )

@@ -32,6 +32,12 @@ class SavedOrLive extends Panel implements IRenderMime.IRenderer {
   }
 
   async renderModel(model: IRenderMime.IMimeModel): Promise<void> {
+    if (this.live && idOf(model) === idOf(this.model)) {
+      // The same widget with a newer picture: what a person holds in hand stays where it is.
+      this.model = model;
+      await this.saved?.renderModel(model);
+      return;
+    }
     this.reset();
     this.model = model;
     this.timer = setTimeout(() => {
@@ -102,6 +108,10 @@ class SavedOrLive extends Panel implements IRenderMime.IRenderer {
     this.addWidget(this.saved);
     void this.saved.renderModel(this.model);
   }
+}
+
+function idOf(model: IRenderMime.IMimeModel | null): unknown {
+  return (model?.data[WIDGET] as { model_id?: unknown } | undefined)?.model_id;
 }
 
 /** Out of sight, with its width: what is laid out without one draws nonsense. */

@@ -26,7 +26,7 @@ export function withExplorer(node: HTMLElement, found: (explorer: HTMLElement) =
   let undo: (() => void) | undefined;
   const look = () => {
     const explorer = node.closest<HTMLElement>('.lwidgets-explorer');
-    if (undo || !explorer) return;
+    if (undo || !explorer?.isConnected) return;
     undo = found(explorer);
     attached.disconnect();
   };

@@ -8,7 +8,11 @@ export default {
   render({ model, el }: RenderContext): () => void {
     const view = new StatusView(el, () => model.send({ type: 'stop' }));
     const unfollow = follow(model, 'status', (status) => view.show(status ?? {}));
-    const unmend = withExplorer(el, mendNeighbours);
+    const unmend = withExplorer(el, (explorer) => {
+      model.set('keeps', explorer.closest('.lwidgets-output') !== null); // see js/labextension/src/output.ts
+      model.save_changes();
+      return mendNeighbours(explorer);
+    });
     return () => {
       unfollow();
       unmend();
