@@ -1,4 +1,4 @@
-"""Self-checks that every explorer runs on its picture, and the words it uses for its error."""
+"""Self-checks that every explorer runs on its picture."""
 
 from __future__ import annotations
 
@@ -64,24 +64,6 @@ def error_estimate(tolerance: float, *landscapes: Landscape) -> Check:
         f"{one.provenance['split']} {name} within {one.error[name]:.2g}" for one in landscapes for name in one.metrics
     )
     return Check.that(met, f"{told} (tolerance {tolerance:g} of the range)", "warn")
-
-
-def error_words(landscape: Landscape, metric: str) -> str:
-    """How much was measured and how wrong the rest can be: "121 of 4,225 evaluated · loss within 0.036 (0.49 %)"."""
-    measured = f"{landscape.evaluations:,} of {landscape.evaluated.size:,} evaluated"
-    error = landscape.error[metric]
-    look = landscape.provenance.get("sampling", {}).get("first look")
-    if look:
-        return f"{measured} · first look, {look}"
-    if error == 0:
-        return f"{measured} · every value measured"
-    if error != error:
-        return f"{measured} · error not known yet"
-    values = landscape.values[metric]
-    finite = values[(values == values) & (abs(values) != float("inf"))]
-    spread = float(finite.max() - finite.min()) if len(finite) else 0.0
-    share = f" ({100 * error / spread:.2g} % of the range)" if spread > 0 else ""
-    return f"{measured} · {metric} within {error:.2g}{share}"
 
 
 def _name(point: tuple[float, ...]) -> str:

@@ -13,7 +13,7 @@ from torch import nn
 from lwidgets.barrier import BARRIER_KINDS, Barrier, BarrierKind, reference
 from lwidgets.basis import inner
 from lwidgets.explorers import checks
-from lwidgets.landscape import Landscape
+from lwidgets.landscape import Landscape, drawable
 from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, GRAY, VERMILLION
 from lwidgets.parameters import Source
@@ -22,7 +22,7 @@ from lwidgets.sampling.measure import Measure
 from lwidgets.sampling.polish import polish_barrier
 from lwidgets.study import Check, Study, together
 from lwidgets.subspaces import Line
-from lwidgets.widgets.line_plot import LinePlot, Series, drawable
+from lwidgets.widgets.line_plot import LinePlot, Series
 from lwidgets.widgets.study import StudyWidget
 
 _COLORS = (BLUE, VERMILLION)
@@ -90,7 +90,7 @@ class CurveExplorer(StudyWidget):
             curves = self.study["curves"]
         except KeyError:
             return ""
-        return "; ".join(f"{split}: {checks.error_words(one, self.metric)}" for split, one in curves.items())
+        return "; ".join(f"{split}: {one.accuracy(self.metric, log=self.log)}" for split, one in curves.items())
 
     def _study(self, objective: Objective, joined: Line, title: str) -> Study:
         objectives, names = self._objectives, objective.names

@@ -11,7 +11,7 @@ from torch import nn
 
 from lwidgets.directions import NORMALIZATIONS, Normalization
 from lwidgets.explorers import checks
-from lwidgets.landscape import Landscape
+from lwidgets.landscape import Landscape, drawable
 from lwidgets.objective import FunctionObjective, Objective
 from lwidgets.palette import BLUE, COLORMAPS, GRAY
 from lwidgets.parameters import Source, State
@@ -19,7 +19,7 @@ from lwidgets.sampling import stream
 from lwidgets.study import Check, Study
 from lwidgets.subspaces import Line, Plane, Subspace
 from lwidgets.widgets.height_field import HeightField, frame
-from lwidgets.widgets.line_plot import LinePlot, Series, drawable
+from lwidgets.widgets.line_plot import LinePlot, Series
 from lwidgets.widgets.study import StudyWidget
 
 _ENVELOPE_POINTS = 33
@@ -105,7 +105,8 @@ class SurfaceExplorer(StudyWidget):
     def summary(self) -> str:
         """Of the surface for the status bar."""
         try:
-            return checks.error_words(self.study["surface"], self.metric)
+            surface: Landscape = self.study["surface"]
+            return surface.accuracy(self.metric, log=self.log)
         except KeyError:
             return ""
 

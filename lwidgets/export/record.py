@@ -11,11 +11,11 @@ from typing import Any, Literal
 import ipywidgets as W
 import numpy as np
 
-from lwidgets.landscape import Landscape
+from lwidgets.landscape import Landscape, drawable
 from lwidgets.sliders import Slider
 from lwidgets.study import Study
 from lwidgets.widgets.height_field import HeightField, frame, unpacked
-from lwidgets.widgets.line_plot import LinePlot, Series, drawable, padded
+from lwidgets.widgets.line_plot import LinePlot, Series, padded
 from lwidgets.widgets.study import StudyWidget
 
 Picture = dict[str, Any]
@@ -225,17 +225,9 @@ def _curve(landscape: Landscape, metric: str, log: bool) -> tuple[str, Picture]:
         "log": log,
         "x_range": padded(float(x[0]), float(x[-1])),
         "y_range": padded(low, high, log=log),
-        "caption": f"{metric}, {_known(landscape, metric)}",
+        "caption": f"{metric}: {landscape.accuracy(metric, log=log)}",
         "series": [asdict(one) for one in series],
     }
-
-
-def _known(landscape: Landscape, metric: str) -> str:
-    error = landscape.error[metric]
-    if error == 0:
-        return "every point measured"
-    within = "error not known yet" if np.isnan(error) else f"interpolated within {error:.2g}"
-    return f"{within}, {landscape.evaluations:,} of {landscape.evaluated.size:,} points measured"
 
 
 def _pictures(widget: StudyWidget) -> Iterator[tuple[W.Widget, str, Picture]]:

@@ -35,7 +35,7 @@ from matplotlib.transforms import Affine2D, BboxBase
 from numpy.typing import NDArray
 
 from lwidgets.barrier import Barrier, BarrierKind, reference
-from lwidgets.landscape import Landscape
+from lwidgets.landscape import Landscape, drawable
 from lwidgets.palette import BLUE, COLORMAPS, GRAY, VERMILLION
 
 Array = NDArray[np.float64]
@@ -196,8 +196,7 @@ def note(landscape: Landscape, metric: str, *, log: bool = False, barrier: Barri
         'estimated error ≤ 0.002 (0.2 % of range) · 17 of 65 evaluated · BatchNorm frozen'
     """
     values, total = landscape.values[metric], landscape.evaluated.size
-    count = "all" if landscape.evaluated.all() else f"{landscape.evaluations:,} of"
-    told = [*_error(landscape, metric, log), f"{count} {total:,} evaluated"]
+    told = [_plain(landscape.accuracy(metric, log=log))]
     if not landscape.final:
         told.append("not final")
     batchnorm = _BATCHNORM.get(str(landscape.provenance.get("batchnorm")))
@@ -212,17 +211,6 @@ def note(landscape: Landscape, metric: str, *, log: bool = False, barrier: Barri
         if missing:
             told.append(f"{missing:,} of {total:,} {what} ({'×' if values.ndim == 1 else 'hatched'})")
     return " · ".join(told)
-
-
-def drawable(values: Array, log: bool) -> Array:
-    """The values, with nan for those that have no place in the picture.
-
-    >>> drawable(np.array([1.0, 0.0, np.inf, 1e300]), log=True).tolist()
-    [1.0, nan, nan, nan]
-    """
-    with np.errstate(over="ignore"):  # beyond float32 a value is the infinity as which the live view shows it
-        finite = np.isfinite(values.astype(np.float32))
-    return np.where(finite & ((values > 0) | (not log)), values, np.nan)
 
 
 def _check(landscape: Landscape, width: float, contours: int) -> None:
@@ -373,21 +361,6 @@ def _models(landscape: Landscape) -> list[tuple[tuple[float, ...], str]]:
     corners = np.vstack([np.zeros(axes), np.eye(axes)])
     letters = [_plain(str(name).partition(":")[0], 12) for name in names] if len(names) > 1 else ["model"]
     return [(tuple(map(float, corner)), letter) for corner, letter in zip(corners, letters, strict=False)]
-
-
-def _error(landscape: Landscape, metric: str, log: bool) -> list[str]:
-    look = _mapping(landscape.provenance, "sampling").get("first look")
-    if look:
-        return [f"first look, {_plain(look)}"]
-    error, shown = landscape.error[metric], drawable(landscape.values[metric], log=False)
-    if error != error:
-        return ["error not known yet"]
-    if error == 0 and landscape.evaluated.all():
-        return []
-    finite = shown[np.isfinite(shown)]
-    spread = float(np.ptp(finite)) if finite.size else 0.0
-    share = f" ({100 * error / spread:.2g} % of range)" if spread > 0 and not log else ""
-    return [f"estimated error ≤ {error:.2g}{share}"]
 
 
 def _mapping(provenance: Mapping[str, Any], key: str) -> Mapping[str, Any]:

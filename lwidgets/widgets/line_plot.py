@@ -12,6 +12,7 @@ import ipywidgets as W
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lwidgets.landscape import drawable
 from lwidgets.palette import BLUE
 
 _SMALL = "font-size: 12px; line-height: 1.4; margin: 0 16px 4px 12px"
@@ -181,16 +182,6 @@ class LinePlot(W.VBox):
         return bqplot.Lines(
             colors=[one.color], line_style=one.style, stroke_width=one.width, opacities=[one.opacity], **common
         )
-
-
-def drawable(values: ArrayLike, log: bool) -> NDArray[np.float64]:
-    """The values, with nan for those that are not finite or have no place on a logarithmic axis.
-
-    >>> drawable([1.0, 0.0, np.inf], log=True).tolist()
-    [1.0, nan, nan]
-    """
-    numbers = np.asarray(values, dtype=np.float64)
-    return np.where(np.isfinite(numbers) & ((numbers > 0) | (not log)), numbers, np.nan)
 
 
 def padded(low: float, high: float, *, log: bool = False) -> tuple[float, float]:
