@@ -16,11 +16,11 @@ from lwidgets.objective import Objective
 from lwidgets.parameters import State
 from lwidgets.sampling import Cache, Interrupted, polish_barrier, sample, stream
 from lwidgets.study import Check, Study
-from lwidgets.subspaces import Line, Plane, Subspace
+from lwidgets.subspaces import Bezier, Chain, Layerwise, Line, Plane, Simplex, Subspace
 from lwidgets.version import __version__
 
 if TYPE_CHECKING:
-    from lwidgets.explorers import CurveExplorer, SurfaceExplorer
+    from lwidgets.explorers import CurveExplorer, LayerwiseExplorer, SurfaceExplorer
     from lwidgets.export.write import write_page
     from lwidgets.widgets.height_field import HeightField
     from lwidgets.widgets.line_plot import LinePlot, Series
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Barrier",
+    "Bezier",
     "Cache",
+    "Chain",
     "Check",
     "CurveExplorer",
     "Gaussian",
@@ -36,11 +38,14 @@ __all__ = [
     "HeightField",
     "Interrupted",
     "Landscape",
+    "Layerwise",
+    "LayerwiseExplorer",
     "Line",
     "LinePlot",
     "Objective",
     "Plane",
     "Series",
+    "Simplex",
     "State",
     "Study",
     "StudyWidget",
@@ -59,6 +64,7 @@ __all__ = [
 
 _LAZY = {
     "CurveExplorer": "lwidgets.explorers",
+    "LayerwiseExplorer": "lwidgets.explorers",
     "SurfaceExplorer": "lwidgets.explorers",
     "StudyWidget": "lwidgets.widgets.study",
     "HeightField": "lwidgets.widgets.height_field",

@@ -26,6 +26,7 @@ class Slider:
         help: One sentence, shown as a tooltip.
         bounds: Name of a slider holding (low, high) that this one must stay in.
         limits: Values that code may set, where that is more than the control offers.
+        parts: Names of the numbers of a bank, whose value is one number for each.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Slider:
     help: str = ""
     bounds: str | None = None
     limits: tuple[float, float] | None = None
+    parts: tuple[str, ...] | None = None
 
     @property
     def title(self) -> str:
@@ -45,10 +47,12 @@ class Slider:
         return self.label or self.name.replace("_", " ")
 
     @property
-    def kind(self) -> Literal["choice", "toggle", "pair", "integer", "number"]:
+    def kind(self) -> Literal["choice", "toggle", "pair", "bank", "integer", "number"]:
         """What control it takes."""
         if self.options is not None:
             return "choice"
+        if self.parts is not None:
+            return "bank"
         if isinstance(self.value, bool):
             return "toggle"
         if isinstance(self.value, tuple):
@@ -74,6 +78,12 @@ class Slider:
             if pair is None or not all(isinstance(v, Real) for v in pair) or not pair[0] < pair[1]:
                 raise self._refusal("be (low, high) with low < high", value)
             return (self._within(float(pair[0])), self._within(float(pair[1])))
+        if self.kind == "bank":
+            count = len(self.parts or ())
+            numbers = tuple(value) if isinstance(value, Sequence) and len(value) == count else ()
+            if len(numbers) != count or not all(isinstance(v, Real) for v in numbers):
+                raise self._refusal(f"be {count} numbers", value)
+            return tuple(self._within(float(v)) for v in numbers)
         if self.kind == "integer":
             if isinstance(value, bool) or not isinstance(value, Integral):
                 raise self._refusal("be an integer", value)
@@ -91,14 +101,14 @@ class Slider:
         if not self.step:
             return value
         digits = 12 - math.floor(math.log10(self.step))
-        return tuple(round(v, digits) for v in value) if self.kind == "pair" else round(value, digits)
+        return tuple(round(v, digits) for v in value) if isinstance(value, tuple) else round(value, digits)
 
     def neighbours(self, value: Any, before: Any) -> tuple[Any, ...]:
         """Where the control goes next, likeliest first: a step on, a step back, two steps on.
 
         Args:
             value: Where it is.
-            before: Where it came from, which tells the direction. Of a pair, only the ends that moved go on.
+            before: Where it came from, which tells the direction. Of several numbers, only those that moved go on.
 
         Returns:
             Places on the control, or where it has ``bounds``, wherever those may be; none for a number without a step.
@@ -114,7 +124,7 @@ class Slider:
             way = _sign(at - self.options.index(before))
             places = [at + count * way for count in _NEXT if way]
             return tuple(self.options[i] for i in places if 0 <= i < len(self.options))
-        pair = self.kind == "pair"
+        pair = isinstance(value, tuple)
         step = self.step or (1 if self.kind == "integer" else 0)
         ends, came = (value, before) if pair else ((value,), (before,))
         ways = [step * _sign(end - b) for end, b in zip(ends, came, strict=True)]
@@ -123,10 +133,10 @@ class Slider:
         for count in _NEXT if any(ways) else ():
             moved = tuple(end + count * way for end, way in zip(ends, ways, strict=True))
             place = self.position(moved if pair else moved[0])
-            first, last = place if pair else (place, place)
+            first, last = (min(place), max(place)) if pair else (place, place)
             below = low is not None and first < min(low, *ends)  # code may have set more than the control offered
             above = high is not None and last > max(high, *ends)
-            if not (below or above or (pair and first >= last)):
+            if not (below or above or (self.kind == "pair" and place[0] >= place[1])):
                 found.append(place)
         return tuple(found)
 

@@ -15,6 +15,9 @@ from lwidgets.sliders import Slider
         (Slider("c", "x", options=("x", "y")), "z", "c must be one of 'x', 'y', got 'z'"),
         (Slider("p", (0.0, 1.0), low=-1, high=2), (1.0, 0.0), "p must be .low, high. with low < high"),
         (Slider("t", False), 1, "t must be True or False, got 1"),
+        (Slider("b", (0.0, 1.0), low=0, high=1, parts=("x", "y")), (0.5,), "b must be 2 numbers, got"),
+        (Slider("b", (0.0, 1.0), low=0, high=1, parts=("x", "y")), 0.5, "b must be 2 numbers, got 0.5"),
+        (Slider("b", (0.0, 1.0), low=0, high=1, parts=("x", "y")), (0.5, 2.0), r"b must lie in \[0, 1\], got 2.0"),
     ],
 )
 def test_a_slider_refuses_by_name_what_it_cannot_hold(slider, value, message):
@@ -31,6 +34,7 @@ def test_a_slider_refuses_by_name_what_it_cannot_hold(slider, value, message):
         (Slider("c", "x", options=("x", "y")), "y", "y"),
         (Slider("p", (0.0, 1.0), low=-1, high=2), [0, 2], (0.0, 2.0)),
         (Slider("t", False), True, True),
+        (Slider("b", (0.0, 1.0, 0.5), low=0, high=1, parts=("x", "y", "z")), [1, 0, 0.25], (1.0, 0.0, 0.25)),
     ],
 )
 def test_a_slider_holds_what_it_may(slider, value, held):
@@ -57,6 +61,12 @@ def test_a_slider_holds_what_it_may(slider, value, held):
         (Slider("c", "x", options=("w", "x", "y", "z")), "x", "y", ("z", "x")),
         (Slider("c", "x", options=("w", "x", "y", "z")), "z", "y", ("x", "z", "w")),
         (Slider("t", False), False, True, (False,)),
+        (
+            Slider("b", (0.0,) * 3, low=0.0, high=1.0, step=0.25, parts=("x", "y", "z")),
+            (0.0, 0.5, 1.0),
+            (0.0, 0.75, 1.0),
+            ((0.0, 1.0, 1.0), (0.0, 0.5, 1.0)),
+        ),
         (
             Slider("p", (0.0, 1.0), low=-1.0, high=2.0, step=0.5),
             (0.0, 1.0),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
+
 from lwidgets.landscape import Landscape
 from lwidgets.objective import Objective
 from lwidgets.parameters import Source
@@ -42,6 +46,17 @@ def deterministic(objective: Objective, model: Source) -> Check:
     """Two evaluations of one point."""
     first, second = (objective.measure(model)[objective.names[0]] for _ in range(2))
     return Check.that(first == second, f"two evaluations gave {first:.9g} and {second:.9g}")
+
+
+def apart(path: Subspace) -> Check:
+    """How far apart the first and the last model of a path are."""
+    models = list(path.models.values())
+    if len(models) < 2:
+        return Check("info", "the path is around one model")
+    a, b = ([model.parameters[name].double() for name in path.space.moved] for model in (models[0], models[-1]))
+    size = [math.hypot(*(float(torch.linalg.vector_norm(t)) for t in each)) for each in (a, b)]
+    distance = math.hypot(*(float(torch.linalg.vector_norm(x - y)) for x, y in zip(a, b, strict=True)))
+    return Check.that(distance > 0, f"distance {distance:.4g}, norms {size[0]:.4g} and {size[1]:.4g}", "warn")
 
 
 def batchnorm_mode(landscape: Landscape) -> Check:

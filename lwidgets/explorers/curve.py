@@ -11,7 +11,6 @@ import numpy as np
 from torch import nn
 
 from lwidgets.barrier import BARRIER_KINDS, Barrier, BarrierKind, reference
-from lwidgets.basis import inner
 from lwidgets.explorers import checks
 from lwidgets.landscape import Landscape, drawable
 from lwidgets.objective import Objective
@@ -21,7 +20,7 @@ from lwidgets.sampling import stream
 from lwidgets.sampling.measure import Measure
 from lwidgets.sampling.polish import polish_barrier
 from lwidgets.study import Check, Study, together
-from lwidgets.subspaces import Line
+from lwidgets.subspaces import Line, Subspace
 from lwidgets.widgets.line_plot import LinePlot, Series
 from lwidgets.widgets.study import StudyWidget
 
@@ -44,22 +43,34 @@ class CurveExplorer(StudyWidget):
     """
 
     def __init__(
-        self, objective: Objective, a: Source, b: Source, *, test: Any = None, title: str = "", **sliders: Any
+        self,
+        objective: Objective,
+        a: Source | Subspace,
+        b: Source | None = None,
+        *,
+        test: Any = None,
+        title: str = "",
+        **sliders: Any,
     ) -> None:
-        """Explore the line between two models.
+        """Explore the line between two models, or another path.
 
         Args:
             objective: What to evaluate; with test data of its own, both are drawn.
-            a: The model at alpha 0: module, state dict or checkpoint.
-            b: The model at alpha 1.
+            a: The model at alpha 0: module, state dict or checkpoint. Or a path of one coordinate, such as
+                ``lw.connect(objective, a, b)`` or ``lw.Layerwise(a, b).line("fc1")``.
+            b: The model at alpha 1; none with a path.
             test: Held-out data, where the objective has none.
             title: Shown above.
             **sliders: Where the sliders start.
+
+        Raises:
+            TypeError: b is missing, or there beside a path.
+            ValueError: A subspace of more than one coordinate.
         """
         held_out = objective.test if test is None else objective.on(test, split="test")
         self._objectives = {"data": objective} if held_out is None else {"train": objective, "test": held_out}
-        joined = Line(a, b).bound(objective.space, objective.device)
-        self.plot = LinePlot("alpha (0 = a, 1 = b)")
+        joined = _path(a, b).bound(objective.space, objective.device)
+        self.plot = LinePlot(joined.axes[0].label)
         self.readout = W.HTML()
         super().__init__(self._study(objective, joined, title), **sliders)
 
@@ -92,18 +103,20 @@ class CurveExplorer(StudyWidget):
             return ""
         return "; ".join(f"{split}: {one.accuracy(self.metric, log=self.log)}" for split, one in curves.items())
 
-    def _study(self, objective: Objective, joined: Line, title: str) -> Study:
+    def _study(self, objective: Objective, joined: Subspace, title: str) -> Study:
         objectives, names = self._objectives, objective.names
-        study = Study(title or "Loss between two models")
-        study.slider("alpha", 0.5, low=0.0, high=1.0, step=0.01, bounds="span", help="Position between the models")
+        study = Study(title or ("Loss between two models" if joined.kind == "line" else "Loss along a path"))
+        low, high = joined.axes[0].low, joined.axes[0].high
+        middle = 0.5 if low <= 0.5 <= high else (low + high) / 2
+        study.slider("alpha", middle, low=low, high=high, step=0.01, bounds="span", help="Position on the path")
         study.slider(
             "span",
-            (0.0, 1.0),
-            low=-1.0,
-            high=2.0,
+            (low, high),
+            low=min(-1.0, low),
+            high=max(2.0, high),
             step=0.05,
             limits=(-100.0, 100.0),
-            help="How far the line goes; the grid keeps both models on it, so its ends may move by a step",
+            help="How far the path goes; the grid keeps both models on it, so its ends may move by a step",
         )
         study.slider("resolution", 65, low=9, high=257, step=8, limits=(3, 4097), help="Points of the curve")
         study.slider("metric", names[0], options=names)
@@ -123,12 +136,12 @@ class CurveExplorer(StudyWidget):
         study.slider("log", False, label="log height")
 
         @study.node(keep=1)
-        def line(span: tuple[float, float]) -> Line:
+        def line(span: tuple[float, float]) -> Subspace:
             return joined.over(span)
 
         @study.node(keep=64)
         def curves(
-            line: Line, resolution: int, tolerance: float, log: bool, progress: Any
+            line: Subspace, resolution: int, tolerance: float, log: bool, progress: Any
         ) -> Iterator[dict[str, Landscape]]:
             yield from together(
                 {
@@ -147,7 +160,7 @@ class CurveExplorer(StudyWidget):
             }
 
         @study.node(keep=64)
-        def here(line: Line, alpha: float, progress: Any) -> Iterator[dict[str, dict[str, float]]]:
+        def here(line: Subspace, alpha: float, progress: Any) -> Iterator[dict[str, dict[str, float]]]:
             measured = {}
             for i, (split, one) in enumerate(objectives.items()):
                 progress(i, len(objectives))
@@ -157,7 +170,7 @@ class CurveExplorer(StudyWidget):
 
         @study.node(keep=64)
         def barriers(
-            sampled_barriers: dict[str, Barrier | str], curves: dict[str, Landscape], line: Line, progress: Any
+            sampled_barriers: dict[str, Barrier | str], curves: dict[str, Landscape], line: Subspace, progress: Any
         ) -> Iterator[dict[str, Barrier | str]]:
             found = dict(sampled_barriers)
             for split, sampled in sampled_barriers.items():
@@ -240,15 +253,9 @@ class CurveExplorer(StudyWidget):
             return checks.deterministic(own, joined.vertices[0])
 
         @study.check
-        def models_differ(line: Line) -> Check:
+        def models_differ() -> Check:
             """The models are two."""
-            a, b = line.basis.vectors
-            distance = float(np.sqrt(max(0.0, inner(a, a) - 2 * inner(a, b) + inner(b, b))))
-            return Check.that(
-                distance > 0,
-                f"distance {distance:.4g}, norms {np.sqrt(inner(a, a)):.4g} and {np.sqrt(inner(b, b)):.4g}",
-                "warn",
-            )
+            return checks.apart(joined)
 
         @study.check
         def statistics(curves: dict[str, Landscape]) -> Check:
@@ -266,6 +273,22 @@ class CurveExplorer(StudyWidget):
             return checks.error_estimate(tolerance, *curves.values())
 
         return study
+
+
+def _path(a: Source | Subspace, b: Source | None) -> Subspace:
+    """The line from a to b, or the path given as a."""
+    if isinstance(a, Subspace):
+        if b is not None:
+            raise TypeError("CurveExplorer: b must be left out with a path, got both. Pass two models, or one path.")
+        if len(a.axes) != 1:
+            raise ValueError(
+                f"CurveExplorer: path must have one coordinate, got {len(a.axes)}. Use SurfaceExplorer for two, or a "
+                "line of it."
+            )
+        return a
+    if b is None:
+        raise TypeError("CurveExplorer: b must be the model at alpha 1, got none. Pass a second model, or a path.")
+    return Line(a, b)
 
 
 def _or_why(find: Callable[..., Barrier], *arguments: Any, **options: Any) -> Barrier | str:

@@ -62,6 +62,8 @@ def value_text(slider: Slider, value: Any) -> str:
     """
     if slider.kind == "pair":
         return f"{value[0]:g} to {value[1]:g}"
+    if slider.kind == "bank":
+        return ", ".join(f"{part} {at:g}" for part, at in zip(slider.parts or (), value, strict=True))
     if slider.kind == "toggle":
         return "yes" if value else "no"
     return f"{value:g}" if slider.kind == "number" else str(value)
@@ -92,8 +94,8 @@ def _study(index: int, recording: Recording, arrays: ArrayTable, exact: bool) ->
             {
                 "name": slider.name,
                 "label": slider.title,
-                "kind": slider.kind,
-                "positions": list(recording.positions[slider.name]),
+                "kind": "choice" if slider.kind == "bank" else slider.kind,
+                "positions": _positions(slider, recording.positions[slider.name]),
                 "start": recording.starts[slider.name],
                 "between": recording.between[slider.name],
                 "help": _text(slider.help),
@@ -107,6 +109,11 @@ def _study(index: int, recording: Recording, arrays: ArrayTable, exact: bool) ->
         "frames": frames,
         "pictures": kept,
     }
+
+
+def _positions(slider: Slider, values: Sequence[Any]) -> list[Any]:
+    """As JSON; a bank is chosen from a list, by its words."""
+    return [value_text(slider, value) for value in values] if slider.kind == "bank" else list(values)
 
 
 def _pruned(picture: Picture, metrics: set[str]) -> Picture:

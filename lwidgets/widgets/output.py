@@ -34,27 +34,34 @@ class Output:
         self._timer: threading.Timer | None = None
         self._whole = False  # what is in the notebook has a final picture and a still
         self._lock = threading.Lock()
+        self._follows = False
 
     def show(self) -> None:
         """Publish it in the present cell: at once, or in a run that nobody watches when its picture is there."""
         if not somebody_is_there():
             self._widget.study.wait(_PATIENCE)
         self._publish(update=False, still=not somebody_is_there())
-        self.follow(self._widget.study)
+        if not self._follows:
+            self._follows = True
+            self._widget.study.listen(self._follow)
+        self._follow(self._widget.study)
 
-    def follow(self, study: Study) -> None:
-        """A listener of the study: renew the picture once nothing has happened for a while."""
+    def _follow(self, _study: Study) -> None:
+        """Renew the picture once nothing has happened for a while."""
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            if study.status.phase == "done" and (self._widget.status_bar.keeps or not self._whole):
+            if self._due():
                 self._timer = threading.Timer(_REST, self._renew)
                 self._timer.daemon = True
                 self._timer.start()
 
+    def _due(self) -> bool:
+        return self._widget.study.status.phase == "done" and (self._widget.status_bar.keeps or not self._whole)
+
     def _renew(self) -> None:
-        if self._widget.study.status.phase == "done":
+        if self._due():
             self._publish(update=True, still=True)
 
     def _publish(self, *, update: bool, still: bool) -> None:

@@ -17,7 +17,7 @@ from lwidgets.export.notebook import in_notebook
 from lwidgets.sliders import Slider
 from lwidgets.study import Report, Study
 from lwidgets.widgets.checks import ChecksPanel
-from lwidgets.widgets.controls import control_for, set_range
+from lwidgets.widgets.controls import control_for, is_rounding, set_range
 from lwidgets.widgets.output import Output
 from lwidgets.widgets.status import StatusBar
 
@@ -165,7 +165,6 @@ class StudyWidget(W.VBox):
             return
         if self._output is None:
             self._output = Output(self)
-            self.study.listen(self._output.follow)
         self._output.show()
 
     def __repr__(self) -> str:
@@ -213,7 +212,8 @@ class StudyWidget(W.VBox):
 
     def _join(self, name: str, control: W.DOMWidget) -> None:
         def from_control(change: Any) -> None:
-            setattr(self, name, change["new"])
+            if not is_rounding(change["new"], getattr(self, name), self.study.sliders[name].step):
+                setattr(self, name, change["new"])
 
         def from_trait(change: Any) -> None:
             if self.study.values[name] != change["new"]:

@@ -501,3 +501,39 @@ def test_a_metric_that_repeats_a_key_of_the_loss_is_refused(digits):
 
     with pytest.raises(ValueError, match="metrics must not repeat 'norm', a key of the loss's dict"):
         lw.Objective(a, lw.demo.digits_data(), loss=loss, metrics={"norm": lw.metrics.error})
+
+
+def test_a_path_that_is_not_a_line():
+    objective, a, b = lw.demo.digits(hidden=(8,), steps=60)
+    bend = objective.space.select(lw.State.of(lw.demo.digits(hidden=(8,), steps=20, seeds=(7, 8))[1]))
+    path = lw.subspaces.Bezier(a, bend, b)
+    explorer = lw.CurveExplorer(objective, path, resolution=17, tolerance=0.0)
+    assert explorer.wait(60)
+    for t, value in zip(explorer.landscape.coords[0], explorer.landscape.values["loss"], strict=True):
+        assert value == pytest.approx(objective.measure(path.bound(objective.space).point([t]))["loss"], rel=1e-6)
+    values = explorer.landscape.values["loss"]
+    chord = np.linspace(values[0], values[-1], 17)
+    assert explorer.barriers["train"].value >= (values - chord).max() - 1e-9
+    assert explorer.plot.x_axis.label == "t (0 = a, 1 = b)"
+    assert explorer.verify(60)
+    explorer.close()
+
+
+def test_a_line_around_one_model():
+    objective, a, _ = lw.demo.digits(hidden=(8,), steps=20)
+    explorer = lw.CurveExplorer(objective, lw.Line.random(a, 3, span=0.5), resolution=9)
+    assert explorer.wait(60)
+    assert explorer.span == (-0.5, 0.5)
+    assert explorer.landscape.coords[0][[0, -1]].tolist() == [-0.5, 0.5]
+    assert explorer.study.checks["The models are two"].state == "info"
+    explorer.close()
+
+
+def test_paths_that_cannot_be_drawn_are_refused():
+    objective, a, b = lw.demo.digits(hidden=(8,), steps=2)
+    with pytest.raises(ValueError, match="path must have one coordinate, got 2"):
+        lw.CurveExplorer(objective, lw.Plane.random(a))
+    with pytest.raises(TypeError, match="b must be left out"):
+        lw.CurveExplorer(objective, lw.Line(a, b), b)
+    with pytest.raises(TypeError, match="b must be the model at alpha 1"):
+        lw.CurveExplorer(objective, a)
