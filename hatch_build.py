@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-BUNDLES = ("height_field.js", "status.js", "checks.js", "companion.js")
+BUNDLES = ("height_field.js", "status.js", "checks.js", "companion.js", "page.js")
 EXTENSION = ("lwidgets/labextension/package.json", "lwidgets/labextension/static/third-party-licenses.json")
 NOT_SOURCES = {"node_modules", "dist", "lib", "labextension", "test", "tests", "coverage"}
 

@@ -12,7 +12,7 @@ const common = {
 };
 const builds = await Promise.all([
   context({ ...common, format: 'esm', entryPoints: ['src/hosts/height_field.ts', 'src/hosts/status.ts', 'src/hosts/checks.ts'] }),
-  context({ ...common, format: 'iife', entryPoints: ['src/hosts/companion.ts'] }),
+  context({ ...common, format: 'iife', entryPoints: ['src/hosts/companion.ts', 'src/hosts/page.ts'] }),
 ]);
 
 for (const build of builds) {

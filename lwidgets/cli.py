@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 import tempfile
 import time
@@ -46,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     view.add_argument("-o", "--output", type=Path, help="write the page here and open nothing")
     view.add_argument("--metric", help="which metric to show; the first by default")
     view.add_argument("--log", action="store_true", help="logarithmic height")
+    _add_kind(view)
     view.set_defaults(run=_view)
 
     export = commands.add_parser("export", help="a notebook's studies as one page", description=_export.__doc__)
@@ -61,16 +61,26 @@ def _parser() -> argparse.ArgumentParser:
         "alpha=#21, or all options as log=*",
     )
     export.add_argument("--title", help="of the page; the notebook's name by default")
+    _add_kind(export)
     export.add_argument("--budget", type=float, default=3.0, metavar="MB", help="most megabytes (3)")
     export.set_defaults(run=_export)
     return parser
+
+
+def _add_kind(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--kind",
+        choices=("figure", "page"),
+        default="figure",
+        help="what draws: a small figure (the default), or the very widgets of the notebook, 0.7 MB more",
+    )
 
 
 def _view(asked: argparse.Namespace) -> None:
     """Make a page of a landscape file, and open it."""
     landscape = load(asked.file)
     output = asked.output or Path(tempfile.mkdtemp(prefix="lwidgets-")) / f"{asked.file.name.split('.')[0]}.html"
-    landscape.to_html(output, metric=asked.metric, log=asked.log, title=asked.file.name)
+    landscape.to_html(output, metric=asked.metric, log=asked.log, title=asked.file.name, kind=asked.kind)
     print(f"{landscape}\nwritten to {output}, {output.stat().st_size / 1e3:.0f} kB")
     if asked.output is None:
         webbrowser.open(output.resolve().as_uri())
@@ -78,8 +88,7 @@ def _view(asked: argparse.Namespace) -> None:
 
 def _export(asked: argparse.Namespace) -> None:
     """Run a notebook, and write the studies that it shows as one page whose sliders work without a kernel."""
-    from lwidgets.export.record import positions_of
-    from lwidgets.export.write import write_page
+    from lwidgets.export.write import expected, write_page
 
     sliders = dict(_slider(text) for text in asked.slider)
     began = time.perf_counter()
@@ -98,17 +107,16 @@ def _export(asked: argparse.Namespace) -> None:
             f"export: --slider must name one of {', '.join(known)}, got {unknown[0]!r}. Check the spelling."
         )
     alive = [{name: values for name, values in sliders.items() if name in w.study.sliders} for w in studies]
-    frames = 0
-    for widget, mine in zip(studies, alive, strict=True):
-        widget.wait()
-        count = math.prod(len(values) for values in positions_of(widget.study.sliders, mine).values())
-        frames += count
+    asked_for = list(zip(studies, alive, strict=True))
+    page = expected(asked_for, kind=asked.kind)
+    for widget, count in zip(studies, page.frames, strict=True):
         print(f"  {widget.study.title}: {count:,} frame{'s' * (count > 1)}", file=sys.stderr)
-    print(f"ran in {spent:.1f} s; {frames:,} frames to compute", file=sys.stderr)
+    print(f"ran in {spent:.1f} s; to compute: {page}", file=sys.stderr)
     write_page(
         asked.output,
-        list(zip(studies, alive, strict=True)),
+        asked_for,
         title=asked.title or asked.notebook.stem,
+        kind=asked.kind,
         budget=asked.budget,
         progress=_Clock(),
     )

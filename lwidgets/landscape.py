@@ -217,7 +217,8 @@ class Landscape:
             metric: By default the first.
             log: Logarithmic height.
             title: Shown above.
-            **options: abstract, caption and citation, Markdown with maths; exact, False to round; budget in megabytes.
+            **options: Those of `write_page`: abstract, caption and citation, Markdown with maths; kind, "page" for the
+                widgets of the notebook; exact, False to round; budget in megabytes.
         """
         from lwidgets.export.record import recording_of
         from lwidgets.export.write import write

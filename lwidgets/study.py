@@ -257,7 +257,9 @@ class Study:
         moved = {name: self.sliders[name].coerce(value) for name, value in values.items()}
         for name, value in moved.items():
             bounds = self.sliders[name].bounds
-            low, high = {**self.values, **moved}[bounds] if bounds else (value, value)
+            if bounds is None:
+                continue
+            low, high = {**self.values, **moved}[bounds]
             if not low <= value <= high:
                 raise ValueError(
                     f"Study.set: {name} must lie in {bounds}, [{low:g}, {high:g}], got {value!r}. Widen {bounds} first."

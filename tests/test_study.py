@@ -838,3 +838,12 @@ def test_a_check_of_a_position_that_returns_is_remembered_and_one_that_broke_is_
     assert calls == [0, 1, 1]
     assert told == ["0", "could not be run: ValueError: no", "0", "1", "0", "1"]
     study.close()
+
+
+def test_a_choice_may_be_none():
+    study = Study("A choice")
+    study.slider("which", None, options=(None, "x"))
+    study.set(which="x")
+    study.set(which=None)
+    assert study["which"] is None
+    study.close()

@@ -6,6 +6,7 @@ test('checks are counted in words', () => {
   const checks = (states: string) => states.split(' ').map((state) => ({ state }));
   expect(countText(checks('pass pass warn'))).toBe('2 passed, 1 warning');
   expect(countText(checks('fail fail info pending'))).toBe('2 failures, 1 note, 1 pending');
+  expect(countText(checks('constructor toString pass'))).toBe('1 passed, 2 notes');
   expect(countText([])).toBe('nothing checked yet');
 });
 

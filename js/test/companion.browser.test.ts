@@ -283,7 +283,7 @@ describe('the page host', () => {
   ])('says in place what is wrong with %s', async (json, message) => {
     const main = await load(json);
     const alert = main.querySelector('[role=alert]')!;
-    expect(alert.textContent).toContain(`This companion could not be shown. companion: ${message}`);
+    expect(alert.textContent).toContain(`This picture could not be shown. companion: ${message}`);
     expect(main.querySelector('img')).toBeNull();
     expect(alert.getBoundingClientRect().height).toBeGreaterThan(10);
   });

@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import zlib
 from collections.abc import Mapping
+from functools import cache
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from lwidgets.export.prose import html_of
+from lwidgets.export.widgets import bundles
 from lwidgets.widgets.height_field import script
 
 _STYLE = """
@@ -36,6 +40,23 @@ math mi { text-transform: none; font-style: italic; } math mi[mathvariant="norma
 }
 """
 
+# Jupyter's variables, which colour ipywidgets, bqplot and our own views, from those of the page. All else is said
+# by ipywidgets' own style sheet, which comes later: hence the doubled selectors.
+_WIDGETS_STYLE = """
+:root:root { --jp-layout-color0: var(--paper); --jp-layout-color1: var(--paper); --jp-layout-color2: var(--rule);
+  --jp-layout-color3: var(--rule); --jp-ui-font-color0: var(--ink); --jp-ui-font-color1: var(--ink);
+  --jp-ui-font-color2: var(--quiet); --jp-content-font-color0: var(--ink); --jp-content-font-color1: var(--ink);
+  --jp-content-font-color2: var(--quiet); --jp-border-color0: var(--quiet); --jp-border-color1: var(--quiet);
+  --jp-border-color2: var(--rule); --jp-ui-font-family: system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
+body .jupyter-widgets-disconnected::before { content: none; }
+body .widget-dropdown > select { appearance: auto; background-image: none; }
+body .lw-widget :is(.noUi-handle, select, input, .widget-readout):focus-visible {
+  outline: 2px solid var(--jp-brand-color1); outline-offset: 2px; }
+body .lw-controls:has(> .lw-widget) { grid-template-columns: repeat(auto-fit, minmax(min(330px, 100%), 1fr)); }
+body .noUi-target { print-color-adjust: exact; }
+.lwidgets-caption { padding: 0 10px; color: var(--quiet); font-size: 12px; overflow-wrap: anywhere; }
+"""
+
 _NO_SCRIPT = "These pictures are drawn by a script, which is switched off here."
 
 
@@ -47,6 +68,7 @@ def page(
     caption: str = "",
     citation: str = "",
     note: str = "",
+    widgets: Mapping[str, Any] | None = None,
 ) -> str:
     """The page.
 
@@ -57,17 +79,19 @@ def page(
         caption: The same, below them.
         citation: The same, at the end.
         note: Plain text: what the page says about its numbers.
+        widgets: From `lwidgets.export.widgets.states`, for a page with the very widgets of the notebook.
 
     Returns:
-        HTML whose content security policy lets nothing run but its own script, and nothing be fetched.
+        HTML whose content security policy lets nothing run but its own scripts, and nothing be fetched.
     """
-    code = script("companion.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode("ascii")
+    code = _host(widgets is not None).read_text(encoding="utf-8")
+    allowed = " ".join([_digest(code), *([] if widgets is None else (_digest(one.code) for one in bundles()))])
     policy = (
-        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data: blob:; "
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
     )
     data = json.dumps(document, allow_nan=False).replace("<", "\\u003c")  # no text may end the element it is in
+    carried = [] if widgets is None else [_packed_bundles(), _packed('id="lwidgets-widgets"', json.dumps(widgets))]
     parts = [
         f"<h1>{escape(title)}</h1>" if title else "",
         f'<div class="abstract">{html_of(abstract)}</div>' if abstract else "",
@@ -83,11 +107,42 @@ def page(
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="referrer" content="no-referrer">',
             f"<title>{escape(title or 'Loss landscape')}</title>",
-            f"<style>{_STYLE}</style></head><body>",
+            f"<style>{_STYLE}{'' if widgets is None else _WIDGETS_STYLE}</style></head><body>",
             *[part for part in parts if part],
             f'<script type="application/json" id="lwidgets-companion">{data}</script>',
+            *carried,
             f"<script>{code}</script>",
             "</body></html>",
             "",
         ]
     )
+
+
+def size_of_scripts(*, widgets: bool) -> int:
+    """Bytes of a page that are the same whatever it shows, about."""
+    return _host(widgets).stat().st_size + (len(_packed_bundles()) if widgets else 0)
+
+
+def _host(widgets: bool) -> Path:
+    return script("page.js" if widgets else "companion.js")
+
+
+@cache
+def _packed_bundles() -> str:
+    """The scripts that pip installed, as elements of a page.
+
+    They are compressed, so that nothing in them can be taken for markup, and a third as long. The browser compares what
+    comes out with the hashes in the policy.
+    """
+    return "\n".join(_packed(f'class="lwidgets-bundle" data-name="{one.name}"', one.code) for one in bundles())
+
+
+def _packed(attributes: str, text: str) -> str:
+    content = text.encode()
+    data = base64.b64encode(zlib.compress(content, 9)).decode("ascii")
+    return f'<script type="application/octet-stream" {attributes} data-size="{len(content)}">{data}</script>'
+
+
+def _digest(code: str) -> str:
+    """As a content security policy names a script."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(code.encode()).digest()).decode('ascii')}'"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from lwidgets.export.companion import document, size_of
 from lwidgets.export.notebook import in_notebook
-from lwidgets.export.page import page
-from lwidgets.export.record import OnFrame, PositionArgument, Recording, positions_of, record
+from lwidgets.export.page import page, size_of_scripts
+from lwidgets.export.record import OnFrame, PositionArgument, Recording, positions_of, record, snapshot
+from lwidgets.export.widgets import states
 from lwidgets.files import write_whole
 
 if TYPE_CHECKING:
@@ -20,9 +22,11 @@ if TYPE_CHECKING:
     from lwidgets.widgets.study import StudyWidget
 
 _MB = 1_000_000
-_SCRIPT = 60_000  # bytes of a page that are not data, about
 _HOPELESS = 1.5  # times the budget at which an estimate from the first frames ends the work
 _ROUNDED = "Numbers are rounded to 1 part in 131,000 of their range."
+
+Kind = Literal["figure", "page"]
+"""What draws: our own views with native controls, or the very widgets of the notebook."""
 
 Progress = Callable[[int, int], None]
 """``progress(done, total)``, called after every frame; raise in it to stop."""
@@ -36,6 +40,7 @@ def write_page(
     abstract: str = "",
     caption: str = "",
     citation: str = "",
+    kind: Kind = "figure",
     exact: bool = False,
     budget: float = 3.0,
     progress: Progress | None = None,
@@ -52,6 +57,8 @@ def write_page(
         abstract: Markdown with maths ($...$), above the pictures.
         caption: The same, below.
         citation: The same, at the end.
+        kind: "figure" for our own views with the browser's controls, small enough for a paper; "page" for the very
+            widgets of the notebook, ipywidgets' controls and bqplot's curves, 0.7 MB more.
         exact: Store float32 values; they are rounded to 1 part in 131,000 of their range otherwise, and the page says
             so.
         budget: Most megabytes.
@@ -62,33 +69,94 @@ def write_page(
 
     Raises:
         KeyError: A name that is not a slider's.
-        ValueError: A position that a slider does not allow, or a page larger than the budget.
+        ValueError: A position that a slider does not allow, another kind, or a page larger than the budget.
         RuntimeError: A study failed at a position.
     """
+    _check(kind)
     asked = [(widget, positions_of(widget.study.sliders, alive or {})) for widget, alive in studies]
     recordings: list[Recording] = []
-    with _shown(progress) as tell:
+    with _shown(progress, expected(studies, kind=kind)) as tell:
         for widget, positions in asked:
-            recordings.append(record(widget, positions, _within(budget, tell)))
+            recordings.append(record(widget, positions, _within(budget, kind, tell)))
     prose = {"abstract": abstract, "caption": caption, "citation": citation}
-    return write(path, recordings, title=title, exact=exact, budget=budget, **prose)
+    return write(path, recordings, title=title, kind=kind, exact=exact, budget=budget, **prose)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a page will hold.
+
+    Attributes:
+        frames: How many are computed, for each study.
+        size: Bytes at most, about: as if every frame took as much as the present one, and none were like another.
+    """
+
+    frames: tuple[int, ...]
+    size: int
+
+    def __str__(self) -> str:
+        count = sum(self.frames)
+        return f"{count:,} frame{'s' * (count > 1)}, at most about {self.size / _MB:.2g} MB"
+
+
+def expected(
+    studies: Sequence[tuple[StudyWidget, Mapping[str, PositionArgument] | None]], *, kind: Kind = "figure"
+) -> Expected:
+    """How large a page would be, from what its studies show now; nothing is computed but that.
+
+    Args:
+        studies: As for `write_page`.
+        kind: The same.
+
+    Raises:
+        KeyError: A name that is not a slider's.
+        ValueError: A position that a slider does not allow.
+    """
+    frames, size = [], size_of_scripts(widgets=kind == "page")
+    for widget, alive in studies:
+        widget.study.wait()
+        count = math.prod(len(values) for values in positions_of(widget.study.sliders, alive or {}).values())
+        frames.append(count)
+        size += count * size_of([snapshot(widget)])
+    return Expected(tuple(frames), size)
 
 
 def write(
-    path: str | Path, recordings: Sequence[Recording], *, title: str, exact: bool, budget: float, **prose: str
+    path: str | Path,
+    recordings: Sequence[Recording],
+    *,
+    title: str,
+    kind: Kind = "figure",
+    exact: bool,
+    budget: float,
+    **prose: str,
 ) -> Path:
     """Write recordings as a page; see `write_page`."""
+    _check(kind)
     note = "" if exact else _ROUNDED
-    text = page(document(recordings, title, exact=exact), title=title, note=note, **prose)
+    content = document(recordings, title, exact=exact)
+    widgets = states(recordings, content) if kind == "page" else None
+    text = page(content, title=title, note=note, widgets=widgets, **prose)
     size = len(text.encode())
     frames = sum(len(recording.frames) for recording in recordings)
     if size > budget * _MB:
-        raise _too_large(budget, f"{size / _MB:.2f} MB for {frames:,} frame{'s' * (frames > 1)}")
+        scripts = size_of_scripts(widgets=kind == "page") / _MB
+        told = f"{size / _MB:.2f} MB for {frames:,} frame{'s' * (frames > 1)}, {scripts:.2f} MB of them scripts"
+        raise _too_large(budget, kind, told)
     return write_whole(path, text)
 
 
-def _within(budget: float, tell: Progress) -> OnFrame:
+def _check(kind: str) -> None:
+    if kind not in get_args(Kind):
+        raise ValueError(
+            f'to_html: kind must be one of {", ".join(get_args(Kind))}, got {kind!r}. Use "page" for the widgets '
+            'of the notebook, "figure" for a small file.'
+        )
+
+
+def _within(budget: float, kind: Kind, tell: Progress) -> OnFrame:
     """Reports progress, and ends the work when its first frames show that the budget will not do."""
+    scripts = size_of_scripts(widgets=kind == "page")
 
     def on_frame(done: int, total: int, so_far: Callable[[], Recording]) -> None:
         tell(done, total)
@@ -96,39 +164,41 @@ def _within(budget: float, tell: Progress) -> OnFrame:
             recording = so_far()
             first = size_of([replace(recording, frames=recording.frames[:1])])
             each = (size_of([recording]) - first) / (done - 1)
-            expected = _SCRIPT + first + (total - 1) * each
+            expected = scripts + first + (total - 1) * each
             if expected > _HOPELESS * budget * _MB:
                 raise _too_large(
                     budget,
-                    f"about {expected / _MB:.1f} MB ({first / 1e3:.0f} kB for the first frame + {total - 1:,} frames x "
-                    f"{each / 1e3:.1f} kB)",
+                    kind,
+                    f"about {expected / _MB:.1f} MB ({scripts / 1e3:.0f} kB of scripts + {first / 1e3:.0f} kB for the "
+                    f"first frame + {total - 1:,} frames x {each / 1e3:.1f} kB)",
                 )
 
     return on_frame
 
 
-def _too_large(budget: float, got: str) -> ValueError:
+def _too_large(budget: float, kind: Kind, got: str) -> ValueError:
+    smaller = 'use kind="figure", ' if kind == "page" else ""
     return ValueError(
-        f"to_html: page must stay within {budget:g} MB, got {got}. Ask for fewer positions, lower the resolution, or "
-        "raise budget=."
+        f"to_html: page must stay within {budget:g} MB, got {got}. Ask for fewer positions, lower the resolution, "
+        f"{smaller}or raise budget=."
     )
 
 
 @contextmanager
-def _shown(progress: Progress | None) -> Iterator[Progress]:
-    """The caller's progress, or a bar in the cell that asked."""
+def _shown(progress: Progress | None, page: Expected) -> Iterator[Progress]:
+    """The caller's progress, or a bar in the cell that asked, which begins with what is to be expected."""
     if progress is not None or not in_notebook():
         yield progress or (lambda done, total: None)
         return
     import ipywidgets as W
     from IPython.display import display
 
-    bar, label = W.IntProgress(), W.Label()
+    bar, label = W.IntProgress(), W.Label(str(page))
     box = W.HBox([bar, label])
     display(box)  # type: ignore[no-untyped-call]
 
     def tell(done: int, total: int) -> None:
-        bar.max, bar.value, label.value = total, done, f"frame {done:,} of {total:,}"
+        bar.max, bar.value, label.value = total, done, f"frame {done:,} of {total:,} ({page})"
 
     try:
         yield tell

@@ -97,6 +97,7 @@ class StudyWidget(W.VBox):
         self.add_traits(**{name: _SliderTrait(value) for name, value in study.values.items()})
         for name, control in self.controls.items():
             self._join(name, control)
+            self._show_value(name, control)
         study.follow(self._show_values)
         self._open = True
         _shown.add(self)
@@ -132,7 +133,7 @@ class StudyWidget(W.VBox):
             path: Of the file.
             sliders: Name -> positions, for example ``{"seed_x": range(20), "span": 5, "log": None}``; the others stay
                 as they are. See `write_page`.
-            **options: Those of `write_page`: title, abstract, caption, citation, exact, budget, progress.
+            **options: Those of `write_page`: title, abstract, caption, citation, kind, exact, budget, progress.
 
         Raises:
             RuntimeError: The widget was closed, or the study failed at a position.
@@ -237,6 +238,8 @@ class StudyWidget(W.VBox):
         for other, slider in self.study.sliders.items():
             if slider.bounds == name:
                 set_range(self.controls[other], *value)
+            if slider.when == name:
+                self.controls[other].layout.display = "" if value else "none"
 
     def _show_state(self, study: Study) -> None:
         status = study.status

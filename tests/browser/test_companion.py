@@ -1,11 +1,14 @@
 """Pages without a kernel and without a network: what they show is what the live widget shows."""
 
 import re
+import time
+from html import escape
+from pathlib import Path
 
 import numpy as np
 import pytest
 from lab import chromium_page, console_errors
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 import lwidgets as lw
 from lwidgets.export.write import write_page
@@ -13,6 +16,8 @@ from lwidgets.export.write import write_page
 SEEDS = (0, 3, 4)
 EXTENT = re.compile(r"loss .*?([\d.e+−-]+) at .*? to ([\d.e+−-]+)")
 POISON = '</script><img src=x onerror="window.__harmed = 1"><script>window.__harmed = 1</script>'
+
+both = pytest.mark.parametrize("kind", ["figure", "page"])
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +41,26 @@ def opened(page: Page, path) -> Page:
     return page
 
 
+def painted(page: Page) -> None:
+    page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+
+
+def until(page: Page, check, *told) -> None:
+    """Wait for what comes a little later: bqplot puts off some of its work."""
+    end = time.monotonic() + 10
+    while not check():
+        assert time.monotonic() < end, told
+        page.wait_for_timeout(30)
+
+
+def put(page: Page, name: str, place: int) -> None:
+    """Move a slider as a reader does who has no mouse."""
+    slider = page.get_by_role("slider", name=name)
+    slider.press("Home")
+    for _ in range(place):
+        slider.press("ArrowRight")
+
+
 def numbers(page: Page, view: int = 0) -> np.ndarray:
     """Values of a height field at every position, as the page decodes them."""
     return np.array(
@@ -49,11 +74,81 @@ def numbers(page: Page, view: int = 0) -> np.ndarray:
     )
 
 
-def test_every_position_shows_what_the_live_widget_shows(digits, offline, tmp_path):
+# Ticks of x and y as [label, pixel], width and height inside the axes, and the paths of lines: our own and bqplot's.
+DRAWN = {
+    "figure": """() => {
+        const texts = (anchor) => [...document.querySelectorAll(`.lw-axes text[text-anchor=${anchor}]:not(.lw-label)`)];
+        const inner = document.querySelector('.lw-curves > svg');
+        const [left, top] = [inner.x.baseVal.value, inner.y.baseVal.value];
+        const at = (text, axis) => Number(text.getAttribute(axis));
+        return {
+            x: texts('middle').map((text) => [text.textContent, at(text, 'x') - left]),
+            y: texts('end').map((text) => [text.textContent, at(text, 'y') - 4 - top]),
+            size: [inner.width.baseVal.value, inner.height.baseVal.value],
+            lines: [...inner.querySelectorAll('path')].map((path) => path.getAttribute('d'))
+                .filter((d) => !d.includes('h0')),
+        };
+    }""",
+    "page": """() => {
+        const ticks = (anchor, part) => [...document.querySelectorAll(`.bqplot .axis[text-anchor=${anchor}] .tick`)]
+            .map((tick) => [tick.textContent, tick.getAttribute('transform').match(/[-\\d.]+/g)[part] - 0.5])
+            .filter(([text]) => text);  // d3 leaves some of a log axis bare
+        const area = document.querySelector('.plotarea_events');
+        const marks = [...document.querySelectorAll('.bqplot .svg-figure .curve path.line')];
+        return {
+            x: ticks('middle', 0),
+            y: ticks('end', 1),
+            size: ['width', 'height'].map((name) => Number(area.getAttribute(name))),
+            lines: marks.map((path) => path.getAttribute('d') || ''),
+        };
+    }""",
+}
+
+
+def read(page: Page, kind: str, log: bool) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The two ends of both axes, and every line as points (x, y), read off the pixels by the ticks."""
+    drawn = page.evaluate(DRAWN[kind])
+    if min(len(drawn["x"]), len(drawn["y"])) < 2:  # new axes are on their way
+        return np.full((2, 2), np.nan), []
+    scales = []
+    for axis, logarithmic in (("x", False), ("y", log)):
+        labels, places = zip(*drawn[axis], strict=True)
+        values = np.array([float(label.replace("−", "-")) for label in labels])
+        slope, start = np.polyfit(np.array(places, float), np.log(values) if logarithmic else values, 1)
+        scales.append((slope, start, np.exp if logarithmic else np.asarray))
+
+    def points(pixels) -> np.ndarray:
+        return np.stack([f(start + slope * pixels[:, k]) for k, (slope, start, f) in enumerate(scales)], axis=1)
+
+    width, height = drawn["size"]
+    numbers = [np.array(re.findall(r"-?[\d.]+", path), float).reshape(-1, 2) for path in drawn["lines"]]
+    return points(np.array([[0.0, height], [width, 0.0]])), [points(pixels) for pixels in numbers]
+
+
+def agrees(page: Page, kind: str, picture: dict) -> bool:
+    """Whether lines on show are those of a live plot to a pixel or two, in its ranges: bqplot leaves some room."""
+    ends, drawn = read(page, kind, picture["log"])
+    live = [np.stack([one["x"], one["y"]], axis=1) for one in picture["series"] if one["style"] != "points"]
+    asked = np.array([picture["x_range"], picture["y_range"]], float).T
+    extent = asked[1] - asked[0]
+    if [one.shape for one in drawn] != [one.shape for one in live] or not (np.abs(ends - asked) < 0.1 * extent).all():
+        return False
+    return all((np.abs(a - b) < extent / (400, 200)).all() for a, b in zip(drawn, live, strict=True))
+
+
+def draws(page: Page, kind: str, *wanted, atol: float = 0.02) -> bool:
+    """Whether the lines on show are these, each as its points."""
+    _, drawn = read(page, kind, log=False)
+    same = [one.shape for one in drawn] == [np.shape(one) for one in wanted]
+    return same and all(np.allclose(a, b, rtol=0, atol=atol) for a, b in zip(drawn, wanted, strict=True))
+
+
+@both
+def test_every_position_shows_what_the_live_widget_shows(digits, offline, tmp_path, kind):
     objective, a, _ = digits
     explorer = lw.SurfaceExplorer(objective, a, resolution=9)
     explorer.wait(60)
-    page = opened(offline, explorer.to_html(tmp_path / "page.html", {"seed_x": SEEDS, "log": None}))
+    page = opened(offline, explorer.to_html(tmp_path / "page.html", {"seed_x": SEEDS, "log": None}, kind=kind))
     stored = numbers(page)
     assert len(stored) == 6
     for k, (seed, log) in enumerate((seed, log) for seed in SEEDS for log in (False, True)):
@@ -63,93 +158,362 @@ def test_every_position_shows_what_the_live_widget_shows(digits, offline, tmp_pa
         step = 2e-5 if log else np.ptp(stored) / 65532
         allowed = step * np.abs(live) if log else np.full(live.shape, step)
         assert (np.abs(stored[k] - live) <= allowed + 1e-6 * np.abs(live)).all()
-        page.get_by_role("slider", name="seed x").fill(str(SEEDS.index(seed)))
+        put(page, "seed x", SEEDS.index(seed))
         page.get_by_role("checkbox", name="log height").set_checked(log)
-        page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+        painted(page)
         told = page.locator(".lw-height-field .lw-caption").inner_text()
         low, high = (float(x.replace("−", "-")) for x in EXTENT.search(told).groups())
         assert (low, high) == pytest.approx((live.min(), live.max()), rel=2e-3, abs=2 * step)
+        assert page.get_by_role("slider", name="seed x").get_attribute("aria-valuetext") == str(seed)
     explorer.close()
     assert page.asked == [(tmp_path / "page.html").as_uri()]
     assert not console_errors(page)
 
 
-def test_every_control_of_a_curves_page_moves_something(digits, offline, tmp_path):
+@both
+def test_every_position_draws_the_lines_of_the_live_plot(digits, offline, tmp_path, kind):
     objective, a, b = digits
     explorer = lw.CurveExplorer(objective, a, b, resolution=17)
     explorer.wait(60)
-    page = opened(offline, explorer.to_html(tmp_path / "page.html", {"alpha": 5, "log": None, "barrier": None}))
+    alphas, spans = (0.0, 0.5, 0.9), ((0.0, 1.0), (-0.5, 1.5))
+    asked = {"alpha": alphas, "span": spans, "log": None, "barrier": ["mean", "error"]}
+    page = opened(offline, explorer.to_html(tmp_path / "page.html", asked, kind=kind))
+    for p, span in enumerate(spans):
+        for log in (False, True):
+            for barrier in asked["barrier"]:
+                for k, alpha in enumerate(alphas):
+                    explorer.study.set(span=span, log=log, barrier=barrier, alpha=alpha)
+                    assert explorer.wait(60)
+                    put(page, "alpha", k)
+                    put(page, "span", p)
+                    page.get_by_role("checkbox", name="log height").set_checked(log)
+                    page.get_by_role("combobox", name="barrier").select_option(barrier)
+                    picture = explorer.plot.picture()
+                    until(page, lambda p=picture: agrees(page, kind, p), span, log, barrier, alpha)
+                    words = page.locator("main").inner_text()
+                    assert picture["caption"] in words
+                    assert f"alpha {alpha:.3g}:" in words
+                    assert picture["y_label"] in "".join(page.locator("main svg").all_text_contents())
     explorer.close()
-    seen = [page.locator("main").inner_text()]
-    page.get_by_role("slider", name="alpha").press("End")
-    page.get_by_text("alpha 1:").wait_for()
-    seen.append(page.locator("main").inner_text())
-    page.get_by_role("checkbox", name="log height").check()
-    seen.append(page.locator("main").inner_html())
-    page.get_by_role("combobox", name="barrier").select_option("mean")
-    page.get_by_text("Ainsworth").first.wait_for()
-    seen.append(page.locator("main").inner_text())
-    assert len(set(seen)) == 4
     assert not console_errors(page)
 
 
-def test_a_page_of_two_studies_is_drawn_in_both_themes_and_narrow(digits, offline, tmp_path):
+@both
+def test_a_control_whose_places_are_words_tells_them(digits, offline, tmp_path, kind):
+    objective, a, b = digits
+    explorer = lw.CurveExplorer(objective, a, b, resolution=9)
+    explorer.wait(60)
+    asked = {"span": [(0.0, 1.0), (-0.5, 1.5)], "tolerance": [0.0, 1e-3, 0.1], "resolution": [9], "barrier": None}
+    page = opened(offline, explorer.to_html(tmp_path / "page.html", asked, kind=kind))
+    explorer.close()
+    span = page.get_by_role("slider", name="span")
+    assert span.get_attribute("aria-valuetext") == "0 to 1"
+    span.press("End")
+    assert span.get_attribute("aria-valuetext").replace("−", "-") == "-0.5 to 1.5"
+    assert page.get_by_role("slider", name="tolerance").get_attribute("aria-valuetext") == "0.001"
+    role = "slider" if kind == "figure" else "combobox"
+    assert page.get_by_role(role, name="resolution").is_disabled()
+    options = page.get_by_role("combobox", name="barrier").locator("option").all_text_contents()
+    assert options == ["excess", "mean", "error"]
+
+
+@both
+def test_between_positions_the_lines_are_mixed_and_the_page_says_so(offline, tmp_path, kind):
+    study = lw.Study("Slopes")
+    study.slider("slope", 1.0, low=0.0, high=2.0, step=0.25)
+    plot, x = lw.LinePlot("x", "y"), np.linspace(0.0, 1.0, 5)
+
+    @study.view(widget=plot)
+    def draw(slope):
+        plot.fit(x, [0.0, 2.0])
+        plot.draw("line", [lw.Series(x, slope * x, "line")])
+
+    widget = lw.StudyWidget(study)
+    widget.wait(10)
+    page = opened(offline, widget.to_html(tmp_path / "page.html", {"slope": [0.0, 1.0, 2.0]}, kind=kind))
+    widget.close()
+    slider, note = page.get_by_role("slider", name="slope"), page.locator(".lw-between")
+    assert note.inner_text().strip() == ""
+    for _ in range(3):
+        slider.press("ArrowRight")
+    page.wait_for_function("() => document.querySelector('.lw-between').textContent")
+    assert "mixed from the neighbouring ones" in note.inner_text()
+    at = float(slider.get_attribute("aria-valuetext"))
+    assert 1.0 < at < 2.0
+    until(page, lambda: draws(page, kind, np.stack([x, at * x], axis=1)), at)
+
+
+def test_ticks_are_written_as_in_the_notebook(offline, tmp_path):
+    study = lw.Study("Ticks")
+    study.slider("high", 0.1, options=(0.1, 100.0))
+    plot = lw.LinePlot("x", "y")
+
+    @study.view(widget=plot)
+    def draw(high):
+        plot.fit([0.0, 1.0], [0.0, high])
+        plot.draw("line", [lw.Series([0.0, 1.0], [0.0, high])])
+
+    widget = lw.StudyWidget(study)
+    widget.wait(10)
+    page = opened(offline, widget.to_html(tmp_path / "page.html", {"high": None}, kind="page"))
+    widget.close()
+    ticks = page.locator(".bqplot .axis").nth(1).locator(".tick")
+    for place, texts in (
+        (0, ["0.00", "0.02", "0.04", "0.06", "0.08", "0.10"]),
+        (1, ["0", "20", "40", "60", "80", "100"]),
+    ):
+        page.get_by_role("combobox").select_option(index=place)
+        expect(ticks).to_have_text(texts)
+
+
+@pytest.mark.parametrize("power", [1, 4], ids=["mixed", "snapped"])
+def test_positions_that_no_decimal_hits_are_reached(offline, tmp_path, power):
+    study = lw.Study("Thirds")
+    study.slider("level", 1 / 3, low=0.0, high=1.0, step=0.01)
+    plot, x = lw.LinePlot("x", "y"), np.linspace(0.0, 1.0, 5)
+
+    @study.view(widget=plot)
+    def draw(level):
+        plot.fit(x, [0.0, 1.0])
+        plot.draw("line", [lw.Series(x, level**power * x)])
+
+    widget = lw.StudyWidget(study)
+    widget.wait(10)
+    page = opened(offline, widget.to_html(tmp_path / "page.html", {"level": 7}, kind="page"))
+    widget.close()
+    note, slider = page.locator(".lw-between"), page.get_by_role("slider", name="level")
+    assert slider.get_attribute("aria-valuetext") == "0.3333"
+    assert note.inner_text().strip() == ""
+    for place in range(7):
+        slider.press("Home")
+        for _ in range(place * (17 if power == 1 else 1)):
+            slider.press("ArrowRight")
+        wanted = np.stack([x, (place / 6) ** power * x], axis=1)
+        until(page, lambda points=wanted: draws(page, "page", points, atol=0.005), place)
+        assert note.inner_text().strip() == ""
+    assert not console_errors(page)
+
+
+def test_a_value_typed_between_positions_goes_to_the_nearest(digits, offline, tmp_path):
+    objective, a, _ = digits
+    explorer = lw.SurfaceExplorer(objective, a, resolution=9)
+    explorer.wait(60)
+    page = opened(offline, explorer.to_html(tmp_path / "page.html", {"seed_x": (0, 2, 4)}, kind="page"))
+    explorer.close()
+    readout = page.locator(".widget-readout")
+    readout.fill("3")
+    readout.press("Enter")
+    painted(page)
+    shown = page.get_by_role("slider", name="seed x").get_attribute("aria-valuetext")
+    assert readout.inner_text() == shown
+    assert shown in ("2", "4")
+
+
+def test_quick_changes_of_what_is_drawn_end_at_the_last(digits, offline, tmp_path):
+    objective, a, b = digits
+    explorer = lw.CurveExplorer(objective, a, b, resolution=17)
+    explorer.wait(60)
+    page = opened(offline, explorer.to_html(tmp_path / "page.html", {"log": None}, kind="page"))
+    box = page.get_by_role("checkbox", name="log height")
+    for count in (6, 7):
+        for _ in range(count):
+            box.click()
+        explorer.log = box.is_checked()
+        explorer.wait(60)
+        until(page, lambda: agrees(page, "page", explorer.plot.picture()), explorer.log)
+    explorer.close()
+    assert not console_errors(page)
+
+
+def test_bqplot_gets_gaps_bands_and_points_as_in_the_notebook(offline, tmp_path):
+    study = lw.Study("Gaps")
+    study.slider("level", 1, low=1, high=2)
+    plot, x, bad = lw.LinePlot("x", "y"), np.linspace(0.0, 1.0, 6), [np.nan, 0.0, 0.2, np.inf, 0.4, np.nan]
+
+    @study.view(widget=plot)
+    def draw(level):
+        y = level * np.array(bad)
+        plot.fit(x, [0.0, 2.0])
+        band = lw.Series(x, np.stack([0 * x, level + x]), "between", style="band")
+        plot.draw("all", [band, lw.Series(x, y, "line"), lw.Series(x, y, "", style="points")])
+
+    widget = lw.StudyWidget(study)
+    widget.wait(10)
+    page = opened(offline, widget.to_html(tmp_path / "page.html", {"level": [1, 2]}, kind="page"))
+    widget.close()
+    put(page, "level", 1)
+    lower, upper = np.stack([x, 0 * x], axis=1), np.stack([x, 2 + x], axis=1)
+    until(page, lambda: draws(page, "page", lower, upper, [[0.2, 0.0], [0.4, 0.4], [0.8, 0.8]]))
+    expect(page.locator(".bqplot .dot")).to_have_count(3)
+    assert "NaN" not in page.evaluate("() => document.querySelector('.bqplot').outerHTML")
+    assert not console_errors(page)
+
+
+def test_what_lies_below_the_window_is_laid_out_for_paper(digits, offline, tmp_path):
+    objective, a, b = digits
+    explorer = lw.CurveExplorer(objective, a, b, resolution=9)
+    explorer.wait(60)
+    page = opened(offline, explorer.to_html(tmp_path / "page.html", {"log": None}, kind="page"))
+    until(page, lambda: agrees(page, "page", explorer.plot.picture()))
+    page.set_viewport_size({"width": 500, "height": 80})
+    figure, axis = page.locator(".bqplot"), page.locator(".bqplot .domain").first
+    until(page, lambda: 300 < axis.bounding_box()["width"] < figure.bounding_box()["width"] < 500)
+    assert figure.bounding_box()["y"] > 80
+    until(page, lambda: agrees(page, "page", explorer.plot.picture()))
+    explorer.close()
+
+
+@both
+def test_a_page_of_two_studies_is_drawn_in_both_themes_and_narrow(digits, offline, tmp_path, kind):
     objective, a, b = digits
     surface, curve = lw.SurfaceExplorer(objective, a, resolution=9), lw.CurveExplorer(objective, a, b, resolution=17)
     for explorer in (surface, curve):
         explorer.wait(60)
     path = write_page(
         tmp_path / "page.html",
-        [(surface, {"seed_x": SEEDS}), (curve, None)],
+        [(surface, {"seed_x": SEEDS}), (curve, {"barrier": None})],
         title="Two",
         abstract="A *loss* $L(\\theta)$",
         citation="[Li et al.](https://arxiv.org/abs/1712.09913)",
+        kind=kind,
     )
     surface.close()
     curve.close()
     page = opened(offline, path)
     assert page.locator("h1").inner_text() == "Two"
     assert page.locator("math").count() == 1
-    backgrounds = set()
+    papers = set()
+
+    def is_readable() -> bool:
+        paper, *ink = page.evaluate(
+            """() => [document.body, ...document.querySelectorAll('.lw-controls label, .lw-controls select, '
+                    + 'main .lw-curves text, main .tick text, main .axislabel')]
+                .map((node) => [getComputedStyle(node), node.closest('svg') ? 'fill' : 'color'])
+                .map(([style, property], k) => style[k ? property : 'backgroundColor'].match(/[\\d.]+/g).slice(0, 3))
+                .map((channels) => channels.reduce((sum, channel) => sum + Number(channel) / 765, 0))"""
+        )
+        papers.add(round(paper, 2))
+        return len(ink) > 10 and all(abs(one - paper) > 0.3 for one in ink)
+
     for scheme, width in (("light", 900), ("dark", 900), ("light", 360)):
         page.emulate_media(color_scheme=scheme)
         page.set_viewport_size({"width": width, "height": 900})
-        page.wait_for_timeout(200)
-        backgrounds.add(page.evaluate("() => getComputedStyle(document.body).backgroundColor"))
-        assert page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth")
+        until(page, is_readable, scheme)
+        until(page, lambda: page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth"), width)
         assert page.locator("main canvas").count() >= 2
         assert page.locator("main svg").count() >= 1
-    assert len(backgrounds) == 2
+    assert len(papers) == 2
     assert not console_errors(page)
 
 
-def test_a_title_that_would_be_a_script_is_a_title(offline, tmp_path):
+@both
+def test_a_title_that_would_be_a_script_is_a_title(offline, tmp_path, kind):
     objective = lw.Objective.from_function(lambda u: {POISON: u[:, 0] ** 2 + u[:, 1] ** 2}, dim=2)
     landscape = lw.sample(objective, lw.Subspace.identity(2), resolution=5)
-    page = opened(offline, landscape.to_html(tmp_path / "page.html", title=POISON, abstract=POISON, caption=POISON))
+    words = dict.fromkeys(("title", "abstract", "caption"), POISON)
+    page = opened(offline, landscape.to_html(tmp_path / "page.html", kind=kind, **words))
     assert page.locator("h1").inner_text() == POISON
     assert page.evaluate("() => window.__harmed") is None
     assert page.locator("img").count() == 0
     assert POISON[:20] in page.locator(".lw-height-field .lw-caption").inner_text()
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda text: text.replace('"version": 1', '"version": 9'), "version"),
-        (lambda text: re.sub(r'("data": ")[^"]{40}', r"\1", text), "data"),
-        (lambda text: text.replace('"frames": [[', '"frames": [[0], ['), "frames"),
-        (lambda text: text.replace('"format": "lwidgets.companion"', '"format": "other"'), "format"),
-    ],
-    ids=["version", "truncated", "count", "kind"],
-)
-def test_a_damaged_page_says_what_is_wrong_in_place(offline, tmp_path, change, words):
-    landscape = lw.sample(
-        lw.Objective.from_function(lambda u: u[:, 0] ** 2, dim=2), lw.Subspace.identity(2), resolution=5
-    )
-    path = landscape.to_html(tmp_path / "page.html")
-    damaged = change(path.read_text())
-    assert damaged != path.read_text()
-    path.write_text(damaged)
+@both
+def test_names_that_would_be_scripts_are_names_in_controls_and_curves(offline, tmp_path, kind):
+    study = lw.Study(POISON, source=POISON)
+    study.slider("count", 1, low=0, high=2, label=POISON, help=POISON)
+    study.slider("which", POISON, options=(POISON, "other"), label=f"which {POISON}")
+    plot, words = lw.LinePlot(POISON, POISON), lw.widgets.line_plot.W.HTML()
+
+    @study.view(widget=plot)
+    def draw(count, which):
+        plot.fit([0.0, 1.0], [0.0, 3.0])
+        plot.draw("line", [lw.Series([0.0, 1.0], [count, 3.0], which)])
+        plot.describe(POISON)
+
+    @study.view(widget=words)
+    def tell(which):
+        words.value = escape(which)
+
+    widget = lw.StudyWidget(study)
+    widget.wait(10)
+    path = widget.to_html(tmp_path / "page.html", {"count": [0, 1, 2], "which": None}, kind=kind)
+    widget.close()
     page = opened(offline, path)
+    drawn = page.locator("main svg").first.locator("xpath=..")
+    expect(drawn).to_contain_text(POISON)
+    page.get_by_role("combobox").select_option(label="other")
+    page.get_by_role("slider").press("End")
+    expect(drawn).to_contain_text("other")
+    page.get_by_role("combobox").select_option(label=POISON)
+    expect(drawn).not_to_contain_text("other")
+    assert page.evaluate("() => window.__harmed") is None
+    assert page.locator("img, iframe, main script").count() == 0
+    assert page.locator("main").inner_text().count(POISON) >= 3
+    until(page, lambda: drawn.text_content().count(POISON) >= 3)  # both axes and the legend
+
+
+@both
+def test_nothing_but_its_own_scripts_runs_in_a_page(offline, tmp_path, kind):
+    landscape = lw.sample(
+        lw.Objective.from_function(lambda u: u[:, 0] ** 2, dim=1), lw.Subspace.identity(1), resolution=5
+    )
+    page = opened(offline, landscape.to_html(tmp_path / "page.html", kind=kind))
+    until(page, lambda: page.locator("main svg path").count() > 1)
+    assert not console_errors(page)
+    page.evaluate(
+        """() => {
+            const script = document.createElement('script');
+            script.textContent = 'window.__harmed = 1';
+            const button = document.createElement('button');
+            button.setAttribute('onclick', 'window.__harmed = 2');
+            document.body.append(script, button);
+            button.click();
+        }"""
+    )
+    assert page.evaluate("() => window.__harmed") is None
+
+
+@both
+def test_a_page_in_a_frame_that_may_do_nothing_but_run_scripts_is_alive(digits, offline, tmp_path, kind):
+    objective, a, b = digits
+    explorer = lw.CurveExplorer(objective, a, b, resolution=9)
+    explorer.wait(60)
+    explorer.to_html(tmp_path / "page.html", {"log": None}, kind=kind)
+    explorer.close()
+    (tmp_path / "host.html").write_text('<iframe sandbox="allow-scripts" src="page.html" width="800" height="800">')
+    offline.goto((tmp_path / "host.html").as_uri())
+    frame = offline.frame_locator("iframe")
+    frame.get_by_role("checkbox", name="log height").check()
+    frame.locator("main svg text").get_by_text("log scale").first.wait_for(state="attached")
+
+
+def edited(path: Path, pattern: str, replacement: str) -> Path:
+    text = path.read_text()
+    changed = re.sub(pattern, replacement, text, count=1)
+    assert changed != text
+    path.write_text(changed)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "pattern", "replacement", "words"),
+    [
+        ("figure", '"version": 1', '"version": 9', "version"),
+        ("figure", '("data": ")[^"]{40}', r"\1", "data"),
+        ("figure", r'"frames": \[\[', '"frames": [[0], [', "frames"),
+        ("figure", '"format": "lwidgets.companion"', '"format": "other"', "format"),
+        ("page", '"version": 1', '"version": 9', "version"),
+        ("page", r'(data-name="bqplot" data-size="\d+">)[^<]{400}', r"\1", "bqplot"),
+        ("page", r'data-name="bqplot" data-size="\d', 'data-name="bqplot" data-size="', "bqplot must inflate"),
+        ("page", '"lwidgets-widgets"', '"lwidgets-other"', "must carry the widgets"),
+        ("page", 'data-name="bqscales"', 'data-name="other"', "widgets must be of the bundles"),
+        ("page", r"'sha256-[^']*'; style", "'sha256-AAAA'; style", "must be the script that the page allows"),
+    ],
+)
+def test_a_damaged_page_says_what_is_wrong_in_place(offline, tmp_path, kind, pattern, replacement, words):
+    landscape = lw.sample(
+        lw.Objective.from_function(lambda u: u[:, 0] ** 2, dim=1), lw.Subspace.identity(1), resolution=5
+    )
+    page = opened(offline, edited(landscape.to_html(tmp_path / "page.html", kind=kind), pattern, replacement))
     assert words in page.locator("main").inner_text()

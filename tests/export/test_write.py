@@ -12,7 +12,7 @@ import pytest
 
 import lwidgets as lw
 from lwidgets.cli import main
-from lwidgets.export.write import write_page
+from lwidgets.export.write import expected, write_page
 
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -119,6 +119,18 @@ def test_names_with_markup_are_names(tmp_path, text):
     assert len(page.source) < 300_000
 
 
+@pytest.mark.parametrize("kind", ["figure", "page"])
+def test_the_size_is_known_before(explorer, tmp_path, kind, monkeypatch):
+    asked = [(explorer, {"span": [(-1.0, 1.0 + k) for k in range(6)], "log": None})]
+    with monkeypatch.context() as patch:
+        patch.setattr(lw.sampling.evaluate.Local, "__call__", lambda *_: pytest.fail("something was evaluated"))
+        page = expected(asked, kind=kind)
+    assert page.frames == (12,)
+    size = lw.write_page(tmp_path / "page.html", asked, title="Sizes", kind=kind).stat().st_size
+    assert 0.3 * page.size < size <= 1.02 * page.size
+    assert str(page) == f"12 frames, at most about {page.size / 1e6:.2g} MB"
+
+
 def test_a_budget_is_kept_or_refused_with_the_arithmetic(tmp_path):
     objective, a, _ = lw.demo.digits(steps=5)
     explorer = lw.SurfaceExplorer(objective, a, resolution=17)
@@ -218,7 +230,7 @@ def test_export_runs_a_notebook_and_keeps_its_sliders_alive(tmp_path, capsys):
     page = tmp_path / "page.html"
     assert main(["export", source, "-o", str(page), "-s", "resolution=9,17", "-s", "log=*"]) == 0
     told = capsys.readouterr().err
-    assert "4 frames to compute" in told
+    assert re.search(r"to compute: 4 frames, at most about 0\.\d+ MB", told)
     assert "written to" in told
     document = Page(page).document
     assert document["title"] == "study"

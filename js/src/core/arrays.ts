@@ -149,13 +149,13 @@ function readSpecs(raw: unknown): Spec[] {
 const SLICE = 1 << 18; // characters, a multiple of four
 
 /** Decode base64 and inflate it; what comes out is collected as it comes, and no more than `length` bytes of it. */
-async function inflate(data: string, length: number): Promise<Uint8Array<ArrayBuffer>> {
+export async function inflate(data: string, length: number, where = 'data'): Promise<Uint8Array<ArrayBuffer>> {
   if (!length) return new Uint8Array(0);
   if (typeof DecompressionStream === 'undefined') {
     throw new CompanionError('companion: this browser must offer DecompressionStream, got none. Use a version of 2023 or newer.');
   }
   const packed: Uint8Array<ArrayBuffer>[] = [];
-  for (let k = 0; k < data.length; k += SLICE) packed.push(bytesOf(data.slice(k, k + SLICE), 'data'));
+  for (let k = 0; k < data.length; k += SLICE) packed.push(bytesOf(data.slice(k, k + SLICE), where));
   const reader = new Blob(packed).stream().pipeThrough(new DecompressionStream('deflate')).getReader();
   const parts: Uint8Array[] = [];
   let got = 0;
@@ -168,11 +168,11 @@ async function inflate(data: string, length: number): Promise<Uint8Array<ArrayBu
       parts.push(value);
     }
   } catch {
-    fault('data', 'be a complete zlib stream', `one that breaks after ${got} of ${length} bytes`);
+    fault(where, 'be a complete zlib stream', `one that breaks after ${got} of ${length} bytes`);
   }
   if (got !== length) {
     reader.cancel().catch(() => undefined);
-    fault('data', `inflate to ${length} bytes`, got > length ? 'more' : String(got));
+    fault(where, `inflate to ${length} bytes`, got > length ? 'more' : String(got));
   }
   const bytes = new Uint8Array(length);
   let at = 0;

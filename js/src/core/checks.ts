@@ -61,5 +61,5 @@ export class ChecksView {
 }
 
 function known(state: string | undefined): string {
-  return state !== undefined && state in STATES ? state : 'info';
+  return state !== undefined && Object.hasOwn(STATES, state) ? state : 'info';
 }

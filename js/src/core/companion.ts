@@ -1,7 +1,7 @@
 // Studies without a kernel: their sliders, and their views redrawn from a companion document.
 
 import type { Arrays } from './arrays';
-import { Controls } from './controls';
+import { Controls, type MakeControl } from './controls';
 import type { Companion, HeightPicture, LinePicture, Picture, Study, ViewKind } from './document';
 import { el, setText } from './dom';
 import { HeightFieldView } from './height_field';
@@ -21,9 +21,20 @@ export interface Mounted {
   set(study: number, values: Record<string, unknown>): void;
 }
 
-/** Draw a companion: each study with its sliders above its views. What is drawn at once is the start of each. */
-export function mountCompanion(parent: HTMLElement, companion: Companion): Mounted {
-  const studies = companion.studies.map((study) => new StudyView(parent, study, companion.arrays));
+/** What a host puts in place of our own views and native controls; where it has none, ours stay. */
+export interface Makers {
+  readonly control?: MakeControl;
+  /** The view that is the v-th of its study. */
+  view?(kind: ViewKind, v: number, place: HTMLElement): View | undefined;
+}
+
+/**
+ * Draw a companion: each study with its sliders above its views. What is drawn at once is the start of each.
+ *
+ * @param makers Those of each study.
+ */
+export function mountCompanion(parent: HTMLElement, companion: Companion, makers: readonly Makers[] = []): Mounted {
+  const studies = companion.studies.map((study, s) => new StudyView(parent, study, companion.arrays, makers[s] ?? {}));
   return {
     set(study, values) {
       const view = studies[study];
@@ -40,7 +51,7 @@ export function mountCompanion(parent: HTMLElement, companion: Companion): Mount
 export function mountFault(parent: HTMLElement, error: unknown): { dispose(): void } {
   const home = makeRoot(parent, 'lw-fault', () => undefined);
   const what = error instanceof Error ? error.message : String(error);
-  home.root.append(el('div', { class: 'lw-notice', role: 'alert', text: `This companion could not be shown. ${what}` }));
+  home.root.append(el('div', { class: 'lw-notice', role: 'alert', text: `This picture could not be shown. ${what}` }));
   return home;
 }
 
@@ -52,10 +63,10 @@ class StudyView {
   private readonly views: readonly View[];
   private raf = 0;
 
-  constructor(parent: HTMLElement, private readonly study: Study, private readonly arrays: Arrays) {
+  constructor(parent: HTMLElement, private readonly study: Study, private readonly arrays: Arrays, makers: Makers) {
     parent.append(this.el);
     this.home = makeRoot(this.el, 'lw-study-head', () => undefined);
-    this.controls = new Controls(study.sliders, () => this.soon());
+    this.controls = new Controls(study.sliders, () => this.soon(), makers.control);
     const { title, source, fixed } = study;
     const told = fixed.map(({ label, value }) => `${label} ${value}`).join(', ');
     if (title) this.el.setAttribute('aria-label', title);
@@ -66,7 +77,11 @@ class StudyView {
       el('div', { class: 'lw-caption', text: `Fixed: ${told}`, hidden: told ? undefined : '' }),
       el('div', { class: 'lw-caption', text: source, hidden: source ? undefined : '' }),
     );
-    this.views = study.views.map((kind) => makeView(kind, this.el));
+    this.views = study.views.map((kind, v) => {
+      const place = el('div', { class: 'lw-view' });
+      this.el.append(place);
+      return makers.view?.(kind, v, place) ?? makeView(kind, place);
+    });
     this.draw();
   }
 
@@ -105,15 +120,13 @@ class StudyView {
   }
 }
 
-interface View {
+export interface View {
   readonly el: HTMLElement;
   show(arrays: Arrays, near: Picture, parts: readonly Weighted<Picture>[]): void;
   dispose(): void;
 }
 
-function makeView(kind: ViewKind, parent: HTMLElement): View {
-  const place = el('div', { class: 'lw-view' });
-  parent.append(place);
+function makeView(kind: ViewKind, place: HTMLElement): View {
   if (kind === 'text') {
     const home = makeRoot(place, 'lw-prose', () => undefined);
     const words = el('div', { class: 'lw-words', 'aria-live': 'polite' });

@@ -45,14 +45,32 @@ export function placeOf(slider: Slider, value: unknown): number {
   return gaps.indexOf(Math.min(...gaps));
 }
 
+/** What a reader moves a slider with. */
+export interface Control {
+  readonly el: HTMLElement;
+  show(at: number): void;
+}
+
+/** Makes the control of the k-th slider, which calls `move` with the place it is moved to. */
+export type MakeControl = (slider: Slider, k: number, move: (at: number) => void) => Control;
+
 export class Controls {
   readonly root = el('div', { class: 'lw-controls' });
-  private readonly rows: { show(at: number): void }[];
+  private readonly rows: readonly Control[];
   private readonly places: number[];
 
-  constructor(private readonly sliders: readonly Slider[], private readonly changed: () => void) {
+  constructor(private readonly sliders: readonly Slider[], private readonly changed: () => void, make: MakeControl = nativeControl) {
     this.places = sliders.map(({ start }) => start);
-    this.rows = sliders.map((slider, k) => this.row(slider, k));
+    this.rows = sliders.map((slider, k) => {
+      const row = make(slider, k, (at) => {
+        this.places[k] = at;
+        row.show(at);
+        this.changed();
+      });
+      row.show(slider.start);
+      return row;
+    });
+    this.root.append(...this.rows.map((row) => row.el));
     this.root.hidden = !sliders.length;
   }
 
@@ -74,51 +92,44 @@ export class Controls {
     }
     if (moves.length) this.changed();
   }
-
-  private row(slider: Slider, k: number): { show(at: number): void } {
-    const id = uniqueId('lw');
-    const label = el('label', { for: id, text: slider.label, title: slider.help || undefined });
-    const common = {
-      id, title: slider.help || undefined, 'aria-description': slider.help || undefined, 'data-lm-suppress-shortcuts': 'true',
-    };
-    const output = el('output', { for: id, 'aria-live': 'off' });
-    const move = (at: number) => {
-      this.places[k] = at;
-      show(at);
-      this.changed();
-    };
-    let control: HTMLInputElement | HTMLSelectElement;
-    let show: (at: number) => void;
-    if (slider.kind === 'choice') {
-      const select = el('select', common, ...slider.positions.map((value, p) => el('option', { value: String(p), text: valueText(value) })));
-      select.addEventListener('change', () => move(select.selectedIndex));
-      show = (at) => { select.selectedIndex = at; };
-      control = select;
-    } else if (slider.kind === 'toggle') {
-      const box = el('input', { ...common, type: 'checkbox' });
-      const [on, off] = [slider.positions.indexOf(true), slider.positions.indexOf(false)];
-      box.addEventListener('change', () => move(box.checked ? on : off));
-      show = (at) => {
-        box.checked = slider.positions[at] === true;
-        setText(output, valueText(slider.positions[at]));
-      };
-      control = box;
-    } else {
-      const range = el('input', {
-        ...common, type: 'range', min: '0', max: String(slider.positions.length - 1), step: slider.continuous ? 'any' : '1',
-      });
-      range.addEventListener('input', () => move(range.valueAsNumber));
-      show = (at) => {
-        const words = valueText(valueAt(slider, at));
-        range.valueAsNumber = at;
-        range.setAttribute('aria-valuetext', words);
-        setText(output, words);
-      };
-      control = range;
-    }
-    control.disabled = slider.positions.length < 2;
-    this.root.append(el('div', { class: 'lw-row' }, label, control, output));
-    show(slider.start);
-    return { show };
-  }
 }
+
+const nativeControl: MakeControl = (slider, _, move) => {
+  const id = uniqueId('lw');
+  const label = el('label', { for: id, text: slider.label, title: slider.help || undefined });
+  const common = {
+    id, title: slider.help || undefined, 'aria-description': slider.help || undefined, 'data-lm-suppress-shortcuts': 'true',
+  };
+  const output = el('output', { for: id, 'aria-live': 'off' });
+  let control: HTMLInputElement | HTMLSelectElement;
+  let show: (at: number) => void;
+  if (slider.kind === 'choice') {
+    const select = el('select', common, ...slider.positions.map((value, p) => el('option', { value: String(p), text: valueText(value) })));
+    select.addEventListener('change', () => move(select.selectedIndex));
+    show = (at) => { select.selectedIndex = at; };
+    control = select;
+  } else if (slider.kind === 'toggle') {
+    const box = el('input', { ...common, type: 'checkbox' });
+    const [on, off] = [slider.positions.indexOf(true), slider.positions.indexOf(false)];
+    box.addEventListener('change', () => move(box.checked ? on : off));
+    show = (at) => {
+      box.checked = slider.positions[at] === true;
+      setText(output, valueText(slider.positions[at]));
+    };
+    control = box;
+  } else {
+    const range = el('input', {
+      ...common, type: 'range', min: '0', max: String(slider.positions.length - 1), step: slider.continuous ? 'any' : '1',
+    });
+    range.addEventListener('input', () => move(range.valueAsNumber));
+    show = (at) => {
+      const words = valueText(valueAt(slider, at));
+      range.valueAsNumber = at;
+      range.setAttribute('aria-valuetext', words);
+      setText(output, words);
+    };
+    control = range;
+  }
+  control.disabled = slider.positions.length < 2;
+  return { el: el('div', { class: 'lw-row' }, label, control, output), show };
+};

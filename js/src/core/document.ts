@@ -81,6 +81,8 @@ export type LineStyle = 'solid' | 'dashed' | 'points' | 'band';
 
 export interface LinePicture extends LineAxes {
   readonly kind: 'line_plot';
+  /** Among the pictures of its study. */
+  readonly index: number;
   readonly series: readonly (LineLooks & { readonly x: Ref; readonly y: Ref })[];
 }
 
@@ -121,7 +123,7 @@ function readStudy(raw: unknown, at: string, arrays: Arrays, axes: Map<Ref, true
   const picture = (index: number, kind: ViewKind) => {
     const key = `${kind} ${index}`;
     let found = pictures.get(key);
-    if (!found) pictures.set(key, (found = readPicture(rawPictures[index], kind, `${at}pictures[${index}]`, arrays, axes)));
+    if (!found) pictures.set(key, (found = readPicture(rawPictures[index], kind, index, `${at}pictures[${index}]`, arrays, axes)));
     return found;
   };
   const frames = list(r.frames, `${at}frames`, total).map((frame, f) =>
@@ -166,10 +168,10 @@ function checkPosition(value: unknown, kind: SliderKind, at: string): void {
   } else if (kind !== 'choice') finite(value, at);
 }
 
-function readPicture(raw: unknown, kind: ViewKind, at: string, arrays: Arrays, axes: Map<Ref, true>): Picture {
+function readPicture(raw: unknown, kind: ViewKind, index: number, at: string, arrays: Arrays, axes: Map<Ref, true>): Picture {
   const r = record(raw, at);
   if (kind === 'text') return { kind, text: text(r.text, `${at}.text`, PROSE) };
-  return kind === 'line_plot' ? readLinePicture(r, at, arrays) : readHeightPicture(r, at, arrays, axes);
+  return kind === 'line_plot' ? readLinePicture(r, index, at, arrays) : readHeightPicture(r, at, arrays, axes);
 }
 
 function readHeightPicture(r: Fields, at: string, arrays: Arrays, axes: Map<Ref, true>): HeightPicture {
@@ -218,10 +220,11 @@ function readCamera(raw: unknown, at: string): Partial<Orbit> {
   return Object.fromEntries(given.map((name) => [name, finite(r[name], `${at}.${name}`)]));
 }
 
-function readLinePicture(r: Fields, at: string, arrays: Arrays): LinePicture {
+function readLinePicture(r: Fields, index: number, at: string, arrays: Arrays): LinePicture {
   const log = flag(r.log, `${at}.log`);
   return {
     kind: 'line_plot',
+    index,
     xLabel: text(r.x_label, `${at}.x_label`),
     yLabel: text(r.y_label, `${at}.y_label`),
     log,

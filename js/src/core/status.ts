@@ -48,7 +48,7 @@ export class StatusView {
     this.fill.style.width = `${total ? (100 * done) / total : 0}%`;
     this.track.setAttribute('aria-valuemax', String(total));
     this.track.setAttribute('aria-valuenow', String(done));
-    const word = WORDS[phase] ?? phase;
+    const word = Object.hasOwn(WORDS, phase) ? WORDS[phase]! : phase;
     setText(this.text, status.text ? (phase === 'running' || phase === 'done' || phase === 'idle' ? status.text : `${word} · ${status.text}`) : word);
     this.stop.disabled = phase !== 'running';
     const failed = phase === 'failed';
