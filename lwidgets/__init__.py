@@ -8,30 +8,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lwidgets import demo, metrics
+from lwidgets import demo, distances, merging, metrics, symmetry
 from lwidgets.barrier import Barrier, barrier_of
+from lwidgets.connectivity.attribution import attribution
+from lwidgets.connectivity.butterfly import butterfly
+from lwidgets.connectivity.connect import connect, simplexes
+from lwidgets.connectivity.curvature_identity import curvature_identity
+from lwidgets.connectivity.marginal_barrier import Posterior, marginal_path
+from lwidgets.connectivity.simplex_barrier import simplex_barrier
 from lwidgets.directions import Gaussian, Given
+from lwidgets.features import features
 from lwidgets.landscape import Landscape, load
 from lwidgets.objective import Objective
 from lwidgets.parameters import State
 from lwidgets.sampling import Cache, Interrupted, polish_barrier, sample, stream
 from lwidgets.study import Check, Study
 from lwidgets.subspaces import Bezier, Chain, Layerwise, Line, Plane, Simplex, Subspace
+from lwidgets.symmetry.align import Alignment, align, align_many
+from lwidgets.symmetry.repair import repair
 from lwidgets.version import __version__
 
 if TYPE_CHECKING:
-    from lwidgets.explorers import CurveExplorer, LayerwiseExplorer, SurfaceExplorer
+    from lwidgets.explorers import ConnectivityExplorer, CurveExplorer, LayerwiseExplorer, SurfaceExplorer
     from lwidgets.export.write import write_page
     from lwidgets.widgets.height_field import HeightField
     from lwidgets.widgets.line_plot import LinePlot, Series
     from lwidgets.widgets.study import StudyWidget
 
 __all__ = [
+    "Alignment",
     "Barrier",
     "Bezier",
     "Cache",
     "Chain",
     "Check",
+    "ConnectivityExplorer",
     "CurveExplorer",
     "Gaussian",
     "Given",
@@ -44,6 +55,7 @@ __all__ = [
     "LinePlot",
     "Objective",
     "Plane",
+    "Posterior",
     "Series",
     "Simplex",
     "State",
@@ -52,17 +64,32 @@ __all__ = [
     "Subspace",
     "SurfaceExplorer",
     "__version__",
+    "align",
+    "align_many",
+    "attribution",
     "barrier_of",
+    "butterfly",
+    "connect",
+    "curvature_identity",
     "demo",
+    "distances",
+    "features",
     "load",
+    "marginal_path",
+    "merging",
     "metrics",
     "polish_barrier",
+    "repair",
     "sample",
+    "simplex_barrier",
+    "simplexes",
     "stream",
+    "symmetry",
     "write_page",
 ]
 
 _LAZY = {
+    "ConnectivityExplorer": "lwidgets.explorers",
     "CurveExplorer": "lwidgets.explorers",
     "LayerwiseExplorer": "lwidgets.explorers",
     "SurfaceExplorer": "lwidgets.explorers",

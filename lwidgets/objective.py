@@ -6,7 +6,7 @@ import copy
 import inspect
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -91,17 +91,7 @@ class Objective:
         self.device = torch.device(device) if device is not None else _device_of(model)
         self.data = Batches.of(data, self.device)
         self.train = self.data  # what BatchNorm is recalibrated on; a test objective keeps the training data
-        replica = Replica(model, self.device)
-        with random_state_kept():
-            self._measures, tried = self._probe({"loss": loss, **(metrics or {})}, replica.module)
-            self.names = self._check_names(replica.module, tried)
-        self._changes_itself = not all(  # a forward pass that clips or projects its own weights
-            torch.equal(replica.parameters[name], p.to(self.device)) for name, p in model.named_parameters()
-        )
-        replica.release()
-        self._spare: list[Replica] = []
-        self._pristine = replica  # the user's module may change; what is copied from now on does not
-        self.plans: dict[Any, Any] = {}  # what sampling finds out about the fastest way to evaluate it
+        self._begin({"loss": loss, **(metrics or {})})
         self.split = "data" if test is None else "train"
         self.test: Objective | None = None if test is None else self.on(test, split="test")
 
@@ -146,6 +136,27 @@ class Objective:
         other.split = split
         other.data = Batches.of(data, self.device)
         other.test = None
+        return other
+
+    def with_model(self, model: nn.Module, *, batchnorm: BatchNormMode | None = None) -> Self:
+        """The same data, loss and metrics for another model that takes the same inputs.
+
+        Parameters that stay here stay there, by name; all others move.
+
+        Args:
+            model: Any module.
+            batchnorm: The mode; by default as here.
+
+        Raises:
+            ValueError: The model gives different losses for the same batch, or losses that are not one real number.
+        """
+        other = copy.copy(self)
+        other.module, other.batchnorm = model, batchnorm or self.batchnorm
+        space = ParameterSpace.of_module(model, refuse=False)
+        stay = self.space.shapes.keys() - set(self.space.moved)
+        other.space = replace(space, moved=tuple(name for name in space.moved if name not in stay))
+        other._begin({name: measure.function for name, measure in self._measures.items()})
+        other.test = None if self.test is None else self.test.with_model(model, batchnorm=batchnorm)
         return other
 
     def part(self, samples: int) -> Self | None:
@@ -307,6 +318,20 @@ class Objective:
                 [v.to(self.device, torch.float64) for v in self.values(replica.module, batch).values()]
             )
         return dict(zip(self.names, (totals / self.samples).tolist(), strict=True))
+
+    def _begin(self, functions: Mapping[str, Metric]) -> None:
+        """Try the functions on a private copy of the module, and keep it."""
+        replica = Replica(self.module, self.device)
+        with random_state_kept():
+            self._measures, tried = self._probe(functions, replica.module)
+            self.names = self._check_names(replica.module, tried)
+        self._changes_itself = not all(  # a forward pass that clips or projects its own weights
+            torch.equal(replica.parameters[name], p.to(self.device)) for name, p in self.module.named_parameters()
+        )
+        replica.release()
+        self._spare: list[Replica] = []
+        self._pristine = replica  # the user's module may change; what is copied from now on does not
+        self.plans: dict[Any, Any] = {}  # what sampling finds out about the fastest way to evaluate it
 
     def _probe(
         self, functions: Mapping[str, Metric], module: nn.Module

@@ -27,6 +27,7 @@ class Slider:
         bounds: Name of a slider holding (low, high) that this one must stay in.
         limits: Values that code may set, where that is more than the control offers.
         parts: Names of the numbers of a bank, whose value is one number for each.
+        when: Name of the toggle with which its control is shown; always, if there is none.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Slider:
     bounds: str | None = None
     limits: tuple[float, float] | None = None
     parts: tuple[str, ...] | None = None
+    when: str = ""
 
     @property
     def title(self) -> str:

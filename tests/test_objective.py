@@ -388,3 +388,36 @@ def test_a_model_that_clips_its_own_weights_is_clipped_at_every_point_and_rememb
     found = [v["loss"] for v in objective.evaluate(line.basis, line.coefficients(t[:, None]))]
     expected = [F.cross_entropy(at(a, [(1 - s, named(a)), (s, named(b))])(x), y).item() for s in t]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+class AlwaysDrops(nn.Module):
+    def forward(self, x):
+        return F.dropout(x, training=True)
+
+
+def test_another_model_for_the_same_data_loss_and_metrics():
+    torch.manual_seed(0)
+    x, y = torch.randn(30, 4), torch.randint(3, (30,))
+    narrow = nn.Linear(4, 3)
+    wide = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 3)).eval()
+    made = lw.Objective(narrow, (x, y), loss=F.cross_entropy, metrics={"error": lw.metrics.error}, test=(x[:9], y[:9]))
+    other = made.with_model(wide, batchnorm="frozen")
+    with torch.no_grad():
+        assert other.measure(wide)["loss"] == pytest.approx(F.cross_entropy(wide(x), y).item(), rel=1e-6)
+        told = other.test.measure(wide)["error"]
+        assert told == pytest.approx((wide(x[:9]).argmax(1) != y[:9]).float().mean().item(), rel=1e-6)
+    assert (other.batchnorm, made.batchnorm) == ("frozen", None)
+    assert set(other.space.moved) == {name for name, _ in wide.named_parameters()}
+    assert made.measure(narrow)["loss"] == pytest.approx(F.cross_entropy(narrow(x), y).item(), rel=1e-6)
+    with pytest.raises(ValueError, match="deterministic"):
+        made.with_model(nn.Sequential(nn.Linear(4, 3), AlwaysDrops()))
+
+
+def test_what_stays_in_one_model_stays_in_the_other():
+    x, y = torch.randn(10, 4), torch.randint(3, (10,))
+
+    def make(*more):
+        return nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 3), *more)
+
+    made = lw.Objective(make(), (x, y), loss=F.cross_entropy, params="1.*")
+    assert made.with_model(make(nn.Linear(3, 3))).space.moved == ("1.weight", "1.bias", "2.weight", "2.bias")

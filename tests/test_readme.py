@@ -41,10 +41,19 @@ def test_pages_and_stills_are_written(tmp_path, monkeypatch):
         names[name].close()
 
 
+def test_two_networks_are_aligned_and_connected():
+    objective, a, b = lw.demo.digits(hidden=(8,), steps=20)
+    names = {"lw": lw, "objective": objective, "a": a, "b": b, "images": lw.demo.digits_data()[0]}
+    exec(BLOCKS[3], names)
+    assert names["aligned"].certificate.error <= 1e-10
+    assert names["path"].vertices[-1].parameters["0.weight"].equal(names["aligned"].state.parameters["0.weight"])
+    names["explorer"].close()
+
+
 @pytest.fixture
 def study():
     names = {"lw": lw}
-    exec(BLOCKS[3], names)
+    exec(BLOCKS[4], names)
     yield names["study"], names["plot"]
     names["study"].close()
 

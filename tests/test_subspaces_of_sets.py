@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lwidgets as lw
+from lwidgets.sampling.evaluate import Local
 from lwidgets.sampling.measure import Measure
 from lwidgets.subspaces import Bezier, Chain, Layerwise, Simplex
 from tests.models import CASES, CNN, MLP, TRANSFORMER, at, flat, named
@@ -135,6 +136,30 @@ def test_the_engine_agrees_with_a_plain_loop_on_curves_and_remembers_them(case):
         again = Measure(objective, kind(*models).bound(objective.space))
         assert np.array_equal(np.array(list(again(curve.coefficients(u))))[:, 0], found)
         assert again.facts()["remembered"] == 40
+
+
+@pytest.mark.parametrize("strategy", ["traced", "folded"])
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_every_way_to_evaluate_agrees_with_the_loop(case, strategy):
+    a, b, c = doubles(case, 3)
+    objective = case.objective(torch.float64)
+    layers = Layerwise(a, b)
+    views = (
+        Bezier(a, c, b),
+        Chain(a, c, b),
+        Simplex(a, b, c),
+        layers.line(layers.names[0], at=1.0),
+        layers.line(at=0.3),
+    )
+    for subspace in (view.bound(objective.space) for view in views):
+        u = np.random.default_rng(0).uniform(-0.2, 1.2, (5, len(subspace.axes)))
+        found, expected = (
+            np.array(
+                list(Local(objective, subspace.basis, objective.resolve(True), strategy=s)(subspace.coefficients(u)))
+            )
+            for s in (strategy, "loop")
+        )
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_bases_of_curves_simplices_and_layers_travel_to_other_processes():

@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lwidgets import metrics
+from lwidgets.demo.transformer import digits_vit
 from lwidgets.objective import Objective
+
+__all__ = ["digits", "digits_data", "digits_vit", "train_mlp"]
 
 
 def digits(

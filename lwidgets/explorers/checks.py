@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 
 from lwidgets.landscape import Landscape
 from lwidgets.objective import Objective
-from lwidgets.parameters import Source
+from lwidgets.parameters import Source, State
 from lwidgets.study import Check
 from lwidgets.subspaces import Subspace
 
@@ -53,10 +54,14 @@ def apart(path: Subspace) -> Check:
     models = list(path.models.values())
     if len(models) < 2:
         return Check("info", "the path is around one model")
-    a, b = ([model.parameters[name].double() for name in path.space.moved] for model in (models[0], models[-1]))
-    size = [math.hypot(*(float(torch.linalg.vector_norm(t)) for t in each)) for each in (a, b)]
-    distance = math.hypot(*(float(torch.linalg.vector_norm(x - y)) for x, y in zip(a, b, strict=True)))
-    return Check.that(distance > 0, f"distance {distance:.4g}, norms {size[0]:.4g} and {size[1]:.4g}", "warn")
+    gap = distance(models[0], models[-1], path.space.moved)
+    return Check.that(gap > 0, f"distance {gap:.4g}", "warn")
+
+
+def distance(a: State, b: State, names: Iterable[str]) -> float:
+    """Euclidean distance of some parameters, in float64."""
+    gaps = (a.parameters[name].double() - b.parameters[name].double() for name in names)
+    return math.hypot(*(float(torch.linalg.vector_norm(gap)) for gap in gaps))
 
 
 def batchnorm_mode(landscape: Landscape) -> Check:

@@ -12,6 +12,7 @@ from torch import nn
 
 from lwidgets.barrier import BARRIER_KINDS, Barrier, BarrierKind, reference
 from lwidgets.explorers import checks
+from lwidgets.explorers.splits import splits
 from lwidgets.landscape import Landscape, drawable
 from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, GRAY, VERMILLION
@@ -67,8 +68,7 @@ class CurveExplorer(StudyWidget):
             TypeError: b is missing, or there beside a path.
             ValueError: A subspace of more than one coordinate.
         """
-        held_out = objective.test if test is None else objective.on(test, split="test")
-        self._objectives = {"data": objective} if held_out is None else {"train": objective, "test": held_out}
+        self._objectives = splits(objective, test)
         joined = _path(a, b).bound(objective.space, objective.device)
         self.plot = LinePlot(joined.axes[0].label)
         self.readout = W.HTML()
@@ -155,7 +155,7 @@ class CurveExplorer(StudyWidget):
             curves: dict[str, Landscape], metric: str, barrier: BarrierKind
         ) -> dict[str, Barrier | str]:
             return {
-                split: _or_why(one.barrier, None if barrier == "error" else metric, barrier)
+                split: barrier_or_why(one.barrier, None if barrier == "error" else metric, barrier)
                 for split, one in curves.items()
             }
 
@@ -175,7 +175,7 @@ class CurveExplorer(StudyWidget):
             found = dict(sampled_barriers)
             for split, sampled in sampled_barriers.items():
                 if isinstance(sampled, Barrier):
-                    found[split] = _or_why(
+                    found[split] = barrier_or_why(
                         polish_barrier,
                         objectives[split],
                         line,
@@ -291,7 +291,7 @@ def _path(a: Source | Subspace, b: Source | None) -> Subspace:
     return Line(a, b)
 
 
-def _or_why(find: Callable[..., Barrier], *arguments: Any, **options: Any) -> Barrier | str:
+def barrier_or_why(find: Callable[..., Barrier], *arguments: Any, **options: Any) -> Barrier | str:
     """A barrier, or why there is none: the picture is right, and the caption tells."""
     try:
         return find(*arguments, **options)

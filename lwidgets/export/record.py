@@ -172,7 +172,11 @@ def _recording(
         positions=dict(positions),
         starts=starts,
         between=between,
-        fixed=tuple((slider, study.values[name]) for name, slider in study.sliders.items() if name not in positions),
+        fixed=tuple(
+            (slider, study.values[name])
+            for name, slider in study.sliders.items()
+            if name not in positions and (not slider.when or study.values[slider.when])
+        ),
         kinds=tuple(views.values()),
         frames=tuple(tuple(frame[key][1] if key in frame else None for key in views) for frame in frames),
     )
@@ -318,14 +322,26 @@ class _Text(HTMLParser):
     def handle_data(self, data: str) -> None:
         self.parts.append(data)
 
+    def handle_endtag(self, tag: str) -> None:
+        self.parts.append(_ENDS.get(tag, ""))
+
+
+_ENDS = {
+    **dict.fromkeys(("td", "th"), " | "),
+    **dict.fromkeys(("tr", "caption", "p", "div", "summary", "li"), "\n"),
+}
+
 
 def text_of(html: str) -> str:
-    """What a reader sees of a piece of HTML.
+    r"""What a reader sees of a piece of HTML.
 
     >>> text_of("<b>alpha 0.5</b>: loss 1 &lt; 2")
     'alpha 0.5: loss 1 < 2'
+    >>> text_of("<table><tr><th>path</th><td>barrier</td></tr><tr><th>straight</th><td>0.9</td></tr></table>")
+    'path | barrier\nstraight | 0.9'
     """
     parser = _Text()
     parser.feed(html)
     parser.close()
-    return "".join(parser.parts).strip()
+    lines = "".join(parser.parts).split("\n")
+    return "\n".join(line.strip().removesuffix(" |") for line in lines if line.strip())

@@ -48,8 +48,8 @@ def test_every_curve_is_that_of_models_put_together_by_hand(pair):
             module = mixed(a, b, {**dict(zip(names, mix, strict=True)), name: t})
             assert value == pytest.approx(objective.measure(module)["loss"], rel=2e-6)
     told = objective.measure(mixed(a, b, dict(zip(names, mix, strict=True))))["loss"]
-    assert explorer.study["here"]["loss"] == pytest.approx(told, rel=2e-6)
-    assert f"{told:.4g}" in explorer.readout.value
+    assert explorer.study["mixed"]["loss"] == pytest.approx(told, rel=2e-6)
+    assert f"{told:.4g}" in explorer._mixture.readout.value
     assert explorer.verify(60)
     explorer.close()
 
@@ -60,7 +60,7 @@ def test_the_ends_are_the_models(pair):
     for alpha, model in ((0.0, a), (1.0, b)):
         explorer.mix = (alpha,) * len(explorer.mix)
         assert explorer.wait(60)
-        assert explorer.study["here"]["loss"] == objective.measure(model)["loss"]
+        assert explorer.study["mixed"]["loss"] == objective.measure(model)["loss"]
         for one in explorer.landscapes.values():
             assert one.at(alpha)["loss"] == objective.measure(model)["loss"]
     explorer.close()
@@ -82,7 +82,10 @@ def test_the_caption_names_the_layer_that_matters_most(pair):
     explorer = lw.LayerwiseExplorer(objective, a, b, tolerance=0.0)
     assert explorer.wait(60)
     highest = max((value, name) for name, one in explorer.landscapes.items() for value in one.values["loss"].tolist())
-    assert f"highest by moving one layer alone {highest[0]:.4g}, {highest[1]} at" in explorer.plot.picture()["caption"]
+    assert (
+        f"highest by moving one layer alone {highest[0]:.4g}, {highest[1]} at"
+        in explorer._mixture.plot.picture()["caption"]
+    )
     explorer.close()
 
 

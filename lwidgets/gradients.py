@@ -1,0 +1,164 @@
+"""The loss of an objective as a differentiable function of named parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from lwidgets.data import _leaves, _map
+from lwidgets.objective import FunctionObjective, Objective
+from lwidgets.parameters import VECTOR, State
+
+Tensors = Mapping[str, Tensor]
+
+
+class DifferentiableLoss:
+    """The loss and its first and second derivatives at any point, by a private copy of the model in eval mode.
+
+    Attributes:
+        names: Of the parameters that move.
+
+    Example:
+        >>> import lwidgets as lw
+        >>> cubic = lw.Objective.from_function(lambda u: (u**3).sum(dim=1), dim=2)
+        >>> point = lw.State.of(torch.tensor([1.0, 2.0]))
+        >>> loss = DifferentiableLoss(cubic, point)
+        >>> loss.gradient(point.parameters)["x"].tolist()
+        [3.0, 12.0]
+        >>> loss.hessian_product(point.parameters, {"x": torch.tensor([1.0, 0.0], dtype=torch.float64)})["x"].tolist()
+        [6.0, 0.0]
+    """
+
+    def __init__(self, objective: Objective, origin: State, batchnorm: str = "frozen") -> None:
+        """Copy the model.
+
+        Args:
+            objective: Whose loss and data.
+            origin: Supplies what a call does not give: BatchNorm statistics, and parameters that do not move.
+            batchnorm: "none", "frozen" or "batch".
+
+        Raises:
+            ValueError: "recalibrate": these statistics are no differentiable function of the parameters.
+        """
+        if batchnorm == "recalibrate":
+            raise ValueError(
+                'DifferentiableLoss: batchnorm must be "frozen" or "batch", got "recalibrate", which has no '
+                'derivative. Use Objective(..., batchnorm="batch").'
+            )
+        self.names = objective.space.moved
+        self._loss = _analytic(objective) if isinstance(objective, FunctionObjective) else _Called(objective, origin)
+        self._batches: Iterable[tuple[Any, int]] = (
+            [(None, 1)] if isinstance(objective, FunctionObjective) else objective.data
+        )
+        if isinstance(self._loss, _Called) and batchnorm == "batch":
+            for part in self._loss.modules():
+                part.train(isinstance(part, _BatchNorm))
+
+    def __call__(self, parameters: Tensors, batch: Any = None) -> Tensor:
+        """The loss on a batch, a 0-d tensor with its graph.
+
+        Args:
+            parameters: Name -> tensor.
+            batch: One of the objective's data, or a part of one; an analytic objective has none.
+        """
+        with torch.enable_grad():
+            found = self._loss.at(parameters, batch) if isinstance(self._loss, _Called) else self._loss(parameters)
+            value: Tensor = found["loss"] if isinstance(found, Mapping) else found
+            return value.reshape(())
+
+    def gradient(self, parameters: Tensors, batch: Any = None) -> dict[str, Tensor]:
+        """The gradient by every parameter that moves.
+
+        Args:
+            parameters: Name -> tensor, all that move among them.
+            batch: Of a batch; None for the average over all data, by sample.
+        """
+
+        def derive(leaves: dict[str, Tensor], each: Any) -> tuple[Tensor, ...]:
+            return torch.autograd.grad(self(leaves, each), list(leaves.values()), materialize_grads=True)
+
+        return self._average(parameters, derive, batch)
+
+    def hessian_product(self, parameters: Tensors, direction: Tensors, batch: Any = None) -> dict[str, Tensor]:
+        """The Hessian times a direction, by differentiating twice; arguments as for `gradient`.
+
+        Attention is computed by plain matrix products, because the fused kernels have no second derivative.
+        """
+
+        def derive(leaves: dict[str, Tensor], each: Any) -> tuple[Tensor, ...]:
+            at = list(leaves.values())
+            with sdpa_kernel(SDPBackend.MATH):
+                first = torch.autograd.grad(self(leaves, each), at, create_graph=True, materialize_grads=True)
+            with torch.enable_grad():
+                along = [(g * direction[n]).sum() for n, g in zip(leaves, first, strict=True) if n in direction]
+                slope = sum(along, torch.zeros((), dtype=torch.float64, device=first[0].device))
+            if not slope.requires_grad:
+                return tuple(torch.zeros_like(leaf) for leaf in at)
+            return torch.autograd.grad(slope, at, materialize_grads=True)
+
+        return self._average(parameters, derive, batch)
+
+    def _average(
+        self, parameters: Tensors, derive: Callable[[dict[str, Tensor], Any], tuple[Tensor, ...]], batch: Any
+    ) -> dict[str, Tensor]:
+        leaves = {name: parameters[name].detach().requires_grad_() for name in self.names}
+        total, samples = {name: torch.zeros_like(leaf, requires_grad=False) for name, leaf in leaves.items()}, 0
+        for each, size in self._batches if batch is None else [(batch, 1)]:
+            for name, found in zip(leaves, derive(leaves, each), strict=True):
+                total[name] += size * found
+            samples += size
+        return {name: tensor / samples for name, tensor in total.items()}
+
+
+def mini_batches(objective: Objective, size: int, rng: np.random.Generator) -> Iterator[Any]:
+    """Random examples of a random batch, each batch as often as it has examples, for ever.
+
+    Args:
+        objective: Whose data.
+        size: Examples, at most all of a batch; one that cannot be divided into examples comes whole.
+        rng: Is drawn from.
+
+    Yields:
+        What the loss takes; None for an analytic objective.
+    """
+    if isinstance(objective, FunctionObjective):
+        while True:
+            yield None
+    data = objective.data
+    shares = np.array(data.sizes) / len(data)
+    while True:
+        i = int(rng.choice(len(shares), p=shares))
+        batch, count = data.batches[i], data.sizes[i]
+        if all(leaf.ndim and len(leaf) == count for leaf in _leaves(batch)):
+            rows = torch.as_tensor(rng.permutation(count)[:size])
+            yield _map(batch, lambda t, rows=rows: t[rows.to(t.device)])  # type: ignore[misc]
+        else:
+            yield _map(batch, Tensor.clone)
+
+
+class _Called(nn.Module):
+    """A model and its loss in one, so that a loss that calls the model itself meets the tensors of the call."""
+
+    def __init__(self, objective: Objective, origin: State) -> None:
+        super().__init__()
+        self.model = objective.model_at(origin)
+        self.measure = objective._measures["loss"]
+
+    def at(self, parameters: Tensors, batch: Any) -> Any:
+        return functional_call(self, {f"model.{name}": tensor for name, tensor in parameters.items()}, (batch,))
+
+    def forward(self, batch: Any) -> Any:
+        if self.measure.takes_model:
+            return self.measure.function(self.model, batch)
+        return self.measure.function(self.model(batch[0]), batch[1])
+
+
+def _analytic(objective: FunctionObjective) -> Callable[[Tensors], Any]:
+    return lambda parameters: objective.function(parameters[VECTOR][None])

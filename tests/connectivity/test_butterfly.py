@@ -1,0 +1,164 @@
+"""Forked training runs against runs that are disturbed by hand."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+import lwidgets as lw
+from lwidgets.connectivity.butterfly import butterfly
+from lwidgets.directions import gaussian
+from lwidgets.distances import l2
+from lwidgets.gradients import mini_batches
+from tests.models import CNN, MLP, TRANSFORMER, named, same
+
+
+def trainer(case, steps=8, momentum=0.9):
+    """SGD with momentum on random mini-batches, from a fixed seed."""
+
+    def train(before):
+        torch.manual_seed(3)
+        model = case.make().train()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=momentum)
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        data = case.samples()
+        for step in range(steps):
+            before(step, model)
+            rows = torch.randperm(len(data if case.by_model else data[0]))[:10]
+            batch = data[rows] if case.by_model else tuple(part[rows] for part in data)
+            optimizer.zero_grad()
+            case.batch_loss(model, batch).backward()
+            optimizer.step()
+            scheduler.step()
+        return model
+
+    return train
+
+
+def disturbed(case, step, noise):
+    def before(now, model):
+        if now == step:
+            with torch.no_grad():
+                for name, parameter in model.named_parameters():
+                    parameter.add_(noise(model)[name])
+
+    return trainer(case)(before)
+
+
+@pytest.mark.parametrize("case", [MLP, CNN, TRANSFORMER], ids=lambda c: c.name)
+def test_without_noise_a_fork_ends_where_the_run_does_to_the_last_bit(case):
+    found = butterfly(trainer(case), at=[0, 5], scale=[0.0, 1e-3])
+    assert found.steps == 8
+    assert [(f.at, f.scale, f.seed) for f in found.forks] == [(0, 0, 0), (0, 1e-3, 0), (5, 0, 0), (5, 1e-3, 0)]
+    plain = trainer(case)(lambda step, model: None)
+    assert same(found.base.parameters, named(plain))
+    assert same(found.base.buffers, dict(plain.named_buffers()))
+    for fork in found.forks:
+        if fork.scale == 0:
+            assert same(fork.state.tensors, found.base.tensors)
+            assert fork.moved == 0
+        else:
+            assert l2(fork.state, found.base) > 0
+
+
+@pytest.mark.parametrize("case", [MLP, CNN], ids=lambda c: c.name)
+def test_gaussian_noise_has_the_scale_of_the_initialisation(case):
+    found = butterfly(trainer(case), at=[3], scale=[0.1], seeds=[5, 6])
+    starts = {}
+    trainer(case)(lambda step, model: starts.update({step: named(model)}))
+
+    def noise(model):
+        return {
+            n: 0.1 * starts[0][n].double().std(correction=0).float() * gaussian(5, n, t.shape)
+            for n, t in starts[0].items()
+        }
+
+    expected = disturbed(case, 3, noise)
+    for name, parameter in expected.named_parameters():
+        torch.testing.assert_close(found.forks[0].state.parameters[name], parameter.detach(), rtol=1e-4, atol=1e-6)
+    drawn = noise(None)
+    assert found.forks[0].moved == pytest.approx(
+        float(torch.cat([t.flatten() for t in drawn.values()]).norm()), rel=1e-5
+    )
+    assert not same(found.forks[0].state.parameters, found.forks[1].state.parameters)
+    if case is CNN:  # BatchNorm's scale and shift are constants at first
+        assert not drawn["bn1.weight"].any()
+
+
+def test_batch_noise_is_a_gradient_of_the_length_that_gaussian_noise_has():
+    data = torch.randn(200, 6), torch.arange(200) % 3
+    objective = lw.Objective(MLP.model(0), data, loss=MLP.loss)
+    found = butterfly(trainer(MLP), at=[2], scale=[0.05], seeds=[4], kind="batch", objective=objective)
+    starts = {}
+    trainer(MLP)(lambda step, model: starts.update({step: named(model)}))
+    length = np.sqrt(sum(float(t.double().var(correction=0)) * t.numel() for t in starts[0].values()))
+    assert found.forks[0].moved == pytest.approx(0.05 * length, rel=1e-5)
+    X, y = next(mini_batches(objective, 64, np.random.default_rng(4)))
+
+    def noise(model):
+        slopes = torch.autograd.grad(F.cross_entropy(model(X), y), list(model.parameters()))
+        norm = torch.cat([s.flatten() for s in slopes]).norm()
+        return {n: 0.05 * length * s / norm for (n, _), s in zip(model.named_parameters(), slopes, strict=True)}
+
+    at_fork = MLP.make()
+    at_fork.load_state_dict(starts[2])
+    drawn = noise(at_fork)
+    expected = disturbed(MLP, 2, lambda model: drawn)
+    for name, parameter in expected.named_parameters():
+        torch.testing.assert_close(found.forks[0].state.parameters[name], parameter.detach(), rtol=1e-3, atol=1e-5)
+
+
+def test_the_forks_are_told_apart_and_measured_like_any_model():
+    found = butterfly(trainer(MLP), at=[1], scale=[0.1])
+    assert found.forks[0].state.label == "forked before step 1, gaussian noise of scale 0.1, seed 0"
+    objective = MLP.objective()
+    assert lw.sample(objective, lw.Line(found.base, found.forks[0].state), resolution=9).barrier().value >= 0
+
+
+def test_the_global_random_state_is_the_same_for_every_run_and_left_as_it_was():
+    def train(before):
+        model = MLP.make()
+        before(0, model)
+        with torch.no_grad():
+            model[0].weight.add_(torch.randn(16, 6))
+        return model
+
+    state, grad = torch.get_rng_state(), torch.is_grad_enabled()
+    found = butterfly(train, at=[0], scale=[0.0])
+    assert same(found.base.tensors, found.forks[0].state.tensors)
+    assert torch.equal(state, torch.get_rng_state())
+    assert torch.is_grad_enabled() == grad
+
+
+def test_a_run_that_is_not_repeated_is_refused_with_the_parameter():
+    count = [0]
+
+    def train(before):
+        torch.manual_seed(0)
+        model = MLP.make()
+        with torch.no_grad():
+            model[2].bias.add_(count[0])
+        count[0] += 1
+        before(0, model)
+        return model
+
+    with pytest.raises(ValueError, match=r"must do the same whenever it is called, got another '2.bias' before step 0"):
+        butterfly(train, at=[0], scale=[0.1])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"at": [3, 8, 9]}, r"at must be among the run's steps, 0 to 7, got \[8, 9\]"),
+        ({"at": [0], "kind": "uniform"}, r"kind must be one of gaussian, batch, .* got 'uniform'"),
+        ({"at": [0], "kind": "batch"}, r"the latter with an objective, got 'batch' with None"),
+    ],
+)
+def test_what_cannot_be_forked_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        butterfly(trainer(MLP), scale=[0.1], **options)
+
+
+def test_a_run_that_calls_nothing_is_told_what_to_call():
+    with pytest.raises(ValueError, match=r"got no call for step 0. Call before\(step, model\) before every step"):
+        butterfly(lambda before: MLP.make(), at=[], scale=[])
