@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lwidgets import metrics
+from lwidgets.demo.data import digits_data, two
 from lwidgets.demo.transformer import digits_vit
 from lwidgets.objective import Objective
 
@@ -34,27 +33,7 @@ def digits(
     Returns:
         (objective, a, b): cross-entropy, with the error as second metric, of ``a``; models in eval mode.
     """
-    images, labels = digits_data()
-    mixed = torch.as_tensor(np.random.default_rng(0).permutation(len(images)))
-    kept = round(len(images) * (1 - held_out))
-    train, test = mixed[:kept], mixed[kept:]
-    a, b = (train_mlp(images[train], labels[train], hidden, seed, steps) for seed in seeds)
-    objective = Objective(
-        a,
-        (images[train], labels[train]),
-        loss=F.cross_entropy,
-        metrics={"error": metrics.error},
-        test=(images[test], labels[test]) if len(test) else None,
-    )
-    return objective, a, b
-
-
-def digits_data() -> tuple[Tensor, Tensor]:
-    """scikit-learn's digits: images, float32 of shape (1797, 64) in [0, 1], and labels, int64 of shape (1797,)."""
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
-    return torch.as_tensor(images / 16, dtype=torch.float32), torch.as_tensor(labels, dtype=torch.int64)
+    return two(lambda images, labels, seed: train_mlp(images, labels, hidden, seed, steps), seeds, held_out)
 
 
 def train_mlp(images: Tensor, labels: Tensor, hidden: Sequence[int], seed: int, steps: int) -> nn.Module:

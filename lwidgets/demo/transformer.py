@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lwidgets import metrics
+from lwidgets.demo.data import two
 from lwidgets.objective import Objective
 
 
@@ -79,20 +78,7 @@ def digits_vit(
     Returns:
         (objective, a, b): cross-entropy, with the error as second metric, of ``a``; models in eval mode.
     """
-    from lwidgets.demo import digits_data
-
-    images, labels = digits_data()
-    mixed = torch.as_tensor(np.random.default_rng(0).permutation(len(images)))
-    train, test = mixed.split([kept := round(len(images) * (1 - held_out)), len(images) - kept])
-    a, b = (train_transformer(images[train], labels[train], seed, steps) for seed in seeds)
-    objective = Objective(
-        a,
-        (images[train], labels[train]),
-        loss=F.cross_entropy,
-        metrics={"error": metrics.error},
-        test=(images[test], labels[test]) if len(test) else None,
-    )
-    return objective, a, b
+    return two(lambda images, labels, seed: train_transformer(images, labels, seed, steps), seeds, held_out)
 
 
 def train_transformer(images: Tensor, labels: Tensor, seed: int, steps: int) -> nn.Module:

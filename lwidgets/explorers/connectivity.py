@@ -30,7 +30,7 @@ from lwidgets.subspaces import Bezier, Chain, Grouping, Layerwise, Line, Plane, 
 from lwidgets.symmetry import Spec
 from lwidgets.symmetry.align import ALIGN_METHODS, Alignment, align, symmetries_of
 from lwidgets.symmetry.repair import repair as repaired
-from lwidgets.widgets.height_field import HeightField, frame
+from lwidgets.widgets.height_field import HeightField, frame_of
 from lwidgets.widgets.line_plot import LinePlot, Series
 from lwidgets.widgets.study import StudyWidget
 
@@ -385,18 +385,7 @@ class ConnectivityExplorer(StudyWidget):
             if surface is None or through is None:
                 return
             self._frames += 1
-            self.height_field.frame = frame(
-                surface.coords[0],
-                surface.coords[1],
-                surface.values,
-                surface.evaluated,
-                surface.error,
-                metric=metric,
-                log=log,
-                labels=surface.labels,
-                final=surface.final,
-                tag=self._frames,
-            )
+            self.height_field.frame = frame_of(surface, metric, log=log, tag=self._frames)
             self.height_field.markers = [
                 {"x": x, "y": y, "label": vertex.label.partition(":")[0]} for (x, y), vertex in through.models.items()
             ]

@@ -18,7 +18,7 @@ from lwidgets.parameters import Source, State
 from lwidgets.sampling import stream
 from lwidgets.study import Check, Study
 from lwidgets.subspaces import Line, Plane, Subspace
-from lwidgets.widgets.height_field import HeightField, frame
+from lwidgets.widgets.height_field import HeightField, frame_of
 from lwidgets.widgets.line_plot import LinePlot, Series
 from lwidgets.widgets.study import StudyWidget
 
@@ -178,19 +178,7 @@ class SurfaceExplorer(StudyWidget):
         @study.view(widget=self.height_field)
         def draw(surface: Landscape, metric: str, log: bool, colormap: str) -> None:
             self._frames += 1
-            self.height_field.frame = frame(
-                surface.coords[0],
-                surface.coords[1],
-                surface.values,
-                surface.evaluated,
-                surface.error,
-                metric=metric,
-                log=log,
-                colormap=colormap,
-                labels=surface.labels,
-                final=surface.final,
-                tag=self._frames,
-            )
+            self.height_field.frame = frame_of(surface, metric, log=log, colormap=colormap, tag=self._frames)
 
         @study.view
         def mark_models(plane: Subspace) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from lwidgets.landscape import Landscape, drawable
 from lwidgets.sliders import Slider
 from lwidgets.study import Study
-from lwidgets.widgets.height_field import HeightField, frame, unpacked
+from lwidgets.widgets.height_field import HeightField, frame_of, unpacked
 from lwidgets.widgets.line_plot import LinePlot, Series, padded
 from lwidgets.widgets.study import StudyWidget
 
@@ -203,18 +203,7 @@ def recording_of(landscape: Landscape, *, metric: str | None = None, log: bool =
 
 
 def _field(landscape: Landscape, metric: str, log: bool) -> tuple[str, Picture]:
-    x, y = landscape.coords
-    packed = frame(
-        x,
-        y,
-        landscape.values,
-        landscape.evaluated,
-        landscape.error,
-        metric=metric,
-        log=log,
-        labels=landscape.labels,
-        final=landscape.final,
-    )
+    packed = frame_of(landscape, metric, log=log)
     return "height_field", {"frame": unpacked(packed), "markers": [], "description": metric}
 
 

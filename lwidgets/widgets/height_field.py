@@ -11,6 +11,7 @@ import numpy as np
 import traitlets
 from numpy.typing import ArrayLike, NDArray
 
+from lwidgets.landscape import Landscape
 from lwidgets.palette import COLORMAPS
 
 
@@ -165,6 +166,20 @@ def frame(
         "final": bool(final),
         "tag": int(tag),
     }
+
+
+def frame_of(landscape: Landscape, metric: str, *, log: bool = False, **looks: Any) -> dict[str, Any]:
+    """The `frame` of a landscape over two axes.
+
+    Args:
+        landscape: What to draw.
+        metric: Which of its metrics.
+        log: Whether height and colour are logarithmic.
+        **looks: colormap and tag.
+    """
+    x, y = landscape.coords
+    told: dict[str, Any] = {"labels": landscape.labels, "final": landscape.final, **looks}
+    return frame(x, y, landscape.values, landscape.evaluated, landscape.error, metric=metric, log=log, **told)
 
 
 def unpacked(packed: Mapping[str, Any]) -> dict[str, Any]:
