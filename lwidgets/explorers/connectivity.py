@@ -516,8 +516,8 @@ def _row(
 
 def _table(rows: list[tuple[str, ...]], title: str, metric: str, alpha: float, why: str) -> str:
     """Barriers and distances as HTML; each row has the colour of its curve."""
-    left = "padding: 0 12px; text-align: left"
-    head = ("path", "barrier", "where", f"{metric} at alpha {alpha:.3g}", "distance of the ends (L2)")
+    left = "padding: 0 8px; text-align: left"
+    head = ("path", "barrier", "where", f"{metric} at {alpha:.3g}", "L2 distance")
     cells = "".join(f'<th scope="col" style="{left}">{escape(cell)}</th>' for cell in head)
     body = "".join(
         f'<tr><th scope="row" style="{left}; border-left: 6px solid {_COLORS[name]}">{escape(name)}</th>'
