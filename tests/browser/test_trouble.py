@@ -180,7 +180,8 @@ def test_closing_in_the_kernel_is_quiet_in_the_browser(surface: Explorer):
     ask_kernel(page, "surface.close()")
     ask_kernel(page, "surface.close()")
     wait_for_kernel(page, "surface.study.status.phase", lambda phase: phase == "closed")
-    expect(page.locator(".lw-height-field")).to_have_count(0)
+    expect(page.locator(".lwidgets-explorer")).to_have_count(0)
+    expect(page.locator(".lwidgets-saved")).to_have_count(1)  # what it showed last stays to be seen
     assert ask_kernel(page, "[t.name for t in __import__('threading').enumerate() if 'lwidgets' in t.name]") == []
     assert ask_kernel(page, "list(surface.landscape.shape)") == [17, 17]
     page.wait_for_timeout(300)
