@@ -528,7 +528,8 @@ def test_an_explorer_is_live_and_its_saved_picture_follows_it(fixture: str, requ
     assert other == kept[1]
     assert handle.evaluate("(node) => node.isConnected")
 
-    # Opened again and not run: what was on show last, to be turned and read.
+    # Opened again and not run, its kernel gone: what was on show last, to be turned and read.
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
     open_notebook(page, server, name, kernel=False)
     expect(page.locator(".lwidgets-saved")).to_have_count(2)
     expect(page.locator(".lwidgets-saved .lw-height-field")).to_have_attribute(
