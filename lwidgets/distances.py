@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -90,9 +91,10 @@ def between(
     )
 
 
-def l2(a: Source, b: Source) -> float:
-    """Euclidean distance of all parameters; arguments as for `l2_by_parameter`."""
-    return math.hypot(*l2_by_parameter(a, b).values())
+def l2(a: Source, b: Source, names: Iterable[str] | None = None) -> float:
+    """Euclidean distance of all parameters, or of those named; the rest as for `l2_by_parameter`."""
+    apart = l2_by_parameter(a, b)
+    return math.hypot(*(apart[name] for name in (apart if names is None else names)))
 
 
 def l2_by_parameter(a: Source, b: Source) -> dict[str, float]:

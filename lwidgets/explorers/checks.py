@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-
-import torch
-
+from lwidgets.distances import l2
 from lwidgets.landscape import Landscape
 from lwidgets.objective import Objective
-from lwidgets.parameters import Source, State
+from lwidgets.parameters import Source
 from lwidgets.study import Check
 from lwidgets.subspaces import Subspace
 
@@ -54,14 +50,8 @@ def apart(path: Subspace) -> Check:
     models = list(path.models.values())
     if len(models) < 2:
         return Check("info", "the path is around one model")
-    gap = distance(models[0], models[-1], path.space.moved)
+    gap = l2(models[0], models[-1], path.space.moved)
     return Check.that(gap > 0, f"distance {gap:.4g}", "warn")
-
-
-def distance(a: State, b: State, names: Iterable[str]) -> float:
-    """Euclidean distance of some parameters, in float64."""
-    gaps = (a.parameters[name].double() - b.parameters[name].double() for name in names)
-    return math.hypot(*(float(torch.linalg.vector_norm(gap)) for gap in gaps))
 
 
 def batchnorm_mode(landscape: Landscape) -> Check:

@@ -8,20 +8,20 @@ from html import escape
 from typing import Any
 
 import ipywidgets as W
-import numpy as np
 from torch import nn
 
 from lwidgets.barrier import BARRIER_KINDS, Barrier, BarrierKind
 from lwidgets.connectivity.connect import CONNECTORS, connect
+from lwidgets.distances import l2
 from lwidgets.explorers import checks
-from lwidgets.explorers.curve import barrier_or_why
+from lwidgets.explorers.curve import TOLERANCE_HELP, alpha_marks, barrier_or_why
 from lwidgets.explorers.examples import Examples
 from lwidgets.explorers.layers import Mixture
 from lwidgets.explorers.route import Route
 from lwidgets.explorers.splits import splits
 from lwidgets.landscape import Landscape, drawable
 from lwidgets.objective import Objective
-from lwidgets.palette import BLUE, GRAY, GREEN, ORANGE, VERMILLION
+from lwidgets.palette import BLUE, GREEN, ORANGE, VERMILLION
 from lwidgets.parameters import Source, State
 from lwidgets.sampling import stream
 from lwidgets.sampling.polish import polish_barrier
@@ -204,13 +204,7 @@ class ConnectivityExplorer(StudyWidget):
             help="Over the chord, over the mean of the ends, or of the error",
         )
         study.slider("resolution", 33, low=9, high=129, step=8, limits=(3, 4097), help="Points of each curve")
-        study.slider(
-            "tolerance",
-            1e-3,
-            low=0.0,
-            high=1.0,
-            help="Largest error of an interpolated value, relative to the range; 0 measures all",
-        )
+        study.slider("tolerance", 1e-3, low=0.0, high=1.0, help=TOLERANCE_HELP)
         study.slider(
             "plane", True, help="The surface over the plane through a, b, and b as aligned or the curve's bend"
         )
@@ -261,9 +255,7 @@ class ConnectivityExplorer(StudyWidget):
         ) -> Bezier | Chain | None:
             if curve == NONE:
                 return None
-            a, b = ends
-            end = aligned.state if isinstance(aligned, Alignment) else b
-            return connect(objective, a, end, curve, progress=progress)  # type: ignore[arg-type]
+            return connect(objective, *_nearest(ends, aligned), curve, progress=progress)  # type: ignore[arg-type]
 
         @study.node(keep=16)
         def paths(
@@ -276,8 +268,7 @@ class ConnectivityExplorer(StudyWidget):
             if isinstance(aligned, Alignment):
                 found[_ALIGNED] = _line(objectives, ends[0], aligned.state)
             if repair:
-                last = aligned.state if isinstance(aligned, Alignment) else ends[1]
-                by, first, last = repaired(objective, ends[0], last)
+                by, first, last = repaired(objective, *_nearest(ends, aligned))
                 found[_REPAIRED] = _line(
                     {data: one.with_model(by.module, batchnorm="recalibrate") for data, one in objectives.items()},
                     first,
@@ -334,14 +325,8 @@ class ConnectivityExplorer(StudyWidget):
 
         @study.view
         def draw_alpha(alpha: float, losses: dict[str, Landscape], metric: str, log: bool) -> None:
-            every = np.concatenate([drawable(one.values[metric], log) for one in losses.values()])
-            finite = every[np.isfinite(every)]
-            ends = [finite.min(), finite.max()] if finite.size else [np.nan, np.nan]
-            dots = [
-                Series([alpha], drawable([one.at(alpha)[metric]], log), "", _COLORS[name], "points", width=10)
-                for name, one in losses.items()
-            ]
-            self.plot.draw("alpha", [Series([alpha, alpha], ends, "", GRAY, "dashed", width=1.0), *dots])
+            shown = [(_COLORS[name], one) for name, one in losses.items()]
+            self.plot.draw("alpha", alpha_marks(alpha, shown, metric, log))
 
     def _add_plane(self, study: Study) -> None:
         """The plane through a, b and the aligned b; or through a, b and the bend of a curve."""
@@ -401,8 +386,7 @@ class ConnectivityExplorer(StudyWidget):
         def layers(by_layer: bool, ends: tuple[State, State], aligned: Alignment | Why | None) -> Layerwise | None:
             if not by_layer:
                 return None
-            first, second = ends
-            last = aligned.state if isinstance(aligned, Alignment) else second
+            first, last = _nearest(ends, aligned)
             return Layerwise(first, last, self._by).bound(objective.space, objective.device)
 
         self._mixture.add_to(study, self._objectives, names, when="by_layer")
@@ -496,6 +480,11 @@ def _line(objectives: Mapping[str, Objective], a: State, b: State) -> Route:
     return Route(Line(a, b).bound(one.space, one.device), objectives)
 
 
+def _nearest(ends: tuple[State, State], aligned: Alignment | Why | None) -> tuple[State, State]:
+    """The two models, the second as aligned where it is."""
+    return (ends[0], aligned.state) if isinstance(aligned, Alignment) else ends
+
+
 def _moved(aligned: Alignment) -> bool:
     """Whether the alignment is another point; the plane through it is none otherwise."""
     return aligned.after != aligned.before
@@ -506,7 +495,7 @@ def _row(
 ) -> tuple[str, ...]:
     """A path's cells: its barrier and where, the metric at alpha, how far its ends are apart."""
     first, *_, last = path.models.values()
-    apart = checks.distance(first, last, path.space.moved)
+    apart = l2(first, last, path.space.moved)
     if isinstance(barrier, Barrier):
         told = (f"{barrier.value:.4g} ± {barrier.error:.1g}", f"alpha {barrier.alpha:.3g}" if barrier.value else "")
     else:

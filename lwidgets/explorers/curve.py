@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from html import escape
 from typing import Any
 
@@ -26,6 +26,7 @@ from lwidgets.widgets.line_plot import LinePlot, Series
 from lwidgets.widgets.study import StudyWidget
 
 _COLORS = (BLUE, VERMILLION)
+TOLERANCE_HELP = "Largest error of an interpolated value, relative to the range; 0 measures all"
 
 
 class CurveExplorer(StudyWidget):
@@ -126,13 +127,7 @@ class CurveExplorer(StudyWidget):
             options=BARRIER_KINDS,
             help="Over the chord, over the mean of the ends, or of the error",
         )
-        study.slider(
-            "tolerance",
-            1e-3,
-            low=0.0,
-            high=1.0,
-            help="Largest error of an interpolated value, relative to the range; 0 measures all",
-        )
+        study.slider("tolerance", 1e-3, low=0.0, high=1.0, help=TOLERANCE_HELP)
         study.slider("log", False, label="log height")
 
         @study.node(keep=1)
@@ -219,16 +214,7 @@ class CurveExplorer(StudyWidget):
 
         @study.view
         def draw_alpha(alpha: float, curves: dict[str, Landscape], metric: str, log: bool) -> None:
-            shown = [drawable(one.values[metric], log) for one in curves.values()]
-            low, high = (
-                f([f(y[np.isfinite(y)], initial=s) for y in shown]) for f, s in ((np.min, np.inf), (np.max, -np.inf))
-            )
-            dots = [
-                Series([alpha], drawable(np.array([one.at(alpha)[metric]]), log), "", color, "points", width=10)
-                for color, one in zip(_COLORS, curves.values(), strict=False)
-                if one.coords[0][0] <= alpha <= one.coords[0][-1]
-            ]
-            self.plot.draw("alpha", [Series([alpha, alpha], [low, high], "", GRAY, "dashed", width=1.0), *dots])
+            self.plot.draw("alpha", alpha_marks(alpha, zip(_COLORS, curves.values(), strict=False), metric, log))
 
         @study.view(widget=self.readout)
         def read_alpha(here: dict[str, dict[str, float]], alpha: float) -> None:
@@ -289,6 +275,20 @@ def _path(a: Source | Subspace, b: Source | None) -> Subspace:
     if b is None:
         raise TypeError("CurveExplorer: b must be the model at alpha 1, got none. Pass a second model, or a path.")
     return Line(a, b)
+
+
+def alpha_marks(alpha: float, curves: Iterable[tuple[str, Landscape]], metric: str, log: bool) -> list[Series]:
+    """A rule at alpha, as high as the curves, and a dot on each curve that goes there; curves with their colours."""
+    drawn = [(color, one, drawable(one.values[metric], log)) for color, one in curves]
+    low, high = (
+        f([f(y[np.isfinite(y)], initial=s) for _, _, y in drawn]) for f, s in ((np.min, np.inf), (np.max, -np.inf))
+    )
+    dots = [
+        Series([alpha], drawable([one.at(alpha)[metric]], log), "", color, "points", width=10)
+        for color, one, _ in drawn
+        if one.coords[0][0] <= alpha <= one.coords[0][-1]
+    ]
+    return [Series([alpha, alpha], [low, high], "", GRAY, "dashed", width=1.0), *dots]
 
 
 def barrier_or_why(find: Callable[..., Barrier], *arguments: Any, **options: Any) -> Barrier | str:

@@ -11,6 +11,7 @@ import numpy as np
 from torch import nn
 
 from lwidgets.explorers import checks
+from lwidgets.explorers.curve import TOLERANCE_HELP
 from lwidgets.explorers.splits import splits
 from lwidgets.landscape import Landscape, drawable
 from lwidgets.objective import Objective
@@ -71,13 +72,7 @@ class LayerwiseExplorer(StudyWidget):
         study = Study(title or "Layer by layer")
         study.slider("data", next(iter(self._objectives)), options=tuple(self._objectives))
         study.slider("metric", objective.names[0], options=objective.names)
-        study.slider(
-            "tolerance",
-            1e-2,
-            low=0.0,
-            high=1.0,
-            help="Largest error of an interpolated value, relative to the range; 0 measures all",
-        )
+        study.slider("tolerance", 1e-2, low=0.0, high=1.0, help=TOLERANCE_HELP)
         study.slider("log", False, label="log height")
 
         @study.node(keep=1)

@@ -59,18 +59,17 @@ def bundle_of_study(widget: StudyWidget, live: dict[str, Any], *, still: bool) -
 
 
 def _bundle(recording: Recording, text: str, still: bytes | None) -> dict[str, Any]:
-    kept = _within_budget(recording)
-    found: dict[str, Any] = {"text/plain": text, MIME: document([kept], "")}
+    found: dict[str, Any] = {"text/plain": text, MIME: _within_budget(recording)}
     if still is not None:
         found["image/png"] = base64.b64encode(still).decode("ascii")
     return found
 
 
-def _within_budget(recording: Recording) -> Recording:
-    """The recording; or with fewer pixels, as few as it takes, and a word about it."""
+def _within_budget(recording: Recording) -> dict[str, Any]:
+    """The recording's document; or one with fewer pixels, as few as it takes, and a word about it."""
     for step in _STEPS:
-        kept = _thinned(recording, step)
-        size = len(json.dumps(document([kept], "")))
+        kept = document([_thinned(recording, step)], "")
+        size = len(json.dumps(kept))
         if size <= BUDGET:
             return kept
         if step == 1:
@@ -79,7 +78,7 @@ def _within_budget(recording: Recording) -> Recording:
                 "the notebook keeps it with fewer pixels. Lower the resolution, or use to_html.",
                 stacklevel=2,
             )
-    return _words(recording, _TOO_LARGE)
+    return document([_words(recording, _TOO_LARGE)], "")
 
 
 def _thinned(recording: Recording, step: int) -> Recording:

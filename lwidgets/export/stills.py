@@ -57,7 +57,7 @@ class Still(Figure):
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         width, height = self.get_size_inches()
-        return _bytes(self, format="png", dpi=200), {"width": round(96 * width), "height": round(96 * height)}
+        return encoded(self, format="png", dpi=200), {"width": round(96 * width), "height": round(96 * height)}
 
 
 def figure(
@@ -166,7 +166,7 @@ def png(
     """
     if not 10 <= dpi <= 1200:
         raise ValueError(f"Landscape.to_png: dpi must be between 10 and 1200, got {dpi:g}. Papers ask for 300 to 600.")
-    return _bytes(figure(landscape, metric, **options), format="png", dpi=dpi, transparent=transparent)
+    return encoded(figure(landscape, metric, **options), format="png", dpi=dpi, transparent=transparent)
 
 
 def svg(landscape: Landscape, metric: str | None = None, *, transparent: bool = False, **options: Any) -> bytes:
@@ -183,7 +183,7 @@ def svg(landscape: Landscape, metric: str | None = None, *, transparent: bool = 
     Raises:
         ValueError: As in `figure`.
     """
-    return _bytes(figure(landscape, metric, **options), format="svg", dpi=200, transparent=transparent)
+    return encoded(figure(landscape, metric, **options), format="svg", dpi=200, transparent=transparent)
 
 
 def note(landscape: Landscape, metric: str, *, log: bool = False, barrier: Barrier | None = None) -> str:
@@ -495,7 +495,8 @@ def _broken(text: str, extent: float, size: float, lines: int = 2) -> str:
     return "\n".join(broken)
 
 
-def _bytes(still: Figure, **options: Any) -> bytes:
+def encoded(still: Figure, **options: Any) -> bytes:
+    """A figure as the bytes of a file; options of ``savefig``, format among them."""
     buffer = io.BytesIO()
     if options["format"] == "svg":
         with _svg_settings():

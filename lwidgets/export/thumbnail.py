@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from typing import Any
 
 import numpy as np
 
 from lwidgets.export.record import Picture, Recording
-from lwidgets.export.stills import Still, figure
+from lwidgets.export.stills import Still, encoded, figure
 from lwidgets.landscape import Landscape
 
 _WIDTH, _DPI = 5.0, 96  # inches and pixels an inch: about as wide as the live picture of a narrow cell
@@ -21,9 +20,7 @@ def thumbnail(recording: Recording) -> bytes | None:
     for kind, picture in zip(recording.kinds, recording.frames[0], strict=True):
         if picture and kind != "text":
             still = _surface(picture) if kind == "height_field" else _curves(picture)
-            png = io.BytesIO()
-            still.savefig(png, format="png", dpi=_DPI)
-            return png.getvalue()
+            return encoded(still, format="png", dpi=_DPI)
     return None
 
 

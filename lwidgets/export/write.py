@@ -75,7 +75,7 @@ def write_page(
     _check(kind)
     asked = [(widget, positions_of(widget.study.sliders, alive or {})) for widget, alive in studies]
     recordings: list[Recording] = []
-    with _shown(progress, expected(studies, kind=kind)) as tell:
+    with _shown(progress, lambda: expected(studies, kind=kind)) as tell:
         for widget, positions in asked:
             recordings.append(record(widget, positions, _within(budget, kind, tell)))
     prose = {"abstract": abstract, "caption": caption, "citation": citation}
@@ -185,7 +185,7 @@ def _too_large(budget: float, kind: Kind, got: str) -> ValueError:
 
 
 @contextmanager
-def _shown(progress: Progress | None, page: Expected) -> Iterator[Progress]:
+def _shown(progress: Progress | None, expectation: Callable[[], Expected]) -> Iterator[Progress]:
     """The caller's progress, or a bar in the cell that asked, which begins with what is to be expected."""
     if progress is not None or not in_notebook():
         yield progress or (lambda done, total: None)
@@ -193,6 +193,7 @@ def _shown(progress: Progress | None, page: Expected) -> Iterator[Progress]:
     import ipywidgets as W
     from IPython.display import display
 
+    page = expectation()
     bar, label = W.IntProgress(), W.Label(str(page))
     box = W.HBox([bar, label])
     display(box)  # type: ignore[no-untyped-call]
