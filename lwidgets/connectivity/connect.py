@@ -1,6 +1,7 @@
 """Paths and sets of low loss between models, found by training.
 
 Sources: Garipov et al., "Loss Surfaces, Mode Connectivity, and Fast Ensembling of DNNs", NeurIPS 2018, section 3;
+Fort, Jastrzebski, "Large Scale Structure of Neural Network Loss Landscapes", NeurIPS 2019, on m-connectors;
 Benton et al., "Loss Surface Simplexes for Mode Connecting Volumes and Fast Ensembling", ICML 2021, section 4.
 """
 
@@ -29,6 +30,7 @@ Report = Callable[[int, int], None]
 """Called after every step with (steps done, steps in all); raise in it to stop."""
 
 _Point = dict[str, Tensor]
+_PARALLEL = 1e-12  # of the largest eigenvalue of edges' inner products: below it an edge is one of the others
 _APART = 0.01  # of each tensor's norm, how far a new vertex of a simplex starts from the middle of the others
 
 
@@ -97,6 +99,64 @@ def connect(
         progress=progress,
     )
     return curve(ends[0], *found, ends[1]).bound(objective.space, objective.device)
+
+
+def connector(
+    objective: Objective,
+    *models: Source,
+    steps: int = 500,
+    batch: int = 128,
+    lr: float = 3e-3,
+    seed: int = 0,
+    progress: Report | None = None,
+) -> State:
+    """Train a model that straight lines of low loss may join to all the given ones.
+
+    It starts in the mean of the models and minimises the loss there by Adam, as in `connect`, orthogonal to all their
+    differences: the gradient and every step are projected. Nothing is trained on the way, so whether the loss is low on
+    the lines is a finding. For two models c is the corner of ``Chain(a, c, b)``. For three it is a vertex of
+    ``Simplex(a, ab, c)``, where ab is the connector of a and b alone; the line from a to b is as high as ever.
+
+    Args:
+        objective: Its loss on its data; the parameters that move there are trained.
+        *models: Two or more.
+        steps: Of training.
+        batch: Examples a step.
+        lr: Adam's rate in the first half; at larger ones the connector ends further away, and the lines rise.
+        seed: Of the mini-batches.
+        progress: Called after every step.
+
+    Returns:
+        The connector.
+
+    Raises:
+        ValueError: Fewer than two models, a number out of range, or models that do not fit.
+
+    Example:
+        >>> import lwidgets as lw, torch
+        >>> ring = lw.Objective.from_function(lambda u: (u.square().sum(dim=1) - 1).square(), dim=3)
+        >>> c = connector(ring, torch.tensor([0.6, 0.8, 0.0]), torch.tensor([0.6, -0.8, 0.0]))
+        >>> c.parameters["x"].numpy().round(3)
+        array([1., 0., 0.])
+    """
+    if len(models) < 2:
+        raise ValueError(f"connector: models must be two or more, got {len(models)}. Pass connector(objective, a, b).")
+    _at_least_one("connector", steps=steps, batch=batch)
+    hull = Simplex(*models).bound(objective.space, objective.device)
+    first, *others = [{name: v.parameters[name] for name in objective.space.moved} for v in hull.vertices]
+    (found,) = _train(
+        objective,
+        [hull.point([1 / len(models)] * len(others))],
+        bends=[0],
+        draw=lambda _: np.ones((1, 1)),
+        steps=steps,
+        batch=batch,
+        lr=lr,
+        seed=seed,
+        progress=progress,
+        free=_beside([_difference(other, first) for other in others]),
+    )
+    return replace(found, label=f"connector {found.label}")
 
 
 def simplexes(
@@ -192,6 +252,7 @@ def _train(
     seed: int,
     progress: Report | None,
     pull: Callable[[Sequence[_Point]], _Point] | None = None,
+    free: Callable[[_Point], _Point] | None = None,
 ) -> list[State]:
     """Train some of the vertices on the mean loss of drawn combinations.
 
@@ -206,6 +267,7 @@ def _train(
         seed: Of ``draw`` and mini-batches.
         progress: Called after every step.
         pull: Moves the last vertex beside Adam, at the same rate.
+        free: What is allowed of a movement away from the start: a projection, by default all.
     """
     origin, mode = vertices[0], objective.resolve(between_models=True)
     loss = DifferentiableLoss(objective, origin, "batch" if mode == "recalibrate" else mode)
@@ -219,9 +281,12 @@ def _train(
         rows, examples = draw(rng), next(batches)
         found = [loss.gradient(_combined(row, vectors), examples) for row in rows]
         for k in bends:
-            for name, tensor in vectors[k].items():
-                terms = [row[k] * gradient[name] for row, gradient in zip(rows, found, strict=True)]
-                tensor.grad = sum(terms, torch.zeros_like(tensor))
+            slope = {
+                name: sum((row[k] * g[name] for row, g in zip(rows, found, strict=True)), torch.zeros_like(tensor))
+                for name, tensor in vectors[k].items()
+            }
+            for name, tensor in (slope if free is None else free(slope)).items():
+                vectors[k][name].grad = tensor
         rate = lr * _rate(step / steps)
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -229,6 +294,11 @@ def _train(
         optimizer.step()
         for name, tensor in aside.items():
             vectors[-1][name].add_(tensor, alpha=rate)
+        if free is not None:  # Adam scales each weight by itself, which leads out of any subspace
+            for k in bends:
+                start = vertices[k].parameters
+                for name, tensor in free(_difference(vectors[k], start)).items():
+                    torch.add(start[name], tensor, out=vectors[k][name])
         if progress is not None:
             progress(step + 1, steps)
     told = f"trained {steps} steps, seed {seed}"
@@ -258,14 +328,26 @@ def _middle(objective: Objective, points: Sequence[State], seed: int) -> State:
 
 def _away(vertex: Mapping[str, Tensor], others: Sequence[Mapping[str, Tensor]]) -> _Point:
     """The gradient of log Vol by one vertex: r / |r|^2 with r what leads to it from the plane through the others."""
-    edges = [{name: other[name] - others[0][name] for name in vertex} for other in others[1:]]
-    r = {name: tensor - others[0][name] for name, tensor in vertex.items()}
-    if edges:
-        gram = np.array([[inner(e, f) for f in edges] for e in edges])
-        shares = np.linalg.lstsq(gram, np.array([inner(e, r) for e in edges]), rcond=None)[0]
-        r = {name: t - sum(float(c) * e[name] for c, e in zip(shares, edges, strict=True)) for name, t in r.items()}
+    edges = [_difference(other, others[0]) for other in others[1:]]
+    r = _beside(edges)(_difference(vertex, others[0]))
     square = inner(r, r)
     return {name: tensor / square if square > 0 else tensor for name, tensor in r.items()}
+
+
+def _beside(edges: Sequence[_Point]) -> Callable[[_Point], _Point]:
+    """The projection orthogonal to all edges."""
+    gram = np.array([[inner(e, f) for f in edges] for e in edges]).reshape(len(edges), len(edges))
+    inverse = np.linalg.pinv(gram, rcond=_PARALLEL, hermitian=True)
+
+    def project(vector: _Point) -> _Point:
+        shares = inverse @ np.array([inner(e, vector) for e in edges])
+        return _combined(np.array([1.0, *-shares]), [vector, *edges])
+
+    return project
+
+
+def _difference(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> _Point:
+    return {name: tensor - b[name] for name, tensor in a.items()}
 
 
 def _shifted(progress: Report, done: int, total: int) -> Report:

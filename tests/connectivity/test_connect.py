@@ -1,5 +1,6 @@
 """Trained curves and simplices: they stay low where the line does not, and training is what it says."""
 
+import contextlib
 import sys
 
 import numpy as np
@@ -7,9 +8,9 @@ import pytest
 import torch
 
 import lwidgets as lw
-from lwidgets.connectivity.connect import _away, _rate, connect, simplexes
+from lwidgets.connectivity.connect import _away, _rate, connect, connector, simplexes
 from lwidgets.connectivity.simplex_barrier import simplex_barrier
-from lwidgets.gradients import mini_batches
+from lwidgets.gradients import DifferentiableLoss, mini_batches
 from lwidgets.sampling.measure import Measure
 from lwidgets.subspaces import Bezier, Chain, Simplex
 from tests.models import CASES, CNN, MLP, everything_about, flat, named, same
@@ -101,6 +102,7 @@ def test_a_state_that_is_given_is_not_trained_even_where_the_ends_are_the_same()
     before = [{n: t.clone() for n, t in state.parameters.items()} for state in (a, b)]
     curve = connect(MLP.objective(), a, b, steps=3)
     simplexes(MLP.objective(), a, b, steps=3)
+    connector(MLP.objective(), a, b, steps=3)
     assert same(before[0], a.parameters)
     assert same(before[1], b.parameters)
     assert not torch.equal(curve.bends[0].parameters["4.weight"], a.parameters["4.weight"])
@@ -151,8 +153,9 @@ def test_the_rate_is_constant_for_a_half_then_falls_to_one_percent():
 def test_progress_is_told_after_every_step_and_may_stop():
     told = []
     connect(MLP.objective(), MLP.model(0), MLP.model(1), steps=3, progress=lambda *step: told.append(step))
+    connector(MLP.objective(), MLP.model(0), MLP.model(1), steps=1, progress=lambda *step: told.append(step))
     simplexes(MLP.objective(), MLP.model(0), vertices=2, steps=2, progress=lambda *step: told.append(step))
-    assert told == [(1, 3), (2, 3), (3, 3), (1, 4), (2, 4), (3, 4), (4, 4)]
+    assert told == [(1, 3), (2, 3), (3, 3), (1, 1), (1, 4), (2, 4), (3, 4), (4, 4)]
 
     def stop(done, total):
         raise KeyboardInterrupt
@@ -237,6 +240,134 @@ def test_batchnorm_networks_are_connected_with_the_statistics_of_the_batch():
     assert found.values["loss"].max() < line.values["loss"].max()
 
 
+def orthonormal(models):
+    """Columns that span the differences of the models."""
+    first, *others = (flat(named(m)) for m in models)
+    return np.linalg.qr(np.array([other - first for other in others]).T)[0]
+
+
+def connector_by_hand(case, models, steps, batch, lr, seed):
+    """Adam on the coordinates of everything that is orthogonal to the differences, through a dense projection."""
+    span = torch.as_tensor(orthonormal(models))
+    mean = torch.as_tensor(np.mean([flat(named(m)) for m in models], axis=0))
+    off = torch.zeros_like(mean).requires_grad_()
+    optimizer = torch.optim.Adam([off], lr=lr)
+    objective = lw.Objective(models[0], case.samples(torch.float64), loss=case.loss)
+    batches = mini_batches(objective, batch, np.random.default_rng(seed))
+    model = case.model(0, torch.float64)
+    for part in model.modules():
+        part.train(isinstance(part, torch.nn.BatchNorm2d))
+    shapes = {n: p.shape for n, p in named(model).items()}
+    wrapped = torch.nn.Module()
+    wrapped.inner, wrapped.forward = model, lambda x: case.batch_loss(model, x)
+    for step in range(steps):
+        point = mean + off - span @ (span.T @ off)
+        parts = point.split([shape.numel() for shape in shapes.values()])
+        tensors = {f"inner.{n}": p.reshape(shapes[n]) for n, p in zip(shapes, parts, strict=True)}
+        loss = torch.func.functional_call(wrapped, tensors, (next(batches),))
+        optimizer.param_groups[0]["lr"] = lr * np.interp(step / steps, [0.5, 0.9], [1, 0.01])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return (mean + off - span @ (span.T @ off)).detach().numpy()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_connector_is_trained_in_the_coordinates_orthogonal_to_all_differences(count, case):
+    models = [case.model(seed, torch.float64) for seed in range(count)]
+    before, random = [everything_about(m) for m in models], torch.get_rng_state()
+    objective = lw.Objective(models[0], case.samples(torch.float64), loss=case.loss)
+    found = connector(objective, *models, steps=20, batch=11, lr=3e-3, seed=5)
+    expected = connector_by_hand(case, models, 20, 11, 3e-3, 5)
+    np.testing.assert_allclose(flat(found.parameters, list(named(models[0]))), expected, rtol=1e-6, atol=1e-8)
+    assert all(same(one, everything_about(m)) for one, m in zip(before, models, strict=True))
+    assert torch.equal(random, torch.get_rng_state())
+    assert found.label == "connector trained 20 steps, seed 5"
+    assert same(found.buffers, dict(models[0].named_buffers()))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_a_connector_leaves_the_mean_at_right_angles_at_every_step(case, monkeypatch):
+    models = [case.model(seed, torch.float64) for seed in range(3)]
+    span, mean = orthonormal(models), np.mean([flat(named(m)) for m in models], axis=0)
+    objective = lw.Objective(models[0], case.samples(torch.float64), loss=case.loss)
+    seen = []
+    gradient = DifferentiableLoss.gradient
+    monkeypatch.setattr(
+        DifferentiableLoss, "gradient", lambda self, at, batch: seen.append(flat(at)) or gradient(self, at, batch)
+    )
+    last = connector(objective, *models, steps=12, lr=0.1)
+    for point in (*seen[1:], flat(last.parameters, list(named(models[0])))):
+        off = point - mean
+        assert np.linalg.norm(off) > 0.1
+        assert np.abs(span.T @ off).max() < 1e-12 * np.linalg.norm(off)
+    np.testing.assert_allclose(seen[0], mean, atol=1e-14)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_the_connector_on_a_quadratic_is_its_minimum_under_the_constraint(count):
+    rng = np.random.default_rng(count)
+    models, minimum, root = rng.normal(size=(count, 7)), rng.normal(size=7), rng.normal(size=(7, 7))
+    h = root @ root.T + np.eye(7)
+    h_, m_ = torch.as_tensor(h), torch.as_tensor(minimum)
+    bowl = lw.Objective.from_function(lambda u: ((u - m_) @ h_ * (u - m_)).sum(dim=1) / 2, dim=7)
+    found = connector(bowl, *map(torch.as_tensor, models), steps=4000, lr=0.03).parameters["x"].numpy()
+    mean = models.mean(axis=0)
+    free = np.linalg.svd(models[1:] - models[0])[2][count - 1 :].T
+    best = mean - free @ np.linalg.solve(free.T @ h @ free, free.T @ h @ (mean - minimum))
+    np.testing.assert_allclose(found, best, atol=1e-5)
+    assert np.linalg.norm(best - minimum) > 0.1
+
+
+def test_the_connector_of_points_on_a_sphere_lies_on_it_and_of_points_in_a_valley_at_its_bottom():
+    sphere = lw.Objective.from_function(lambda u: (u.square().sum(dim=1) - 1).square(), dim=5)
+    points = torch.nn.functional.normalize(torch.as_tensor(np.random.default_rng(1).normal(size=(3, 5))), dim=1)
+    found = connector(sphere, *points, lr=0.01)
+    assert sphere.measure(Simplex(*points).point([1 / 3, 1 / 3]))["loss"] > 0.1
+    assert sphere.measure(found)["loss"] < 1e-8
+    valley = lw.Objective.from_function(lambda u: (u[:, 1] - u[:, 0] ** 4) ** 2 + u[:, 2] ** 4, dim=3)
+    bent = torch.tensor([[-1.0, 1.0, 0.0], [1.0, 1.0, 0.0]])
+    found = connector(valley, *bent, lr=0.01)
+    assert found.parameters["x"].tolist() == pytest.approx([0, 0, 0], abs=1e-3)
+
+
+def test_a_connector_is_low_and_its_lines_are_much_lower_than_the_direct_one(digits):
+    objective, a, b = digits
+    c = connector(objective, a, b)
+    direct, bent = (lw.sample(objective, path, resolution=33, tolerance=0) for path in (lw.Line(a, b), Chain(a, c, b)))
+    assert objective.measure(c)["loss"] < min(objective.measure(m)["loss"] for m in (a, b))
+    assert bent.barrier().value < direct.barrier().value / 5
+    assert lw.sample(objective.test, Chain(a, c, b), resolution=17).values["error"].max() < 0.06
+
+
+def test_three_models_are_connected_by_the_triangles_of_their_connectors_and_explorers_draw_them(digits):
+    objective, a, b = digits
+    third = lw.demo.train_mlp(*lw.demo.digits_data()[:2], (32, 32), 2, 500)
+    ab, abc = connector(objective, a, b), connector(objective, a, b, third)
+    triangle = Simplex(a, ab, abc).bound(objective.space)
+    direct = Simplex(a, b, third).bound(objective.space)
+    here, there = ([row[0] for row in Measure(objective, s)(s.coefficients(s.draw(40)))] for s in (triangle, direct))
+    assert max(here) < max(there) / 4
+    with contextlib.closing(lw.CurveExplorer(objective, Chain(a, ab, b), resolution=9)) as explorer:
+        assert explorer.wait(60)
+        assert explorer.landscape.values["loss"][4] == pytest.approx(objective.measure(ab)["loss"], rel=1e-4)
+    with contextlib.closing(lw.SurfaceExplorer(objective, triangle, resolution=9)) as explorer:
+        assert explorer.wait(60)
+        assert explorer.landscape.at((0.0, 1.0))["loss"] == pytest.approx(objective.measure(abc)["loss"], rel=1e-3)
+
+
+def test_a_connector_in_single_precision_stays_orthogonal_and_moves_only_what_moves():
+    a, b = MLP.model(0), MLP.model(1)
+    objective = lw.Objective(a, MLP.samples(), loss=MLP.loss, params="2.*")
+    found = connector(objective, a, b, steps=30).parameters
+    moved = {n: found[n] - (named(a)[n] + named(b)[n]) / 2 for n in ("2.weight", "2.bias")}
+    apart = {n: named(a)[n] - named(b)[n] for n in moved}
+    cosine = flat(moved) @ flat(apart) / np.linalg.norm(flat(moved)) / np.linalg.norm(flat(apart))
+    assert abs(cosine) < 1e-6
+    assert torch.equal(found["0.weight"], a[0].weight)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -258,5 +389,9 @@ def test_models_that_do_not_fit_are_refused_with_the_key():
         simplexes(MLP.objective(), MLP.model(0), CNN.model(0))
     with pytest.raises(ValueError, match=r"models must be one or more, got none"):
         simplexes(MLP.objective())
+    with pytest.raises(ValueError, match=r"connector: models must be two or more, got 1. Pass connector\(objective, a"):
+        connector(MLP.objective(), MLP.model(0))
+    with pytest.raises(ValueError, match=r"connector: steps must be at least 1, got 0"):
+        connector(MLP.objective(), MLP.model(0), MLP.model(1), steps=0)
     with pytest.raises(ValueError, match=r"simplexes: vertices must be at least 1, got 0"):
         simplexes(MLP.objective(), MLP.model(0), vertices=0)
