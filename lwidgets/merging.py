@@ -10,6 +10,7 @@ move there as the first model, or the base, has them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, get_args
@@ -31,6 +32,7 @@ Array = NDArray[np.float64]
 Curvature = Literal["hessian", "fisher"]
 CURVATURES: tuple[str, ...] = get_args(Curvature)
 
+_DAMPINGS = (math.inf, 100.0, 10.0, 1.0, 0.1, 0.01, 0.001, 0.0)  # the first of equals wins: the plain mean
 _SMALL = 1e-10  # of the largest eigenvalue or singular value: below it is rounding
 
 
@@ -271,7 +273,7 @@ def epimer(
     rank: int | None = 8,
     scale: float = 1.0,
     curvature: Curvature = "hessian",
-    damping: float = 0.1,
+    damping: float | None = None,
     examples: int = 256,
 ) -> State:
     r"""The curvature-weighted Fréchet mean of the models, in the subspace of their task vectors.
@@ -279,9 +281,15 @@ def epimer(
     The subspace is spanned by the leading singular directions :math:`u v^\top` of each tensor of each task vector, made
     orthonormal together. In it, with H_t the curvature of task t at its model and d_t the coordinates of its task
     vector, the mean is :math:`(\sum_t H_t)^{-1} \sum_t H_t d_t`; see `frechet_mean`. The label has its gain over the
-    plain mean.
+    plain mean, as predicted, and the damping.
 
-    Source: EpiMer, which whitens the factors u and v instead of their products and scales by alpha = scale / T.
+    The Hessian of a well-trained classifier sees a part of what the loss rises by on the way to the mean, so a full
+    step may overshoot, and damping is chosen by measuring. On networks trained on digits upright and rotated it sees a
+    half, and the error is less than half of the plain mean's; on two halves of the classes a sixth, and only the loss
+    falls, not the error.
+
+    Source: EpiMer, which whitens the factors u and v instead of their products, scales by alpha = scale / T, and does
+    not damp.
 
     Args:
         base: What the models were trained from.
@@ -291,8 +299,8 @@ def epimer(
         scale: Of the mean.
         curvature: "hessian": a Hessian-vector product for every direction, negative eigenvalues set to 0; "fisher":
             gradients of single examples.
-        damping: See `frechet_mean`. Well-trained classifiers are hardly curved in most directions, where the exact mean
-            leaves the region in which a quadratic loss is a likeness.
+        damping: See `frechet_mean`. None: whichever of 0, powers of 10 from 0.001 to 100, and no step from the plain
+            mean in the subspace has the lowest sum of losses on all data of the objectives.
         examples: How many of them.
 
     Raises:
@@ -322,20 +330,24 @@ def epimer(
         else np.mean([np.outer(g, g) for g in map(inside, _slopes(objective, state, examples))], axis=0)
         for objective, state in tasks
     ]
-    mean, gain = frechet_mean(curved, [inside(tau) for tau in taus], damping=damping)
+    points = [inside(tau) for tau in taus]
     sizes = [len(each) for each in atoms.values()]
-    shares = dict(zip(atoms, torch.as_tensor(scale * mean).split(sizes), strict=True))
-    return _made(
-        f"epimer, gain {gain:.3g}",
-        [start, *states],
-        lambda name: (
-            start.parameters[name].double()
-            + (shares[name].to(atoms[name]) @ atoms[name]).reshape(start.parameters[name].shape)
-            if name in atoms
-            else start.parameters[name].double()
-        ),
-        skip=1,
-    )
+
+    def merged(damping: float) -> State:
+        mean, gain = frechet_mean(curved, points, damping=damping)
+        shares = dict(zip(atoms, torch.as_tensor(scale * mean).split(sizes), strict=True))
+
+        def make(name: str) -> Tensor:
+            here = start.parameters[name].double()
+            return here + (shares[name].to(here) @ atoms[name]).reshape(here.shape) if name in atoms else here
+
+        return _made(f"epimer, gain {gain:.3g}, damping {damping:g}", [start, *states], make, skip=1)
+
+    def loss(state: State) -> float:
+        found = sum(each.measure(state, each.resolve(between_models=True))["loss"] for each, _ in tasks)
+        return found if math.isfinite(found) else math.inf
+
+    return merged(damping) if damping is not None else min(map(merged, _DAMPINGS), key=loss)
 
 
 def frechet_mean(
@@ -352,7 +364,8 @@ def frechet_mean(
         curvatures: Symmetric, positive semidefinite, shape (T, m, m).
         points: Shape (T, m).
         weights: lambda, divided by their sum; by default all alike.
-        damping: So many times the mean eigenvalue of H is added to all of them, which draws the point to the mean.
+        damping: So many times the mean eigenvalue of H is added to all of them, which draws the point to the mean; at
+            infinity it is the mean.
 
     Returns:
         The point, shape (m,), and eta, of the damped point where there is damping.
@@ -366,7 +379,9 @@ def frechet_mean(
     """
     h, d = np.asarray(curvatures, dtype=np.float64), np.asarray(points, dtype=np.float64)
     shares = np.array(_shares("frechet_mean", weights, len(d)))
-    flat = shares @ d
+    flat = np.asarray(shares @ d)
+    if math.isinf(damping):
+        return flat, 0.0
     pull = np.einsum("t,tij,tj->i", shares, h, d - flat)
     together = np.einsum("t,tij->ij", shares, h)
     ridge = damping * np.trace(together) / max(1, len(flat)) * np.eye(len(flat))

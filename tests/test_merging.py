@@ -1,5 +1,6 @@
 """Merged models against closed forms, plain loops, and what every method must leave as it is."""
 
+import copy
 import math
 
 import numpy as np
@@ -316,7 +317,7 @@ def quadratics(dim, count, seed=0):
 def test_epimer_of_quadratic_tasks_is_their_joint_minimum(dim):
     bowls, minima, hessians = quadratics(dim, dim)
     joint = np.linalg.solve(hessians.sum(axis=0), np.einsum("tij,tj->i", hessians, minima))
-    merged = merging.epimer(torch.zeros(dim), [torch.as_tensor(m) for m in minima], bowls, damping=0)
+    merged = merging.epimer(torch.zeros(dim), [torch.as_tensor(m) for m in minima], bowls)
     np.testing.assert_allclose(merged.parameters["x"], joint, rtol=1e-8)
     near = merging.epimer(torch.zeros(dim), [torch.as_tensor(m) for m in minima], bowls, damping=0, scale=0.5)
     np.testing.assert_allclose(near.parameters["x"], joint / 2, rtol=1e-8)
@@ -402,6 +403,86 @@ def test_epimer_with_fisher_curvature_is_the_frechet_mean_of_projected_gradients
     np.testing.assert_allclose(flat(merged.parameters) - flat(named(base)), span @ expected, rtol=1e-5, atol=1e-8)
 
 
+@pytest.fixture(scope="module")
+def upright_and_rotated():
+    """A network trained on digits both ways, one of it trained further on each, and their tasks with held-out data."""
+    images, labels = lw.demo.digits_data()
+    both = [images, images.reshape(-1, 8, 8).rot90(1, (1, 2)).reshape(-1, 64)]
+    base = lw.demo.train_mlp(torch.cat([x[::2] for x in both]), labels[::2].repeat(2), (32, 32), 0, 150)
+    models, tasks = [], []
+    for x in both:
+        model = copy.deepcopy(base)
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        for _ in range(100):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x[::2]), labels[::2]).backward()
+            optimizer.step()
+        models.append(model)
+        tasks.append(
+            lw.Objective(
+                model,
+                (x[::2], labels[::2]),
+                loss=F.cross_entropy,
+                metrics={"error": lw.metrics.error},
+                test=(x[1::2], labels[1::2]),
+            )
+        )
+    return base, models, tasks
+
+
+def total(tasks, state, metric="loss"):
+    return sum(task.measure(state)[metric] for task in tasks)
+
+
+def test_epimer_of_networks_on_different_inputs_is_far_below_their_average(upright_and_rotated):
+    base, models, tasks = upright_and_rotated
+    merged, average = merging.epimer(base, models, tasks), merging.average(*models)
+    held_out = [task.test for task in tasks]
+    assert total(tasks, merged) < 0.6 * total(tasks, average)
+    assert total(held_out, merged, "error") < 0.6 * total(held_out, average, "error")
+    arithmetic = [merging.task_arithmetic(base, *models, scale=s) for s in (0.3, 0.5, 0.7, 0.85, 1.0)]
+    assert total(tasks, merged) < 0.8 * min(total(tasks, state) for state in arithmetic)
+
+
+@pytest.mark.parametrize("options", [{}, {"curvature": "fisher", "rank": 2, "examples": 32, "scale": 1.2}])
+def test_epimers_damping_is_the_one_of_the_lowest_loss(upright_and_rotated, options):
+    base, models, tasks = upright_and_rotated
+    merged = merging.epimer(base, models, tasks, **options)
+    powers = [0.0, *(10.0**k for k in range(-3, 3)), math.inf]
+    each = {s: merging.epimer(base, models, tasks, damping=s, **options) for s in powers}
+    losses = {s: total(tasks, state) for s, state in each.items()}
+    best = min(losses, key=losses.get)
+    assert best not in (0, math.inf)
+    assert f", damping {best:g} of " in merged.label
+    assert same(merged.parameters, each[best].parameters)
+
+
+def test_epimer_of_tasks_whose_curvature_tells_nothing_is_their_mean():
+    steep = lw.Objective.from_function(lambda u: 10 * (u[:, 0] - 1) ** 4 + 0.01 * (u[:, 0] - 1) ** 2, dim=1)
+    bowl = lw.Objective.from_function(lambda u: (u[:, 0] + 1) ** 2 / 2, dim=1)
+    models = [torch.tensor([1.0]), torch.tensor([-1.0])]
+    merged = merging.epimer(torch.zeros(1), models, [steep, bowl])
+    assert merged.parameters["x"].tolist() == pytest.approx([0.0], abs=1e-12)
+    full = merging.epimer(torch.zeros(1), models, [steep, bowl], damping=0)
+    assert full.parameters["x"].tolist() == pytest.approx([-0.98 / 1.02])
+
+
+def test_a_point_whose_loss_is_not_finite_is_not_chosen():
+    walled = lw.Objective.from_function(lambda u: torch.where(u[:, 0] < 0.5, torch.nan, (u[:, 0] - 1) ** 2), dim=1)
+    bowl = lw.Objective.from_function(lambda u: (u[:, 0] + 1) ** 2 / 20, dim=1)
+    merged = merging.epimer(torch.zeros(1), [torch.tensor([1.0]), torch.tensor([-1.0])], [walled, bowl])
+    assert merged.parameters["x"].tolist() == pytest.approx([1.9 / 2.1])  # all dampings from 1 on lie in the wall
+
+
+def test_epimer_measures_networks_with_batchnorm_as_points_between_models(monkeypatch):
+    base, *models = doubles(CNN)
+    seen = []
+    measure = lw.Objective.measure
+    monkeypatch.setattr(lw.Objective, "measure", lambda self, s, mode: seen.append(mode) or measure(self, s, mode))
+    merging.epimer(base, models, objectives(CNN, 2), rank=1)
+    assert set(seen) == {"recalibrate"}
+
+
 def curvatures(rng, count, dim, rank):
     roots = rng.normal(size=(count, dim, rank))
     return roots @ roots.transpose(0, 2, 1)
@@ -484,6 +565,8 @@ def test_where_no_task_is_curved_the_mean_stays_and_equal_curvatures_gain_nothin
     h = np.array([np.diag([1.0, 0.0]), np.diag([3.0, 0.0])])
     mean, _ = merging.frechet_mean(h, [[0.0, 0.0], [4.0, 10.0]])
     np.testing.assert_allclose(mean, [3.0, 5.0])
+    mean, eta = merging.frechet_mean(h + np.eye(2), [[0.0, 0.0], [4.0, 10.0]], [3, 1], damping=math.inf)
+    assert (mean.tolist(), eta) == ([1.0, 2.5], 0)
     mean, eta = merging.frechet_mean([np.eye(2)] * 2, [[0.0, 0.0], [4.0, 10.0]])
     np.testing.assert_allclose(mean, [2.0, 5.0])
     assert eta == 0

@@ -1,8 +1,11 @@
 """Forked training runs against runs that are disturbed by hand."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 import lwidgets as lw
@@ -128,6 +131,46 @@ def test_the_global_random_state_is_the_same_for_every_run_and_left_as_it_was():
     assert same(found.base.tensors, found.forks[0].state.tensors)
     assert torch.equal(state, torch.get_rng_state())
     assert torch.is_grad_enabled() == grad
+
+
+def test_noise_in_the_first_step_ends_behind_a_barrier_that_alignment_leaves_and_noise_at_half_time_does_not():
+    images, labels = lw.demo.digits_data()
+    mixed = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:1437]
+    images, labels = images[mixed], labels[mixed]
+
+    def train(before):
+        torch.manual_seed(0)
+        widths = [64, *[32] * 5, 10]
+        linear = [nn.Linear(wide, narrow) for wide, narrow in pairwise(widths)]
+        for layer in linear:
+            nn.init.kaiming_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        model = nn.Sequential(*(part for layer in linear for part in (layer, nn.ReLU())))[:-1]
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
+        batches = [rows for _ in range(20) for rows in torch.randperm(len(images)).split(32)[:44]]
+        for step, rows in enumerate(batches):
+            before(step, model)
+            optimizer.param_groups[0]["lr"] = 0.3 * (1 - step / len(batches))
+            optimizer.zero_grad()
+            F.cross_entropy(model(images[rows]), labels[rows]).backward()
+            optimizer.step()
+        return model
+
+    found = butterfly(train, at=[0, 440], scale=[1e-4], seeds=range(3))
+    objective = lw.Objective(train(lambda step, model: None), (images, labels), loss=F.cross_entropy)
+    assert found.steps == 880
+    assert objective.measure(found.base)["loss"] < 0.1
+
+    def barrier(end):
+        return lw.sample(objective, lw.Line(found.base, end), resolution=17, tolerance=0).barrier().value
+
+    early, late = (np.mean([barrier(f.state) for f in found.forks if f.at == step]) for step in (0, 440))
+    aligned = [
+        barrier(lw.align(found.base, f.state, objective, method="weights").state) for f in found.forks if f.at == 0
+    ]
+    assert early > 0.1
+    assert late < 0.01
+    assert np.mean(aligned) > 0.5 * early
 
 
 def test_a_run_that_is_not_repeated_is_refused_with_the_parameter():
