@@ -12,7 +12,7 @@ from lwidgets import demo, distances, merging, metrics, symmetry
 from lwidgets.barrier import Barrier, barrier_of
 from lwidgets.connectivity.attribution import attribution
 from lwidgets.connectivity.butterfly import butterfly
-from lwidgets.connectivity.connect import connect, simplexes
+from lwidgets.connectivity.connect import connect, connector, simplexes
 from lwidgets.connectivity.curvature_identity import curvature_identity
 from lwidgets.connectivity.marginal_barrier import Posterior, marginal_path
 from lwidgets.connectivity.simplex_barrier import simplex_barrier
@@ -29,7 +29,13 @@ from lwidgets.symmetry.repair import repair
 from lwidgets.version import __version__
 
 if TYPE_CHECKING:
-    from lwidgets.explorers import ConnectivityExplorer, CurveExplorer, LayerwiseExplorer, SurfaceExplorer
+    from lwidgets.explorers import (
+        ConnectivityExplorer,
+        CurveExplorer,
+        LayerwiseExplorer,
+        MergingExplorer,
+        SurfaceExplorer,
+    )
     from lwidgets.export.write import write_page
     from lwidgets.widgets.height_field import HeightField
     from lwidgets.widgets.line_plot import LinePlot, Series
@@ -53,6 +59,7 @@ __all__ = [
     "LayerwiseExplorer",
     "Line",
     "LinePlot",
+    "MergingExplorer",
     "Objective",
     "Plane",
     "Posterior",
@@ -70,6 +77,7 @@ __all__ = [
     "barrier_of",
     "butterfly",
     "connect",
+    "connector",
     "curvature_identity",
     "demo",
     "distances",
@@ -92,6 +100,7 @@ _LAZY = {
     "ConnectivityExplorer": "lwidgets.explorers",
     "CurveExplorer": "lwidgets.explorers",
     "LayerwiseExplorer": "lwidgets.explorers",
+    "MergingExplorer": "lwidgets.explorers",
     "SurfaceExplorer": "lwidgets.explorers",
     "StudyWidget": "lwidgets.widgets.study",
     "HeightField": "lwidgets.widgets.height_field",

@@ -7,7 +7,7 @@ import binascii
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -313,6 +313,42 @@ def drawable(values: ArrayLike, log: bool) -> Array:
     with np.errstate(over="ignore"):  # browsers draw float32, beyond which a value is infinity
         finite = np.isfinite(numbers.astype(np.float32))
     return np.where(finite & ((numbers > 0) | (not log)), numbers, np.nan)
+
+
+def mean_of(landscapes: Sequence[Landscape]) -> Landscape:
+    """The mean of several landscapes on one grid, as of one model's loss on several tasks.
+
+    An error is the mean of the errors, which bounds that of the mean; a pixel is measured where it is in all of them.
+    The provenance is the first's, with the objectives of all.
+
+    Raises:
+        ValueError: There are none, or their grids or metrics differ.
+
+    Example:
+        >>> x, known = np.linspace(0, 1, 3), np.array([True, False, True])
+        >>> first, second = (Landscape((x,), ("x",), ("x",), {"loss": c * x}, known, 2, {"loss": c}) for c in (1, 3))
+        >>> mean_of([first, second]).values["loss"].tolist(), mean_of([first, second]).error
+        ([0.0, 1.0, 2.0], {'loss': 2.0})
+    """
+    if not landscapes:
+        raise ValueError("mean_of: landscapes must be one or more, got none. Sample one first.")
+    first = landscapes[0]
+    for i, other in enumerate(landscapes):
+        same = len(other.coords) == len(first.coords) and all(map(np.array_equal, other.coords, first.coords))
+        if not same or other.metrics != first.metrics:
+            raise ValueError(
+                f"mean_of: landscapes must have one grid and the same metrics, got {other!r} at {i} after {first!r}. "
+                "Sample them with one span and resolution."
+            )
+    return replace(
+        first,
+        values={name: np.mean([one.values[name] for one in landscapes], axis=0) for name in first.metrics},
+        evaluated=np.all([one.evaluated for one in landscapes], axis=0),
+        evaluations=sum(one.evaluations for one in landscapes),
+        error={name: float(np.mean([one.error[name] for one in landscapes])) for name in first.metrics},
+        provenance={**first.provenance, "mean of": [one.provenance.get("objective") for one in landscapes]},
+        final=all(one.final for one in landscapes),
+    )
 
 
 def load(path: str | Path) -> Landscape:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -27,7 +27,7 @@ class Slider:
         bounds: Name of a slider holding (low, high) that this one must stay in.
         limits: Values that code may set, where that is more than the control offers.
         parts: Names of the numbers of a bank, whose value is one number for each.
-        when: Name of the toggle with which its control is shown; always, if there is none.
+        when: Other slider -> the values of it with which this one's control is shown; always, if there is none.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Slider:
     bounds: str | None = None
     limits: tuple[float, float] | None = None
     parts: tuple[str, ...] | None = None
-    when: str = ""
+    when: Mapping[str, Sequence[Any]] = field(default_factory=dict, hash=False)
 
     @property
     def title(self) -> str:
@@ -60,6 +60,14 @@ class Slider:
         if isinstance(self.value, tuple):
             return "pair"
         return "integer" if isinstance(self.value, int) else "number"
+
+    def is_shown(self, values: Mapping[str, Any]) -> bool:
+        """Whether it says anything at these slider values.
+
+        >>> Slider("keep", 0.2, low=0.0, high=1.0, when={"method": ("ties",)}).is_shown({"method": "average"})
+        False
+        """
+        return all(values[name] in those for name, those in self.when.items())
 
     def coerce(self, value: Any) -> Any:
         """The value as this slider holds it.

@@ -177,6 +177,11 @@ class Study:
             spec["options"] = tuple(spec["options"])
         slider = Slider(name, value, **spec)
         slider.coerce(value)
+        for other in slider.when:
+            if other not in self.sliders:
+                raise ValueError(
+                    f"Study: when must name earlier sliders, got {other!r} for {name!r}. Declare {other!r} first."
+                )
         self.sliders[name] = slider
         self.values[name] = self._current[name] = value
         return slider

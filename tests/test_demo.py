@@ -39,3 +39,23 @@ def test_digits_data_are_scaled_images_in_model_dtypes():
     assert (images.dtype, labels.dtype) == (torch.float32, torch.int64)
     assert (images.min().item(), images.max().item()) == (0.0, 1.0)
     assert np.bincount(labels).min() > 150
+
+
+def test_digits_tasks_are_halves_of_the_digits_and_models_that_know_theirs():
+    state = torch.get_rng_state()
+    base, models, tasks = lw.demo.digits_tasks(hidden=(32,))
+    assert torch.equal(state, torch.get_rng_state())
+    assert list(tasks) == ["digits 0 to 4", "digits 5 to 9"]
+    assert sum(len(task.data) + len(task.test.data) for task in tasks.values()) == 1797
+    for i, (first, task) in enumerate(zip((0, 5), tasks.values(), strict=True)):
+        for data in (task.data, task.test.data):
+            assert set(data.batches[0][1].tolist()) == set(range(first, first + 5))
+        errors = [task.test.measure(model)["error"] for model in (models[i], base, models[1 - i])]
+        assert errors[0] < errors[1] < errors[2]
+    assert len(base.state_dict()) == 4
+
+
+def test_no_held_out_digits_leave_no_test_task():
+    _, _, tasks = lw.demo.digits_tasks(hidden=(4,), steps=1, held_out=0)
+    assert all(task.test is None for task in tasks.values())
+    assert sum(len(task.data) for task in tasks.values()) == 1797

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import lwidgets as lw
-from lwidgets.landscape import Landscape
+from lwidgets.landscape import Landscape, mean_of
 from tests.models import MLP
 
 AXIS = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=7, unique=True).map(sorted)
@@ -194,3 +194,44 @@ def test_every_value_has_a_repr_of_one_short_line():
     assert repr(objective) == "Objective(<lambda>: loss; 2 numbers move)"
     assert repr(square.basis) == "Basis(3 vectors over 1 parameters)"
     assert repr(square.vertices[0]) == "State('zero': 1 parameters of 2 numbers, 0 buffers)"
+
+
+def test_the_mean_of_landscapes_is_pixel_by_pixel():
+    x, y = np.linspace(0, 1, 4), np.linspace(-1, 1, 3)
+    rng = np.random.default_rng(0)
+    grids = [
+        Landscape(
+            (x, y),
+            ("x", "y"),
+            ("x", "y"),
+            {"loss": rng.random((4, 3)), "error": rng.random((4, 3))},
+            rng.random((4, 3)) < 0.5,
+            evaluations,
+            {"loss": 0.1 * evaluations, "error": float("nan")},
+            {"objective": f"task {evaluations}", "split": "test"},
+            final,
+        )
+        for evaluations, final in ((5, True), (7, False), (9, True))
+    ]
+    mean = mean_of(grids)
+    for i, j in np.ndindex(4, 3):
+        assert mean.values["error"][i, j] == pytest.approx(sum(one.values["error"][i, j] for one in grids) / 3)
+        assert mean.evaluated[i, j] == all(one.evaluated[i, j] for one in grids)
+    assert mean.error["loss"] == pytest.approx(0.7)
+    assert np.isnan(mean.error["error"])
+    assert (mean.evaluations, mean.final) == (21, False)
+    assert mean.provenance["mean of"] == ["task 5", "task 7", "task 9"]
+    assert mean.provenance["split"] == "test"
+
+
+def test_landscapes_of_other_grids_or_metrics_have_no_mean(surface):
+    def like(**changes):
+        return replace(surface, **changes)
+
+    with pytest.raises(ValueError, match=r"mean_of: landscapes must be one or more, got none\."):
+        mean_of([])
+    moved = like(coords=(surface.coords[0] + 1, *surface.coords[1:]))
+    with pytest.raises(ValueError, match=r"mean_of: landscapes must have one grid and the same metrics, got .* at 1"):
+        mean_of([surface, moved])
+    with pytest.raises(ValueError, match=r"got .* at 2 after"):
+        mean_of([surface, surface, like(values={"other": surface.values["loss"]}, error={"other": 0.0})])

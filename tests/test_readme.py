@@ -50,10 +50,21 @@ def test_two_networks_are_aligned_and_connected():
     names["explorer"].close()
 
 
+def test_models_are_merged():
+    names = {"lw": lw}
+    exec(BLOCKS[4].removesuffix("\n").replace("\nlw.Merging", "\nexplorer = lw.Merging"), names)
+    explorer = names["explorer"]
+    assert explorer.wait(120)
+    ties, given = (explorer.compared[name].scores for name in ("ties", "digits 0 to 4"))
+    assert all(scores["error"] < 0.1 for scores in ties.values())
+    assert given["digits 5 to 9"]["error"] > 0.9
+    explorer.close()
+
+
 @pytest.fixture
 def study():
     names = {"lw": lw}
-    exec(BLOCKS[4], names)
+    exec(BLOCKS[5], names)
     yield names["study"], names["plot"]
     names["study"].close()
 

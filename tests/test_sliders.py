@@ -108,3 +108,10 @@ def test_two_ways_to_one_place_are_one_position_and_two_places_are_not():
     pair = Slider("p", (0.0, 1.0), low=-1, high=2, step=0.1)
     assert pair.position((0.1 + 0.2, 1.0)) == (0.3, 1.0)
     assert Slider("c", "x", options=("x", "y")).position("y") == "y"
+
+
+def test_a_slider_is_shown_with_the_values_of_another_that_it_speaks_of():
+    keep = Slider("keep", 0.2, low=0.0, high=1.0, when={"method": ("ties", "dare"), "more": (True,)})
+    shown = {(m, t) for m in ("ties", "dare", "mean") for t in (True, False) if keep.is_shown({"method": m, "more": t})}
+    assert shown == {("ties", True), ("dare", True)}
+    assert Slider("keep", 0.2, low=0.0, high=1.0).is_shown({})

@@ -847,3 +847,10 @@ def test_a_choice_may_be_none():
     study.set(which=None)
     assert study["which"] is None
     study.close()
+
+
+def test_a_slider_is_shown_with_earlier_ones_only():
+    study = Study("s")
+    with pytest.raises(ValueError, match=r"when must name earlier sliders, got 'method' for 'keep'\. Declare 'method'"):
+        study.slider("keep", 0.2, low=0.0, high=1.0, when={"method": ("ties",)})
+    study.close()

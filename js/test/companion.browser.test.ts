@@ -100,6 +100,31 @@ describe('sliders redraw', () => {
     expect(note.textContent).toBe('');
   });
 
+  test('paths come and go with the slider, and lie between where they are mixed', async () => {
+    const table = new Table();
+    const at = (s: number) => heightPicture(table, (x, y) => 1 + 1e-4 * (x + y), { nx: 9, ny: 9 }, {
+      paths: s < 2 ? [{ x: table.floats([-0.9, 0.9]), y: table.floats([s - 0.5, s - 0.5]), label: 'level', color: '#ff00ff' }] : [], contours: 0,
+    });
+    const { host } = await mount(await documentOf(table, study([slider('s', [0, 1, 2], { kind: 'number', between: 'interpolate' })], ['height_field'], [[0], [1], [2]], [at(0), at(1), at(2)])));
+    const height = () => {
+      const { width, height } = map(host);
+      const { data } = map(host).getContext('2d')!.getImageData(0, 0, width, height);
+      const rows = [...Array(width * height).keys()].filter((k) => data[4 * k]! > 225 && data[4 * k + 1]! < 60 && data[4 * k + 2]! > 225).map((k) => Math.floor(k / width));
+      return rows.length ? rows.reduce((a, b) => a + b, 0) / rows.length : NaN;
+    };
+    const s = host.querySelector<HTMLInputElement>('input')!;
+    const low = height();
+    await put(s, 1);
+    const high = height();
+    expect(high).toBeLessThan(low - 40);
+    await put(s, 0.25);
+    expect(height()).toBeCloseTo(low + 0.25 * (high - low), -0.5);
+    expect(host.querySelector('.lw-paths')!.textContent).toBe('level');
+    await put(s, 2);
+    expect(height()).toBeNaN();
+    expect(host.querySelector<HTMLElement>('.lw-paths')!.hidden).toBe(true);
+  });
+
   test('many events in one frame are drawn once, the last one', async () => {
     const { host } = await mount(await small());
     const painted: unknown[] = [];
@@ -228,8 +253,9 @@ describe('strangers', () => {
   test('injected text is text, in every place that takes any', async () => {
     for (const bad of INJECTIONS) {
       const table = new Table();
+      const x = table.floats([0, 1]);
       const wanted = { nx: 3, ny: 3, metrics: [bad], metric: bad, colormap: bad };
-      const picture = heightPicture(table, (x, y) => x + y, wanted, { description: bad, markers: [{ x: 0, y: 0, label: bad }] });
+      const picture = heightPicture(table, (x, y) => x + y, wanted, { description: bad, markers: [{ x: 0, y: 0, label: bad }], paths: [{ x, y: x, label: bad, color: '#0072b2' }] });
       picture.frame.labels = [bad, bad];
       const curve = linePicture([series(table, [0, 1], [0, 1], { label: bad })], { caption: bad, x_label: bad, y_label: bad });
       const document_ = await documentOf(table, study(
@@ -241,6 +267,7 @@ describe('strangers', () => {
       expect(host.querySelector('h2')!.textContent).toBe(bad);
       expect(host.querySelector('.lw-words')!.textContent).toBe(bad);
       expect(host.querySelector('option')!.textContent).toBe(bad);
+      expect(host.querySelector('.lw-paths')!.textContent).toBe(bad);
       expect(map(host).width).toBeGreaterThan(100);
       view.dispose();
     }

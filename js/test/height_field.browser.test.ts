@@ -323,6 +323,156 @@ describe('pointing', () => {
   });
 });
 
+describe('paths', () => {
+  const MAGENTA = '#ff00ff';
+  const flat: F = (x) => 1 + 1e-4 * x;
+  const ABOVE = { yaw: 0, pitch: Math.PI / 2, zoom: 1 };
+  const FRONT = { yaw: 0, pitch: 0.03, zoom: 1 };
+  const line = (x: number[], y: number[], more: object = {}) => ({ x, y, label: '', color: MAGENTA, ...more });
+
+  /** Pixels [x, y] of a path as drawn in full, with their centres as shares of a box. */
+  function marks(c: HTMLCanvasElement, box = { left: 0, right: 1, top: 0, bottom: 1 }) {
+    const { data, width } = pixels(c);
+    const found: [number, number][] = [];
+    for (let k = 0; k < data.length; k += 4) {
+      if (data[k]! < 225 || data[k + 1]! > 60 || data[k + 2]! < 225 || data[k + 3]! < 250) continue;
+      const [px, py] = [(k / 4) % width, Math.floor(k / 4 / width)];
+      found.push([(px + 0.5 - box.left) / (box.right - box.left), (py + 0.5 - box.top) / (box.bottom - box.top)]);
+    }
+    return found;
+  }
+  function drawn(f: F, paths: object[], more: object = {}, wanted: Wanted = {}) {
+    const { view, root } = mount(f, { nx: 41, ny: 41, ...wanted });
+    view.set({ contours: 0, ...more });
+    view.flush();
+    const box = pictureBox(canvas(root, 'map'));
+    const bare = pixels(canvas(root, 'map'));
+    view.set({ paths: paths as never });
+    view.flush();
+    return { view, root, box: { left: box.left, right: box.right + 1, top: box.top, bottom: box.bottom + 1 }, bare, map: canvas(root, 'map'), surface: canvas(root, 'surface') };
+  }
+  const extent = (points: number[][], axis: 0 | 1) => [Math.min(...points.map((p) => p[axis]!)), Math.max(...points.map((p) => p[axis]!))];
+
+  test('lie on the map where their coordinates are, and end at its border', () => {
+    const { map, box } = drawn(flat, [line([-0.5, 7.5], [-0.5, 3.5])]); // up by one in two, out of the picture at (1, 0.25)
+    const points = marks(map, box);
+    for (const [u, v] of points) expect(Math.abs((1 - v) - (0.25 + (u - 0.25) / 2))).toBeLessThan(0.012);
+    expect(extent(points, 0)[0]).toBeCloseTo(0.25, 1);
+    expect(extent(points, 0)[1]).toBeGreaterThan(0.99);
+    expect(marks(map, box).every(([u, v]) => u < 1 && v > 0)).toBe(true);
+  });
+
+  test.each([['#202080', 1], ['#ffff80', -1]] as const)('a halo around %s sets it off', (color, lighter) => {
+    const { map, bare, box } = drawn(flat, [line([-0.9, 0.9], [0, 0], { color })]);
+    const after = pixels(map);
+    const x = Math.round((box.left + box.right) / 2);
+    const light = ({ data, width }: { data: Uint8ClampedArray; width: number }, dy: number) => {
+      const at = 4 * ((Math.round((box.top + box.bottom) / 2) + dy) * width + x);
+      return data[at]! + data[at + 1]! + data[at + 2]!;
+    };
+    const change = (dy: number) => (light(after, dy) - light(bare, dy)) * lighter;
+    expect(Math.max(change(1), change(2))).toBeGreaterThan(60);
+    expect(Math.max(change(-1), change(-2), change(-3))).toBeGreaterThan(60);
+    for (const dy of [-6, -5, 5, 6]) expect(Math.abs(change(dy))).toBe(0);
+  });
+
+  test('a dashed one has gaps, on the map and on the surface', () => {
+    const [solid, dashed] = [false, true].map((dashed) => {
+      const { map, surface } = drawn(flat, [line([-0.9, 0.9], [-0.95, -0.95], { dashed })], { camera: ABOVE });
+      return [marks(map).length, marks(surface).length];
+    });
+    for (const k of [0, 1]) {
+      expect(dashed![k]! / solid![k]!).toBeGreaterThan(0.5);
+      expect(dashed![k]! / solid![k]!).toBeLessThan(0.75);
+    }
+  });
+
+  test('lie under the markers', () => {
+    const { map, view, box } = drawn(flat, [line([-0.9, 0.9], [0, 0])]);
+    const middle = () => marks(map, box).filter(([u]) => Math.abs(u - 0.5) < 0.01).length;
+    expect(middle()).toBeGreaterThan(0);
+    view.set({ markers: [{ x: 0, y: 0, label: '' }] });
+    view.flush();
+    expect(middle()).toBe(0);
+  });
+
+  test('are lifted onto the surface between their points too', () => {
+    const { surface } = drawn((x) => x * x, [line([-1, 1], [-1, -1])], { camera: FRONT });
+    const points = marks(surface);
+    const [left, right] = extent(points, 0) as [number, number];
+    const [top, bottom] = extent(points, 1) as [number, number];
+    expect(bottom - top).toBeGreaterThan(80);
+    for (const [px, py] of points) {
+      const s = (2 * (px - left)) / (right - left) - 1;
+      expect(Math.abs((bottom - py) / (bottom - top) - s * s)).toBeLessThan(0.09);
+    }
+  });
+
+  test('are cut at the border of the surface', () => {
+    const { surface } = drawn(flat, [line([-3, 3], [0, 0])], { camera: ABOVE });
+    const { surface: inside } = drawn(flat, [line([-1, 1], [0, 0])], { camera: ABOVE });
+    expect(extent(marks(surface), 0)).toEqual(extent(marks(inside), 0));
+  });
+
+  test('are faded where a hill hides them, and nowhere else', () => {
+    const ridge: F = (x, y) => Math.exp(-((y / 0.2) ** 2)) * (x < 0 ? 1 : 0.001);
+    const behind = drawn(ridge, [line([-0.9, 0.9], [0.8, 0.8])], { camera: { ...FRONT, pitch: 0.12 } });
+    const points = marks(behind.surface);
+    const { width } = pixels(behind.surface);
+    expect(points.length).toBeGreaterThan(50);
+    // The ridge stands on the left half only.
+    expect(points.filter(([px]) => px < 0.47 * width)).toEqual([]);
+    behind.view.set({ camera: ABOVE });
+    behind.view.flush();
+    expect(marks(behind.surface).filter(([px]) => px < 0.45 * width).length).toBeGreaterThan(50);
+    behind.view.set({ camera: { ...FRONT, pitch: 0.12 }, paths: [] });
+    behind.view.flush();
+    const bare = pixels(behind.surface).data.slice();
+    behind.view.set({ paths: [line([-0.9, -0.1], [0.8, 0.8])] as never });
+    behind.view.flush();
+    expect(pixels(behind.surface).data.some((value, k) => value !== bare[k])).toBe(true);
+  });
+
+  test('dashes run on over the gaps of a surface', () => {
+    // Strips as wide as a dash or less: dashes that began anew on each would fill them all.
+    const strips: F = (x) => (Math.round(100 * (x + 1)) % 6 ? flat(x, 0, 0) : NaN);
+    const [solid, dashed] = [false, true].map((dashed) =>
+      marks(drawn(strips, [line([-0.95, 0.95], [0, 0], { dashed })], { camera: ABOVE }, { nx: 201 }).surface).length);
+    expect(solid).toBeGreaterThan(60);
+    expect(dashed! / solid!).toBeLessThan(0.8);
+  });
+
+  test('have a gap where there is no surface, but not on the map', () => {
+    const hole: F = (x, y, m) => (Math.abs(x) < 0.4 ? NaN : flat(x, y, m));
+    const { map, surface, box } = drawn(hole, [line([-0.9, 0.9], [0, 0])], { camera: ABOVE });
+    const [left, right] = extent(marks(surface), 0) as [number, number];
+    const middle = marks(surface).filter(([px]) => Math.abs((px - left) / (right - left) - 0.5) < 0.19);
+    expect(marks(surface).length).toBeGreaterThan(100);
+    expect(middle).toEqual([]);
+    expect(marks(map, box).filter(([u]) => Math.abs(u - 0.5) < 0.15).length).toBeGreaterThan(20);
+  });
+
+  test('in the picture are named below it and to who cannot see it', () => {
+    const { view, root } = drawn(bowl, [
+      line([0, 1], [0, 0], { label: 'straight', dashed: true }), line([0, 1], [0, 1]), line([5, 6], [0, 0], { label: 'elsewhere' }),
+      line([-2, 2], [0, 0], { label: '<b>curve</b>' }),
+    ]);
+    const legend = root.querySelector<HTMLElement>('.lw-paths')!;
+    expect([...legend.children].map((entry) => entry.textContent)).toEqual(['straight', '<b>curve</b>']);
+    expect([...legend.querySelectorAll('path')].map((key) => key.getAttribute('stroke-dasharray'))).toEqual(['7 4', '7 4', null, null]);
+    expect([...legend.querySelectorAll('path')].filter((key) => key.getAttribute('stroke') === MAGENTA).length).toBe(2);
+    for (const kind of ['map', 'surface']) expect(canvas(root, kind).getAttribute('aria-label')).toMatch(/paths: straight, <b>curve<\/b>$/);
+    expect(root.getAttribute('aria-describedby')!.split(' ').map((id) => document.getElementById(id))).toContain(legend);
+    view.setFrame(rawFrame(bowl, { x: [4, 7] }));
+    view.flush();
+    expect(legend.textContent).toBe('elsewhere');
+    view.set({ paths: [] });
+    view.flush();
+    expect(legend.hidden).toBe(true);
+    expect(canvas(root, 'map').getAttribute('aria-label')).not.toContain('path');
+  });
+});
+
 describe('words and faults', () => {
   test('everything a reader needs has a role and a name', () => {
     const { view, root } = mount();
@@ -330,7 +480,7 @@ describe('words and faults', () => {
     view.flush();
     expect(root.getAttribute('role')).toBe('figure');
     expect(root.getAttribute('aria-label')).toBe('Loss of a small network');
-    expect(document.getElementById(root.getAttribute('aria-describedby')!)!.textContent).toMatch(/^loss from 0 at \(0, 0\) to 3/);
+    expect(document.getElementById(root.getAttribute('aria-describedby')!.split(' ')[0]!)!.textContent).toMatch(/^loss from 0 at \(0, 0\) to 3/);
     expect(root.querySelector('[aria-live=polite]')).toBe(root.querySelector('.lw-readout'));
     for (const c of root.querySelectorAll('canvas')) {
       expect(c.getAttribute('role')).toBeTruthy();

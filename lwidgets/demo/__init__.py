@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lwidgets import metrics
 from lwidgets.demo.data import digits_data, two
 from lwidgets.demo.transformer import digits_vit
 from lwidgets.objective import Objective
 
-__all__ = ["digits", "digits_data", "digits_vit", "train_mlp"]
+__all__ = ["digits", "digits_data", "digits_tasks", "digits_vit", "train_mlp"]
 
 
 def digits(
@@ -47,13 +50,53 @@ def train_mlp(images: Tensor, labels: Tensor, hidden: Sequence[int], seed: int, 
         steps: Of Adam at rate 1e-3.
     """
     sizes = [images.shape[1], *hidden, int(labels.max()) + 1]
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         layers: list[nn.Module] = []
         for wide, narrow in pairwise(sizes):
             layers += [nn.Linear(wide, narrow), nn.ReLU()]
-        model = nn.Sequential(*layers[:-1])
-        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        return _fitted(nn.Sequential(*layers[:-1]), images, labels, steps)
+
+
+def digits_tasks(
+    *, hidden: Sequence[int] = (64, 64), held_out: float = 0.2, steps: int = 100, seed: int = 0
+) -> tuple[nn.Module, tuple[nn.Module, nn.Module], dict[str, Objective]]:
+    """A network trained briefly on all digits, and two made of it that were trained on half of them each.
+
+    Every one knows ten classes. What a model has not seen since, it forgets; merged, the two may know all ten again.
+
+    Args:
+        hidden: Widths of the hidden layers.
+        held_out: Share of each task's images kept for its ``test``; 0 puts all into the objectives.
+        steps: Of training each task's model; as many as of the base.
+        seed: Of the initialisation.
+
+    Returns:
+        (base, models, objectives): models in eval mode, and each one's own task by name, with the error as second
+        metric; as `MergingExplorer` takes them.
+    """
+    images, labels = digits_data()
+    known = torch.as_tensor(np.random.default_rng(0).random(len(images)) >= held_out)
+    base = train_mlp(images[known], labels[known], hidden, seed, steps)
+    models, objectives = [], {}
+    for first in (0, 5):
+        mine = (labels >= first) & (labels < first + 5)
+        models.append(_fitted(copy.deepcopy(base), images[known & mine], labels[known & mine], steps))
+        test = images[~known & mine], labels[~known & mine]
+        objectives[f"digits {first} to {first + 4}"] = Objective(
+            models[-1],
+            (images[known & mine], labels[known & mine]),
+            loss=F.cross_entropy,
+            metrics={"error": metrics.error},
+            test=test if len(test[0]) else None,
+        )
+    return base, (models[0], models[1]), objectives
+
+
+def _fitted(model: nn.Module, images: Tensor, labels: Tensor, steps: int) -> nn.Module:
+    """The model, trained on one batch of everything by Adam at rate 1e-3."""
+    with torch.enable_grad():
+        optimizer = torch.optim.Adam(model.train().parameters(), lr=1e-3)
         for _ in range(steps):
             optimizer.zero_grad()
             F.cross_entropy(model(images), labels).backward()

@@ -11,38 +11,44 @@ import ipywidgets as W
 from torch import nn
 
 from lwidgets.barrier import BARRIER_KINDS, Barrier, BarrierKind
-from lwidgets.connectivity.connect import CONNECTORS, connect
 from lwidgets.distances import l2
 from lwidgets.explorers import checks
 from lwidgets.explorers.curve import TOLERANCE_HELP, alpha_marks, barrier_or_why
 from lwidgets.explorers.examples import Examples
-from lwidgets.explorers.layers import Mixture
-from lwidgets.explorers.route import Route
+from lwidgets.explorers.mixture import Layers, Mixture
+from lwidgets.explorers.paths import ALIGNED, CURVED, REPAIRED, STRAIGHT, Why, add_paths, add_sliders
+from lwidgets.explorers.route import Place, Route, inherited
 from lwidgets.explorers.splits import splits
+from lwidgets.explorers.tables import alert, table
 from lwidgets.landscape import Landscape, drawable
 from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, GREEN, ORANGE, VERMILLION
-from lwidgets.parameters import Source, State
+from lwidgets.parameters import Source
 from lwidgets.sampling import stream
 from lwidgets.sampling.polish import polish_barrier
 from lwidgets.study import Check, Study, together
-from lwidgets.subspaces import Bezier, Chain, Grouping, Layerwise, Line, Plane, Simplex, Subspace
+from lwidgets.subspaces import Bezier, Chain, Grouping, Layerwise, Plane, Simplex, Subspace
 from lwidgets.symmetry import Spec
-from lwidgets.symmetry.align import ALIGN_METHODS, Alignment, align, symmetries_of
-from lwidgets.symmetry.repair import repair as repaired
-from lwidgets.widgets.height_field import HeightField, frame_of
+from lwidgets.symmetry.align import Alignment
+from lwidgets.symmetry.canonical import Coordinates
+from lwidgets.widgets.height_field import HeightField, frame_of, path_of
 from lwidgets.widgets.line_plot import LinePlot, Series
 from lwidgets.widgets.study import StudyWidget
 
-NONE = "none"
-_STRAIGHT, _ALIGNED, _REPAIRED, _CURVED = "straight", "aligned", "repaired", "curved"
-_COLORS = {_STRAIGHT: BLUE, _ALIGNED: VERMILLION, _REPAIRED: ORANGE, _CURVED: GREEN}
+_COLORS = {STRAIGHT: BLUE, ALIGNED: VERMILLION, REPAIRED: ORANGE, CURVED: GREEN}
 _PIXELS, _PLANE_TOLERANCE = 33, 2e-2  # of the plane
 _SIDE_BY_SIDE = "repeat(auto-fit, minmax(min(420px, 100%), 1fr))"  # where there is room
 _SAME = 1e-6  # change of outputs, relative, by a reparametrisation in float32
-
-Why = str
-"""In place of what cannot be had: the reason, for the person."""
+_ROUNDED = 1e-4  # change of a loss, relative, by a rewriting of all layers in float32
+_IN = {"original": "as they are", "folded": "folded", "circuits": "in circuits"}
+_NOTES = {
+    "folded": "Folded: what norms scale and shift is in the layers around them, and streams are centred. The models "
+    "compute what they did; points between them are networks of this kind, and others than those between the models "
+    "as they are.",
+    "circuits": "In circuits: norms are folded, and every head is two products of its matrices. The models compute "
+    "what they did, but points between them leave the architecture: the circuits of a head have up to twice its rank "
+    "there.",
+}
 
 
 class ConnectivityExplorer(StudyWidget):
@@ -52,10 +58,16 @@ class ConnectivityExplorer(StudyWidget):
     them the plane through a, b and the aligned b; below them barriers and distances, and the symmetries with their
     certificate.
 
+    Transformers can be rewritten before they are aligned, see `lwidgets.symmetry.canonical`. Then everything but the
+    straight path, which stays for comparison, lives in other coordinates: the aligned, repaired and trained paths, the
+    plane, mixtures of layers. Ends compute what the models do; points between them are other networks, with "circuits"
+    not even of the same architecture. A model that cannot be rewritten has its straight path, and the reason is told.
+
     Traits (all keywords of the constructor): first and second, which models, where there are more than two; alignment,
-    "none" or a method of `align`; curve, "none", "bezier" or "chain", trained when first asked for; repair, whether
-    layers keep their statistics on the way; alpha; data; metric; barrier, its definition; plane, whether it is drawn;
-    by_layer, and mix, an alpha for each layer; by_example, which examples make the barrier; resolution; tolerance; log.
+    "none" or a method of `align`; coordinates, "original", "folded" or "circuits"; curve, "none", "bezier" or "chain",
+    trained when first asked for; repair, whether layers keep their statistics on the way; alpha; data; metric; barrier,
+    its definition; plane, whether it is drawn; by_layer, and mix, an alpha for each layer; by_example, which examples
+    make the barrier; resolution; tolerance; log.
 
     Example:
         >>> import lwidgets as lw
@@ -85,7 +97,7 @@ class ConnectivityExplorer(StudyWidget):
             *models: a, the model at alpha 0: module, state dict or checkpoint; b, the model at alpha 1, which is
                 aligned with a; and any others, of which first and second then choose two.
             test: Held-out data, where the objective has none.
-            spec: Symmetries to align by, where they are not to be derived.
+            spec: Symmetries to align by, where they are not to be derived; those of the models as they are.
             by: What has an alpha of its own layer by layer; see `Layerwise`.
             title: Shown above.
             **sliders: Where the sliders start.
@@ -99,10 +111,8 @@ class ConnectivityExplorer(StudyWidget):
                 f"ConnectivityExplorer: models must be two or more, got {len(models)}. "
                 "Pass ConnectivityExplorer(objective, a, b)."
             )
-        self._objective, self._given, self._by = objective, spec, by
-        self._objectives = splits(objective, test)
-        fitted = Simplex(*models).bound(objective.space, objective.device).vertices
-        self._models = {vertex.label.partition(":")[0]: vertex for vertex in fitted}
+        self._given, self._by = spec, by
+        self._place = Place(Simplex(*models).bound(objective.space, objective.device).vertices, splits(objective, test))
         self._mixture, self._examples = Mixture(), Examples(_COLORS)
         self._frames = 0
         self.plot = LinePlot("alpha (0 = a, 1 = b)", height="360px")
@@ -135,8 +145,11 @@ class ConnectivityExplorer(StudyWidget):
         found: Bezier | Chain | None = self.latest("curved")
         return found
 
-    def model_at(self, alpha: float, path: str = _STRAIGHT) -> nn.Module:
+    def model_at(self, alpha: float, path: str = STRAIGHT) -> nn.Module:
         """The model at an alpha of a path, "straight", "aligned", "repaired" or "curved", as a new module in eval mode.
+
+        In other coordinates it is a rewritten network on every path but the straight one: with layers and parameters of
+        its own, which do not load into the models' class.
 
         Raises:
             ValueError: There is no such path at the present sliders.
@@ -170,7 +183,7 @@ class ConnectivityExplorer(StudyWidget):
     def _study(self, title: str) -> Study:
         study = Study(title or "Are they connected?")
         self._add_sliders(study)
-        self._add_paths(study)
+        add_paths(study, self._place, self._given)
         self._add_curves(study)
         self._add_plane(study)
         self._add_layers(study)
@@ -179,23 +192,10 @@ class ConnectivityExplorer(StudyWidget):
         return study
 
     def _add_sliders(self, study: Study) -> None:
-        names, letters = self._objective.names, tuple(self._models)
-        if len(letters) > 2:
-            study.slider("first", letters[0], options=letters, help="The model at alpha 0")
-            study.slider("second", letters[1], options=letters, help="The model at alpha 1, which is aligned")
-        study.slider(
-            "alignment", NONE, options=(NONE, *ALIGN_METHODS), help="How b is moved, by symmetries alone, towards a"
-        )
-        study.slider(
-            "curve",
-            NONE,
-            options=(NONE, *CONNECTORS),
-            label="trained curve",
-            help="From a to b, or to b as aligned; trained when it is first asked for",
-        )
-        study.slider("repair", False, help="Give every layer, at every alpha, the statistics between those of the ends")
+        names, objectives = self._place.objective.names, self._place.objectives
+        add_sliders(study, self._place)
         study.slider("alpha", 0.5, low=0.0, high=1.0, step=0.01, help="Position on every path")
-        study.slider("data", next(reversed(self._objectives)), options=tuple(self._objectives))
+        study.slider("data", next(reversed([*objectives])), options=tuple(objectives))
         study.slider("metric", names[0], options=names)
         study.slider(
             "barrier",
@@ -209,74 +209,6 @@ class ConnectivityExplorer(StudyWidget):
             "plane", True, help="The surface over the plane through a, b, and b as aligned or the curve's bend"
         )
         study.slider("log", False, label="log height")
-
-    def _add_paths(self, study: Study) -> None:
-        """What there is between the models, whatever is measured on it."""
-        objective, objectives, models = self._objective, self._objectives, self._models
-
-        if len(models) > 2:
-
-            @study.node(keep=64)
-            def ends(first: str, second: str) -> tuple[State, State]:
-                return models[first], models[second]
-
-        else:
-
-            @study.node(keep=1)
-            def ends() -> tuple[State, State]:  # type: ignore[misc]
-                a, b = models.values()
-                return a, b
-
-        @study.node(keep=1)
-        def symmetries() -> Spec | Why:
-            if self._given is not None:
-                return self._given
-            try:
-                return symmetries_of(objective, objective.model_at(next(iter(models.values()))))
-            except (ValueError, TypeError, RuntimeError) as error:  # the straight line is still there to be seen
-                return str(error)
-
-        @study.node(keep=16)
-        def aligned(
-            alignment: str, ends: tuple[State, State], symmetries: Spec | Why, progress: Any
-        ) -> Alignment | Why | None:
-            if alignment == NONE:
-                return None
-            if isinstance(symmetries, str):
-                return symmetries
-            try:
-                return align(*ends, objective, alignment, spec=symmetries, progress=progress)  # type: ignore[arg-type]
-            except (ValueError, TypeError) as error:
-                return str(error)
-
-        @study.node(keep=16)
-        def curved(
-            curve: str, ends: tuple[State, State], aligned: Alignment | Why | None, progress: Any
-        ) -> Bezier | Chain | None:
-            if curve == NONE:
-                return None
-            return connect(objective, *_nearest(ends, aligned), curve, progress=progress)  # type: ignore[arg-type]
-
-        @study.node(keep=16)
-        def paths(
-            ends: tuple[State, State],
-            aligned: Alignment | Why | None,
-            repair: bool,
-            curved: Bezier | Chain | None,
-        ) -> dict[str, Route]:
-            found = {_STRAIGHT: _line(objectives, *ends)}
-            if isinstance(aligned, Alignment):
-                found[_ALIGNED] = _line(objectives, ends[0], aligned.state)
-            if repair:
-                by, first, last = repaired(objective, *_nearest(ends, aligned))
-                found[_REPAIRED] = _line(
-                    {data: one.with_model(by.module, batchnorm="recalibrate") for data, one in objectives.items()},
-                    first,
-                    last,
-                )
-            if curved is not None:
-                found[_CURVED] = Route(curved, objectives)
-            return found
 
     def _add_curves(self, study: Study) -> None:
         """Metrics on every path, and the barriers."""
@@ -330,13 +262,12 @@ class ConnectivityExplorer(StudyWidget):
 
     def _add_plane(self, study: Study) -> None:
         """The plane through a, b and the aligned b; or through a, b and the bend of a curve."""
-        objective, objectives = self._objective, self._objectives
 
         @study.node(keep=16)
         def through(
-            plane: bool, ends: tuple[State, State], aligned: Alignment | Why | None, curved: Bezier | Chain | None
+            plane: bool, ends: Place | None, aligned: Alignment | Why | None, curved: Bezier | Chain | None
         ) -> Subspace | None:
-            if not plane:
+            if not plane or ends is None:
                 return None
             if isinstance(aligned, Alignment) and aligned.before > 0 and _moved(aligned):
                 third, letter = aligned.state, "b aligned"
@@ -344,18 +275,21 @@ class ConnectivityExplorer(StudyWidget):
                 third, letter = curved.bends[0], "bend"
             else:
                 return None
-            made = Plane.through(*ends, third).bound(objective.space, objective.device)
+            a, b = ends.models
+            made = Plane.through(a, b, third).bound(ends.objective.space, ends.objective.device)
             named = replace(made.vertices[2], label=f"{letter}: {third.label}")
-            axis = replace(made.axes[1], label=f"y (0 = a, 1 = {letter})")
+            axis = replace(made.axes[1], label=f"y (0 = a, 1 = {letter}{_said(ends.coordinates)})")
             return replace(made, vertices=(*made.vertices[:2], named), axes=(made.axes[0], axis))
 
         @study.node(keep=16)
-        def surface(through: Subspace | None, data: str, log: bool, progress: Any) -> Iterator[Landscape | None]:
-            if through is None:
+        def surface(
+            through: Subspace | None, ends: Place | None, data: str, log: bool, progress: Any
+        ) -> Iterator[Landscape | None]:
+            if through is None or ends is None:
                 yield None
                 return
             yield from stream(
-                objectives[data],
+                ends.objectives[data],
                 through,
                 resolution=_PIXELS,
                 tolerance=_PLANE_TOLERANCE,
@@ -364,32 +298,49 @@ class ConnectivityExplorer(StudyWidget):
             )
 
         @study.view
-        def draw_plane(surface: Landscape | None, through: Subspace | None, metric: str, log: bool) -> None:
+        def draw_plane(
+            surface: Landscape | None, through: Subspace | None, ends: Place | None, metric: str, log: bool
+        ) -> None:
             self.plane_box.children = [] if surface is None else [self.height_field]
             self.pictures.layout.grid_template_columns = "100%" if surface is None else _SIDE_BY_SIDE
-            if surface is None or through is None:
+            if surface is None or through is None or ends is None:
                 return
+            self.height_field.description = f"Plane through the models{_said(ends.coordinates)}"
             self._frames += 1
             self.height_field.frame = frame_of(surface, metric, log=log, tag=self._frames)
             self.height_field.markers = [
                 {"x": x, "y": y, "label": vertex.label.partition(":")[0]} for (x, y), vertex in through.models.items()
             ]
 
+        @study.view
+        def draw_ways(paths: dict[str, Route], through: Subspace | None, ends: Place | None) -> None:
+            there = {
+                name: route.path
+                for name, route in paths.items()
+                if ends is not None and route.coordinates == ends.coordinates and name != REPAIRED
+            }
+            self.height_field.paths = [
+                path_of(path, through, label=name, color=_COLORS[name])
+                for name, path in there.items()
+                if through is not None
+            ]
+
     def _add_layers(self, study: Study) -> None:
         """Layer by layer from a to b, or to b as aligned; and example by example."""
-        objective = self._objective
-        a, b, *_ = self._models.values()
-        names = Layerwise(a, b, self._by).names
+        first, second, *_ = self._place.models
+        known = Layerwise(first, second, self._by)
+        by = inherited({name: known.names[group] for name, group in known.groups.items()})
         study.slider("by_layer", False, help="A slider for every layer, from a to b, or to b as aligned")
 
         @study.node(keep=16)
-        def layers(by_layer: bool, ends: tuple[State, State], aligned: Alignment | Why | None) -> Layerwise | None:
-            if not by_layer:
+        def layers(by_layer: bool, nearest: Place | None) -> Layers | None:
+            if not by_layer or nearest is None:
                 return None
-            first, last = _nearest(ends, aligned)
-            return Layerwise(first, last, self._by).bound(objective.space, objective.device)
+            a, b = nearest.models
+            mixed = Layerwise(a, b, by).bound(nearest.objective.space, nearest.objective.device)
+            return mixed, nearest.objectives
 
-        self._mixture.add_to(study, self._objectives, names, when="by_layer")
+        self._mixture.add_to(study, known.names, when="by_layer")
         self._examples.add_to(study)
 
     def _add_words(self, study: Study) -> None:
@@ -400,41 +351,78 @@ class ConnectivityExplorer(StudyWidget):
             barriers: dict[str, Barrier | Why],
             losses: dict[str, Landscape],
             paths: dict[str, Route],
+            placed: Place | Why,
             aligned: Alignment | Why | None,
+            coordinates: Coordinates,
             alpha: float,
             metric: str,
         ) -> None:
-            rows = [_row(name, barriers[name], losses[name], paths[name].path, alpha, metric) for name in losses]
+            labels = _labels(paths)
+            rows = [
+                (labels[name], *_cells(barriers[name], losses[name], paths[name], alpha, metric)) for name in losses
+            ]
             shown = next((one for one in barriers.values() if isinstance(one, Barrier)), None)
             title = (
                 f"Barrier of the {shown.metric} on the {_data(shown.split)}: {shown.definition}"
                 if shown
                 else "No barrier"
             )
-            self.table.value = _table(rows, title, metric, alpha, aligned if isinstance(aligned, str) else "")
+            head = ("path", "barrier", "where", f"{metric} at {alpha:.3g}", "L2 distance")
+            self.table.value = (
+                _refusal(placed, coordinates, aligned)
+                + table(title, head, rows, colors=[_COLORS[name] for name in losses])
+                + _note(placed, coordinates)
+            )
             heights = (
-                f"{name} {b.value:.4g}" if isinstance(b, Barrier) else f"{name}: {b}" for name, b in barriers.items()
+                f"{labels[name]} {b.value:.4g}" if isinstance(b, Barrier) else f"{labels[name]}: {b}"
+                for name, b in barriers.items()
             )
             self.plot.describe(f"Barriers: {'; '.join(heights)}.")
 
         @study.view(widget=self.symmetries)
-        def tell_symmetries(symmetries: Spec | Why, aligned: Alignment | Why | None) -> None:
-            self.symmetries.value = _symmetries(symmetries, aligned if isinstance(aligned, Alignment) else None)
+        def tell_symmetries(placed: Place | Why, symmetries: Spec | Why, aligned: Alignment | Why | None) -> None:
+            self.symmetries.value = (
+                ""
+                if isinstance(placed, str) or isinstance(symmetries, str)
+                else _symmetries(placed, symmetries, aligned if isinstance(aligned, Alignment) else None)
+            )
 
     def _add_checks(self, study: Study) -> None:
-        objective = self._objective
+        as_they_are = self._place
 
         @study.check
         def ends_reproduce(paths: dict[str, Route], losses: dict[str, Landscape], data: str) -> Check:
             """The ends are the two models."""
-            return checks.reproduces(self._objectives[data], paths[_STRAIGHT].path, losses[_STRAIGHT])
+            return checks.reproduces(as_they_are.objectives[data], paths[STRAIGHT].path, losses[STRAIGHT])
 
         @study.check
-        def aligned_is_b(aligned: Alignment | Why | None) -> Check:
+        def rewritten(placed: Place | Why, data: str) -> Check:
+            """The models compute the same in these coordinates."""
+            if isinstance(placed, str):
+                return Check("warn", placed)
+            if placed is as_they_are:
+                return Check("info", "they are compared as they are")
+            metric = placed.objective.names[0]
+            both = [
+                [place.objectives[data].measure(model)[metric] for model in place.models]
+                for place in (as_they_are, placed)
+            ]
+            apart = max(abs(x - y) / max(abs(x), abs(y), _SAME) for x, y in zip(*both, strict=True))
+            return Check.that(
+                placed.change <= _SAME and apart <= _ROUNDED,
+                f"outputs changed by {placed.change:.1e} of their size in double precision; as they are drawn, "
+                f"{metric} by at most {apart:.1e} of its own",
+            )
+
+        @study.check
+        def aligned_is_b(aligned: Alignment | Why | None, placed: Place | Why) -> Check:
             """The aligned model computes what b does."""
+            if isinstance(placed, str):
+                return Check("warn", placed)
             if not isinstance(aligned, Alignment):
                 return Check("warn", aligned) if aligned else Check("info", "no alignment is chosen")
-            return Check.that(aligned.change <= _SAME, f"outputs changed by {aligned.change:.1e} of their size")
+            what = "outputs" if placed is as_they_are else f"outputs of b, {_IN[placed.coordinates]},"
+            return Check.that(aligned.change <= _SAME, f"{what} changed by {aligned.change:.1e} of their size")
 
         @study.check
         def certified(symmetries: Spec | Why) -> Check:
@@ -452,17 +440,17 @@ class ConnectivityExplorer(StudyWidget):
         @study.check
         def is_deterministic() -> Check:
             """The data are the same in every pass."""
-            return checks.deterministic(objective, next(iter(self._models.values())))
+            return checks.deterministic(as_they_are.objective, as_they_are.models[0])
 
         @study.check
         def models_differ(paths: dict[str, Route]) -> Check:
             """The models are two."""
-            return checks.apart(paths[_STRAIGHT].path)
+            return checks.apart(paths[STRAIGHT].path)
 
         @study.check
         def statistics(losses: dict[str, Landscape]) -> Check:
             """BatchNorm."""
-            return checks.batchnorm_mode(losses[_STRAIGHT])
+            return checks.batchnorm_mode(losses[STRAIGHT])
 
         @study.check
         def all_finite(losses: dict[str, Landscape]) -> Check:
@@ -475,65 +463,63 @@ class ConnectivityExplorer(StudyWidget):
             return checks.error_estimate(tolerance, *losses.values())
 
 
-def _line(objectives: Mapping[str, Objective], a: State, b: State) -> Route:
-    one = next(iter(objectives.values()))
-    return Route(Line(a, b).bound(one.space, one.device), objectives)
-
-
-def _nearest(ends: tuple[State, State], aligned: Alignment | Why | None) -> tuple[State, State]:
-    """The two models, the second as aligned where it is."""
-    return (ends[0], aligned.state) if isinstance(aligned, Alignment) else ends
-
-
 def _moved(aligned: Alignment) -> bool:
     """Whether the alignment is another point; the plane through it is none otherwise."""
     return aligned.after != aligned.before
 
 
-def _row(
-    name: str, barrier: Barrier | Why, loss: Landscape, path: Subspace, alpha: float, metric: str
-) -> tuple[str, ...]:
-    """A path's cells: its barrier and where, the metric at alpha, how far its ends are apart."""
-    first, *_, last = path.models.values()
-    apart = l2(first, last, path.space.moved)
+def _labels(paths: Mapping[str, Route]) -> dict[str, str]:
+    """What each path is called: with its coordinates, where not all have the models' own.
+
+    >>> _labels({"straight": Route(None, {}), "aligned": Route(None, {}, "circuits")})
+    {'straight': 'straight, as they are', 'aligned': 'aligned, in circuits'}
+    """
+    one = all(route.coordinates == "original" for route in paths.values())
+    return {name: name if one else f"{name}, {_IN[route.coordinates]}" for name, route in paths.items()}
+
+
+def _cells(barrier: Barrier | Why, loss: Landscape, route: Route, alpha: float, metric: str) -> tuple[str, ...]:
+    """Of a path: its barrier and where, the metric at alpha, how far its ends are apart."""
+    first, *_, last = route.path.models.values()
+    apart = l2(first, last, route.path.space.moved)
     if isinstance(barrier, Barrier):
         told = (f"{barrier.value:.4g} ± {barrier.error:.1g}", f"alpha {barrier.alpha:.3g}" if barrier.value else "")
     else:
         told = (barrier, "")
-    return (name, *told, f"{loss.at(alpha)[metric]:.4g}", f"{apart:.4g}")
+    return (*told, f"{loss.at(alpha)[metric]:.4g}", f"{apart:.4g}")
 
 
-def _table(rows: list[tuple[str, ...]], title: str, metric: str, alpha: float, why: str) -> str:
-    """Barriers and distances as HTML; each row has the colour of its curve."""
-    left = "padding: 0 8px; text-align: left"
-    head = ("path", "barrier", "where", f"{metric} at {alpha:.3g}", "L2 distance")
-    cells = "".join(f'<th scope="col" style="{left}">{escape(cell)}</th>' for cell in head)
-    body = "".join(
-        f'<tr><th scope="row" style="{left}; border-left: 6px solid {_COLORS[name]}">{escape(name)}</th>'
-        + "".join(f'<td style="{left}; white-space: nowrap">{escape(cell)}</td>' for cell in row)
-        + "</tr>"
-        for name, *row in rows
-    )
-    note = f'<p role="alert" style="margin: 4px 12px"><b>No alignment.</b> {escape(why)}</p>' if why else ""
-    return (
-        f'{note}<div style="overflow-x: auto; margin: 4px 12px; line-height: 1.5"><table class="lwidgets-readout">'
-        f'<caption style="{left}">{escape(title)}</caption><thead><tr>{cells}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+def _said(coordinates: Coordinates) -> str:
+    return "" if coordinates == "original" else f", {_IN[coordinates]}"
+
+
+def _refusal(placed: Place | Why, coordinates: Coordinates, aligned: Alignment | Why | None) -> str:
+    """Why there is less than was asked for, as HTML."""
+    if isinstance(placed, str):
+        return alert(f"Not {_IN[coordinates]}; only the straight path is there", placed)
+    return alert("No alignment", aligned if isinstance(aligned, str) else "")
+
+
+def _note(placed: Place | Why, coordinates: Coordinates) -> str:
+    """What kind of points a path has in these coordinates, as HTML."""
+    if isinstance(placed, str) or coordinates == "original":
+        return ""
+    told = _NOTES.get(placed.coordinates, "Nothing in these models is there to be folded: they are as they are.")
+    return f'<p role="note" style="margin: 4px 20px; line-height: 1.4">{escape(told)}</p>'
 
 
 def _data(split: str) -> str:
     return "data" if split == "data" else f"{split} data"
 
 
-def _symmetries(found: Spec | Why, aligned: Alignment | None) -> str:
-    if isinstance(found, str):
-        return ""
+def _symmetries(placed: Place, found: Spec, aligned: Alignment | None) -> str:
     count = sum(1 for group in found.groups.values() if group.level.value != "fixed")
     sure = "not certified" if found.certificate is None else f"certified to {found.certificate.error:.0e}"
     by = f"; {escape(repr(aligned))}" if aligned else ""
+    steps = "".join(f"<li>{escape(step)}</li>" for step in placed.steps)
     return (
         '<details style="margin: 0 12px"><summary style="cursor: pointer">'
-        f"Symmetries: {count} group{'s' * (count != 1)}, {sure}{by}</summary>"
-        f'<pre style="overflow: auto; max-height: 320px; line-height: 1.35">{escape(found.table())}</pre></details>'
+        f"Symmetries{_said(placed.coordinates)}: {count} group{'s' * (count != 1)}, {sure}{by}</summary>"
+        + (f'<ul style="line-height: 1.35">{steps}</ul>' if steps else "")
+        + f'<pre style="overflow: auto; max-height: 320px; line-height: 1.35">{escape(found.table())}</pre></details>'
     )

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from html import escape
-from typing import Any, Literal
+from typing import Any
 
-import ipywidgets as W
-import numpy as np
 from torch import nn
 
 from lwidgets.explorers import checks
 from lwidgets.explorers.curve import TOLERANCE_HELP
+from lwidgets.explorers.mixture import Layers, Mixture
 from lwidgets.explorers.splits import splits
-from lwidgets.landscape import Landscape, drawable
+from lwidgets.landscape import Landscape
 from lwidgets.objective import Objective
-from lwidgets.palette import BLUE, GRAY, GREEN, ORANGE, PURPLE, SKY, VERMILLION
 from lwidgets.parameters import Source
 from lwidgets.sampling import stream
-from lwidgets.sampling.measure import Measure
 from lwidgets.study import Check, Study
 from lwidgets.subspaces import Grouping, Layerwise
-from lwidgets.widgets.line_plot import LinePlot, Series
 from lwidgets.widgets.study import StudyWidget
-
-_POINTS = 17  # of a layer's curve: measured, a line between two models needs no more
-_COLORS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY)
-_STYLES: tuple[Literal["solid", "dashed"], ...] = ("solid", "dashed")  # when there are more layers than colours
 
 
 class LayerwiseExplorer(StudyWidget):
@@ -76,10 +66,10 @@ class LayerwiseExplorer(StudyWidget):
         study.slider("log", False, label="log height")
 
         @study.node(keep=1)
-        def layers() -> Layerwise:
-            return joined
+        def layers() -> Layers:
+            return joined, self._objectives
 
-        self._mixture.add_to(study, self._objectives, joined.names)
+        self._mixture.add_to(study, joined.names)
         self._add_checks(study)
         super().__init__(study, **sliders)
 
@@ -141,112 +131,3 @@ class LayerwiseExplorer(StudyWidget):
         def error_known(layer_curves: dict[str, Landscape], tolerance: float) -> Check:
             """The interpolation error meets the tolerance."""
             return checks.error_estimate(tolerance, *layer_curves.values())
-
-
-class Mixture:
-    """The part of a study in which layers have alphas of their own: a bank of sliders, curves, and what it loses.
-
-    Attributes:
-        plot: A curve for every layer, the others where the sliders are.
-        readout: What the mixture itself measures.
-        box: Both, while there is something to show.
-    """
-
-    def __init__(self) -> None:
-        """Nothing is computed or shown yet."""
-        self.plot = LinePlot("alpha of one layer, the others where they are (0 = a, 1 = b)")
-        self.readout = W.HTML()
-        self.box = W.VBox()
-
-    def add_to(
-        self, study: Study, objectives: Mapping[str, Objective], names: tuple[str, ...], *, when: str = ""
-    ) -> None:
-        """Add the bank, its nodes and its view to a study.
-
-        Args:
-            study: With sliders data, metric, tolerance and log, and a node ``layers``: a `Layerwise`, or None while
-                there is nothing to mix.
-            objectives: Data -> what to evaluate.
-            names: Of the groups.
-            when: The toggle with which the bank is shown; always, if there is none.
-        """
-        study.slider(
-            "mix",
-            (0.0,) * len(names),
-            low=0.0,
-            high=1.0,
-            step=0.01,
-            limits=(-100.0, 100.0),
-            parts=names,
-            label="all layers",
-            help="How far each layer is on its way from a (0) to b (1)",
-            when=when,
-        )
-
-        @study.node(keep=64)
-        def mixed(layers: Layerwise | None, mix: tuple[float, ...], data: str) -> dict[str, float]:
-            if layers is None:
-                return {}
-            row = next(Measure(objectives[data], layers)(layers.coefficients([mix])))
-            return dict(zip(objectives[data].names, map(float, row), strict=True))
-
-        @study.node(keep=64)
-        def layer_curves(
-            layers: Layerwise | None, mix: tuple[float, ...], data: str, tolerance: float, log: bool, progress: Any
-        ) -> Iterator[dict[str, Landscape]]:
-            found: dict[str, Landscape] = {}
-            yield found
-            options: dict[str, Any] = {"resolution": _POINTS, "tolerance": tolerance, "log": log, "progress": progress}
-            for name in names if layers is not None else ():
-                line = layers.line(name, at=dict(zip(names, mix, strict=True)))  # type: ignore[union-attr]
-                *_, found[name] = stream(objectives[data], line, **options)
-                yield dict(found)
-
-        @study.view(widget=self.box)
-        def draw_mixture(
-            layer_curves: dict[str, Landscape],
-            mixed: dict[str, float],
-            mix: tuple[float, ...],
-            metric: str,
-            log: bool,
-        ) -> None:
-            shown = bool(layer_curves and mixed)
-            self.box.children = [self.plot, self.readout] if shown else []
-            if not shown:
-                return
-            told = ", ".join(f"{name} {value:.4g}" for name, value in mixed.items())
-            self.readout.value = (
-                '<div class="lwidgets-readout" aria-live="polite" style="margin: 0 12px">'
-                f"<b>this mixture</b>: {escape(told)} (measured)</div>"
-            )
-            self.plot.label(metric, log=log)
-            level = drawable([mixed[metric]], log)
-            lines, dots = [], []
-            for i, (name, one) in enumerate(layer_curves.items()):
-                color, style = _COLORS[i % len(_COLORS)], _STYLES[i // len(_COLORS) % len(_STYLES)]
-                lines.append(Series(one.coords[0], drawable(one.values[metric], log), name, color, style))
-                dots.append(Series(mix[i : i + 1], level, "", color, "points", width=6))
-            self.plot.fit([0.0, 1.0, *mix[: len(layer_curves)]], level, *(line.y for line in lines))
-            self.plot.draw("lines", [Series([0.0, 1.0], np.repeat(level, 2), "", GRAY, "dashed", width=1.0), *lines])
-            self.plot.draw("dots", dots)
-            self.plot.describe(_least_and_most(layer_curves, metric, mixed[metric]))
-
-    def close(self) -> None:
-        """Close what is on the page only while it is drawn."""
-        self.plot.close()
-        self.readout.close()
-
-
-def _least_and_most(curves: dict[str, Landscape], metric: str, level: float) -> str:
-    """Which layer lowers a metric most by itself, and which can raise it most."""
-    told = [f"{metric} of this mixture {level:.4g}"]
-    points = [
-        (value, name, alpha)
-        for name, one in curves.items()
-        for value, alpha in zip(drawable(one.values[metric], log=False), one.coords[0], strict=True)
-        if np.isfinite(value)
-    ]
-    for words, best in (("lowest", min), ("highest", max)) if points else ():
-        value, name, alpha = best(points)
-        told.append(f"{words} by moving one layer alone {value:.4g}, {name} at {alpha:.2g}")
-    return "; ".join(told) + "."

@@ -144,6 +144,10 @@ def _plain(kind: str, picture: Picture, arrays: ArrayTable, role: tuple[Any, ...
     values = [add(v, frame["log"], metric) for v, metric in zip(frame["values"], frame["metrics"], strict=True)]
     return {
         **picture,
+        "paths": [
+            {**path, "label": _text(path["label"]), **{axis: {"array": arrays.add(path[axis], "f4")} for axis in "xy"}}
+            for path in picture["paths"]
+        ],
         "description": _text(picture["description"]),
         "frame": {
             **frame,

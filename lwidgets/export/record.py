@@ -175,7 +175,7 @@ def _recording(
         fixed=tuple(
             (slider, study.values[name])
             for name, slider in study.sliders.items()
-            if name not in positions and (not slider.when or study.values[slider.when])
+            if name not in positions and slider.is_shown(study.values)
         ),
         kinds=tuple(views.values()),
         frames=tuple(tuple(frame[key][1] if key in frame else None for key in views) for frame in frames),
@@ -204,7 +204,7 @@ def recording_of(landscape: Landscape, *, metric: str | None = None, log: bool =
 
 def _field(landscape: Landscape, metric: str, log: bool) -> tuple[str, Picture]:
     packed = frame_of(landscape, metric, log=log)
-    return "height_field", {"frame": unpacked(packed), "markers": [], "description": metric}
+    return "height_field", {"frame": unpacked(packed), "markers": [], "paths": [], "description": metric}
 
 
 def _curve(landscape: Landscape, metric: str, log: bool) -> tuple[str, Picture]:

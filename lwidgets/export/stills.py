@@ -126,8 +126,8 @@ def figure(
     else:
         height = _map(axes, landscape, shown, log, colors, contours, int(tall / 11), dots=bool(show_points))
     for axis, label, extent in zip((axes.xaxis, axes.yaxis), landscape.labels, (room, tall), strict=False):
-        _style(axis, _broken(_plain(label), extent, _LABEL), log=False)
-    _style(height, _broken(_plain(metric), tall, _LABEL), log=log)
+        _style(axis, _broken(plain(label), extent, _LABEL), log=False)
+    _style(height, _broken(plain(metric), tall, _LABEL), log=log)
     if found:
         _draw_barrier(axes, landscape, found, log)
     if show_models:
@@ -139,9 +139,14 @@ def figure(
     axes.set_anchor("N")  # or the layout would need several passes to settle
     still.draw_without_rendering()
     _write_below(axes, told, 72 * width - _points(axes).x0 - 4)
+    fit_height(still)
+    return still
+
+
+def fit_height(still: Figure) -> None:
+    """Make a figure as high as what is in it."""
     still.draw_without_rendering()
     still.set_figheight(still.get_tightbbox().height + 2 * 0.042)  # the layout's own margins
-    return still
 
 
 def png(
@@ -196,14 +201,14 @@ def note(landscape: Landscape, metric: str, *, log: bool = False, barrier: Barri
         'estimated error ≤ 0.002 (0.2 % of range) · 17 of 65 evaluated · BatchNorm frozen'
     """
     values, total = landscape.values[metric], landscape.evaluated.size
-    told = [_plain(landscape.accuracy(metric, log=log))]
+    told = [plain(landscape.accuracy(metric, log=log))]
     if not landscape.final:
         told.append("not final")
     batchnorm = _BATCHNORM.get(str(landscape.provenance.get("batchnorm")))
     if batchnorm:
         told.append(f"BatchNorm {batchnorm}")
     if barrier:
-        axis = _plain(landscape.axes[0], 12)
+        axis = plain(landscape.axes[0], 12)
         told.append(f"barrier ({barrier.kind}) {barrier.value:.4g} ± {barrier.error:.1g} at {axis} {barrier.alpha:.4g}")
     infinite = int(np.isnan(drawable(values, log=False)).sum())
     negative = int(np.isnan(drawable(values, log)).sum()) - infinite
@@ -222,7 +227,7 @@ def _check(landscape: Landscape, width: float, contours: int) -> None:
     for name, c in zip(landscape.axes, landscape.coords, strict=True):
         if len(c) < 2 or not np.isfinite(c).all() or not (np.diff(c) > 0).all():
             raise ValueError(
-                f"Landscape.figure: coordinates of {_plain(name)} must be two or more increasing numbers, got "
+                f"Landscape.figure: coordinates of {plain(name)} must be two or more increasing numbers, got "
                 f"{np.array2string(c, threshold=6)}. Sample the landscape again."
             )
     if not 1.5 <= width <= 40:
@@ -236,8 +241,8 @@ def _metric(landscape: Landscape, name: str | None) -> str:
     chosen = next(iter(landscape.values), None) if name is None else name
     if chosen not in landscape.values:
         raise ValueError(
-            f"Landscape.figure: metric must be one of {_plain(', '.join(map(str, landscape.values)))}, "
-            f"got {_plain(repr(chosen))}. Choose one of these."
+            f"Landscape.figure: metric must be one of {plain(', '.join(map(str, landscape.values)))}, "
+            f"got {plain(repr(chosen))}. Choose one of these."
         )
     return cast(str, chosen)
 
@@ -359,7 +364,7 @@ def _models(landscape: Landscape) -> list[tuple[tuple[float, ...], str]]:
         return []
     axes = len(landscape.shape)
     corners = np.vstack([np.zeros(axes), np.eye(axes)])
-    letters = [_plain(str(name).partition(":")[0], 12) for name in names] if len(names) > 1 else ["model"]
+    letters = [plain(str(name).partition(":")[0], 12) for name in names] if len(names) > 1 else ["model"]
     return [(tuple(map(float, corner)), letter) for corner, letter in zip(corners, letters, strict=False)]
 
 
@@ -376,7 +381,7 @@ def _points(ax: Axes) -> BboxBase:
 
 def _write_below(ax: Axes, told: str, extent: float) -> None:
     """A caption under the horizontal axis' label, wherever that comes to lie; each fact on one line where it fits."""
-    joined = _plain(told, 400).replace(" ", _JOINT).replace(f"{_JOINT}·{_JOINT}", f"{_JOINT}· ")
+    joined = plain(told, 400).replace(" ", _JOINT).replace(f"{_JOINT}·{_JOINT}", f"{_JOINT}· ")
     ax.annotate(
         _broken(joined, extent, _NOTE, lines=6).replace(_JOINT, " "),
         (0, 0),
@@ -468,16 +473,16 @@ def _ink(color: tuple[float, ...]) -> tuple[float, ...]:
     return (0, 0, 0, 0.6) if light else (1, 1, 1, 0.6)
 
 
-def _plain(text: object, longest: int = 200) -> str:
+def plain(text: object, longest: int = 200) -> str:
     r"""A short text without control characters, which SVG forbids.
 
-    >>> _plain("loss\n\x00 of\tmine", longest=7)
+    >>> plain("loss\n\x00 of\tmine", longest=7)
     'loss of…'
     """
     whole = str(text)
     words = "".join(c if c.isprintable() else " " for c in whole[: 4 * longest]).split()
-    plain = " ".join(words)
-    return plain if len(plain) <= longest and len(whole) <= 4 * longest else plain[:longest] + "…"
+    joined = " ".join(words)
+    return joined if len(joined) <= longest and len(whole) <= 4 * longest else joined[:longest] + "…"
 
 
 def _broken(text: str, extent: float, size: float, lines: int = 2) -> str:

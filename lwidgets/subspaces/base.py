@@ -261,9 +261,14 @@ class Subspace:
             raise ValueError(
                 f"Subspace.over: spans must be one or {len(self.axes)}, got {len(spans)}. Give one for each axis."
             )
-        axes = tuple(replace(axis, low=low, high=high) for axis, (low, high) in zip(self.axes, ends, strict=True))
+        return self.measured_on(
+            *(replace(axis, low=low, high=high) for axis, (low, high) in zip(self.axes, ends, strict=True))
+        )
+
+    def measured_on(self, *axes: Axis) -> Self:
+        """The same subspace with other axes: other extents, marks or words for the same coordinates."""
         moved = self._with(axes=axes)
-        if "basis" in self.__dict__:  # the vectors do not depend on the extent, so they are not made again
+        if "basis" in self.__dict__:  # the vectors do not depend on the axes, so they are not made again
             moved.__dict__["basis"] = self.basis
         return moved
 

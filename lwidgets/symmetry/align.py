@@ -218,7 +218,7 @@ def symmetries_of(objective: Objective, source: Source) -> Spec:
         [(16, 'positive scaling and permutation'), (12, 'positive scaling and permutation')]
     """
     model = objective.model_at(objective.space.select(State.of(source)))
-    return derive(model, *_arguments(objective, model))
+    return derive(model, *arguments_of(objective, model))
 
 
 def _point(objective: Objective, name: str, source: Source) -> State:
@@ -247,8 +247,12 @@ def _check_fit(spec: Spec, state: State) -> None:
     spec.apply(Element(spec.groups, {n: g.identity(spec.copies(n)) for n, g in spec.groups.items()}), state)
 
 
-def _arguments(objective: Objective, model: nn.Module) -> tuple[Any, ...]:
-    """What the loss calls the model with, for a few examples."""
+def arguments_of(objective: Objective, model: nn.Module) -> tuple[Any, ...]:
+    """What the loss calls the model with, for a few examples.
+
+    Raises:
+        ValueError: It does not call it, or with keyword arguments.
+    """
     calls: list[tuple[Any, Mapping[str, Any]]] = []
     handle = model.register_forward_pre_hook(lambda _, args, kwargs: calls.append((args, kwargs)), with_kwargs=True)
     with handle, torch.no_grad():

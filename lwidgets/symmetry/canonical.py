@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ from lwidgets.symmetry.spec import Axis, Factor, Spec, blocks
 from lwidgets.symmetry.trace import in_double, tensors_in
 
 Coordinates = Literal["original", "folded", "circuits"]
+COORDINATES: tuple[str, ...] = get_args(Coordinates)
 
 _TOLERANCE = 1e-10
 _BIASES = {"weight": "bias", "in_proj_weight": "in_proj_bias"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,15 @@ import numpy as np
 import traitlets
 from numpy.typing import ArrayLike, NDArray
 
+from lwidgets.distances import l2
 from lwidgets.landscape import Landscape
 from lwidgets.palette import COLORMAPS
+from lwidgets.subspaces import Subspace
+
+_STEPS = 65  # points of a path
+_OFF = 1e-5  # of a path's size: less off a plane is rounding
+
+_OF_A_PATH = {"x", "y", "label", "color", "dashed"}
 
 
 def script(name: str) -> Path:
@@ -55,6 +63,9 @@ class HeightField(anywidget.AnyWidget):
         contours: About how many contour levels; they lie at round values that contain the colour bar's
             ticks. 0 for none.
         markers: Named places, each ``{"x": float, "y": float, "label": str}``.
+        paths: Named lines through points of the plane, in the order drawn, each
+            ``{"x": [float], "y": [float], "label": str, "color": "#rrggbb", "dashed": bool}``: x and y of one length,
+            two or more, finite, any sequences or arrays; ``dashed`` may be left out; no legend for an empty label.
         description: Accessible name of the figure.
     """
 
@@ -67,6 +78,7 @@ class HeightField(anywidget.AnyWidget):
     show_points = traitlets.Bool(False).tag(sync=True)
     contours = traitlets.Int(12, min=0, max=40).tag(sync=True)
     markers = traitlets.List(traitlets.Dict()).tag(sync=True)
+    paths = traitlets.List(traitlets.Dict()).tag(sync=True)
     description = traitlets.Unicode("").tag(sync=True)
 
     def __init__(self, **kwargs: Any) -> None:
@@ -76,7 +88,9 @@ class HeightField(anywidget.AnyWidget):
     def picture(self) -> dict[str, Any]:
         """What is on show, as plain values and arrays: the frame's binary fields unpacked, and how it is looked at."""
         looks = {name: getattr(self, name) for name in ("panes", "camera", "show_points", "contours")}
-        return {"frame": unpacked(self.frame), "markers": self.markers, "description": self.description, **looks}
+        paths = [{**path, "x": np.array(path["x"]), "y": np.array(path["y"])} for path in self.paths]
+        marks = {"markers": self.markers, "paths": paths}
+        return {"frame": unpacked(self.frame), **marks, "description": self.description, **looks}
 
     @traitlets.validate("point")
     def _valid_point(self, proposal: dict[str, Any]) -> list[float]:
@@ -87,6 +101,10 @@ class HeightField(anywidget.AnyWidget):
                 "Pass [] to unpin the point."
             )
         return point
+
+    @traitlets.validate("paths")
+    def _valid_paths(self, proposal: dict[str, Any]) -> list[dict[str, Any]]:
+        return [_path(k, path) for k, path in enumerate(proposal["value"])]
 
 
 def frame(
@@ -182,6 +200,32 @@ def frame_of(landscape: Landscape, metric: str, *, log: bool = False, **looks: A
     return frame(x, y, landscape.values, landscape.evaluated, landscape.error, metric=metric, log=log, **told)
 
 
+def path_of(path: Subspace, plane: Subspace, *, label: str, color: str) -> dict[str, Any]:
+    """An entry of ``paths``: a path between models, seen from above a plane.
+
+    Drawn where the nearest points of the plane are; dashed if it leaves the plane, for then its loss is not that of the
+    picture below it.
+
+    Args:
+        path: Of one coordinate, whose points are mixtures of its vertices: a line or a curve.
+        plane: In the same parameters.
+        label: Of the path.
+        color: As #rrggbb.
+
+    Example:
+        >>> import torch, lwidgets as lw
+        >>> a, b, c = (torch.tensor(x) for x in ([0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]))
+        >>> drawn = path_of(lw.Chain(a, c, b), lw.Plane.through(a, b, c), label="round", color="#000000")
+        >>> drawn["x"][::32], drawn["y"][::32], drawn["dashed"]
+        ([0.0, 0.0, 1.0], [0.0, 1.0, 0.0], False)
+    """
+    corners, off = plane.project([*path.vertices])
+    axis = path.axes[0]
+    x, y = (path.coefficients(np.linspace(axis.low, axis.high, _STEPS)[:, None]) @ corners).T
+    size = max(l2(path.vertices[0], vertex, plane.space.moved) for vertex in path.vertices)
+    return {"x": x.tolist(), "y": y.tolist(), "label": label, "color": color, "dashed": bool(off.max() > _OFF * size)}
+
+
 def unpacked(packed: Mapping[str, Any]) -> dict[str, Any]:
     """A frame with arrays in place of bytes: x, y, one of shape (nx, ny) for each metric, and evaluated."""
     if not packed:
@@ -194,6 +238,41 @@ def unpacked(packed: Mapping[str, Any]) -> dict[str, Any]:
         "values": list(np.frombuffer(packed["values"], "<f4").reshape(-1, nx, ny)),
         "evaluated": np.frombuffer(packed["evaluated"], np.uint8).reshape(nx, ny),
     }
+
+
+def _path(k: int, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check one of the paths; its coordinates become lists, as JSON has them."""
+
+    def refuse(part: str, rule: str, got: object, hint: str) -> traitlets.TraitError:
+        return traitlets.TraitError(f"HeightField: paths[{k}]{part} must {rule}, got {got}. {hint}")
+
+    path = {"dashed": False, **given}
+    if set(path) != _OF_A_PATH:
+        raise refuse("", f"have {', '.join(sorted(_OF_A_PATH))}", ", ".join(sorted(map(str, given))), "Name these.")
+    for axis in ("x", "y"):
+        try:
+            along = np.asarray(path[axis], dtype=np.float64)
+        except (TypeError, ValueError):
+            raise refuse(f".{axis}", "be numbers", repr(path[axis]), "Pass a list or an array.") from None
+        if along.ndim != 1 or len(along) < 2 or not np.isfinite(along).all():
+            got = f"shape {along.shape}" if along.ndim != 1 or len(along) < 2 else _first_gap(along)
+            raise refuse(f".{axis}", "hold two or more finite numbers", got, "Leave out what is not on the path.")
+        path[axis] = along.tolist()
+    if len(path["x"]) != len(path["y"]):
+        raise refuse(".y", "be as long as x", f"{len(path['y'])} for {len(path['x'])}", "Pass one y for each x.")
+    if not isinstance(path["label"], str):
+        raise refuse(".label", "be text", repr(path["label"]), 'Pass "" for a path without a name.')
+    if not isinstance(path["color"], str) or not re.fullmatch("#[0-9a-fA-F]{6}", path["color"]):
+        raise refuse(".color", "be #rrggbb", repr(path["color"]), "lwidgets.palette has colours to choose from.")
+    if not isinstance(path["dashed"], bool):
+        raise refuse(".dashed", "be True or False", repr(path["dashed"]), "Leave it out for a solid line.")
+    return path
+
+
+def _first_gap(along: NDArray[np.float64]) -> str:
+    """The first number that is not finite, and where it is."""
+    at = int(np.flatnonzero(~np.isfinite(along))[0])
+    return f"{along[at]:g} at index {at}"
 
 
 def _axis(name: str, coordinates: ArrayLike) -> NDArray[np.float32]:

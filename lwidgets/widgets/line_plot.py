@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from lwidgets.landscape import drawable
 from lwidgets.palette import BLUE
 
+_LEGEND_WIDTH, _LEGEND_ROW = 0.4, 20  # a share of the figure, and pixels
+_CLOSER = 64  # points of a line for which room is left
 _SMALL = "font-size: 12px; line-height: 1.4; margin: 0 16px 4px 12px"
 
 
@@ -53,8 +55,9 @@ class LinePlot(W.VBox):
         Args:
             x_label: Of the horizontal axis.
             y_label: Of the vertical axis; `label` changes it.
-            height: CSS height of the figure.
+            height: Of the figure, in CSS pixels.
         """
+        self._height = float(height.removesuffix("px"))
         self._x = bqplot.LinearScale()
         self._y: dict[bool, bqplot.Scale] = {False: bqplot.LinearScale(), True: bqplot.LogScale()}
         self._log = False
@@ -95,7 +98,7 @@ class LinePlot(W.VBox):
 
     def fit(self, x: ArrayLike, *ys: ArrayLike) -> None:
         """Choose both ranges, a little wider than the data, and round ticks inside them."""
-        shown = drawable(np.concatenate([np.ravel(y) for y in ys]), self._log)
+        shown = drawable(np.concatenate([np.empty(0), *map(np.ravel, ys)]), self._log)
         finite = shown[np.isfinite(shown)]
         low, high = (finite.min(), finite.max()) if len(finite) else (0.1, 1.0)
         for scale, axis, ends, log in (
@@ -114,6 +117,8 @@ class LinePlot(W.VBox):
     def draw(self, group: str, series: Sequence[Series]) -> None:
         """Replace a group; marks are reused, so an update is one small message a mark."""
         self._series[group] = tuple(series)
+        if any(one.label for one in series):
+            self.figure.legend_location = self._corner()
         marks = self._groups.get(group, [])
         if [_kind(mark) for mark in marks] != [_drawn_as(one) for one in series]:
             marks = [self._mark(one) for one in series]
@@ -156,6 +161,18 @@ class LinePlot(W.VBox):
             part.close()
         super().close()
 
+    def _corner(self) -> str:
+        """Where the legend hides least of what is drawn."""
+        scale = self._y[self._log]
+        ends = np.array([[self._x.min or 0.0, self._x.max or 1.0], [scale.min or 0.1, scale.max or 1.0]])
+        drawn = [one for group in self._series.values() for one in group]
+        places = [_along(one.x, one.y) for one in drawn if one.style in ("solid", "dashed")]
+        if self._log:
+            places, ends[1] = [np.stack([x, np.log(y)]) for x, y in places], np.log(ends[1])
+        shares = [(place - ends[:, :1]) / np.diff(ends) for place in places]
+        height = _LEGEND_ROW * (1 + sum(bool(one.label) for one in drawn)) / self._height
+        return roomiest_corner(np.concatenate([np.empty((2, 0)), *shares], axis=1), _LEGEND_WIDTH, height)
+
     def _scales(self) -> dict[str, bqplot.Scale]:
         return {"x": self._x, "y": self._y[self._log]}
 
@@ -182,6 +199,28 @@ class LinePlot(W.VBox):
         return bqplot.Lines(
             colors=[one.color], line_style=one.style, stroke_width=one.width, opacities=[one.opacity], **common
         )
+
+
+def roomiest_corner(points: NDArray[np.float64], width: float, height: float) -> str:
+    """The corner of a picture with the fewest points, top right before the others.
+
+    >>> roomiest_corner(np.array([[0.1, 0.5, 0.9], [0.1, 0.5, 0.9]]), 0.4, 0.3)
+    'top-left'
+
+    Args:
+        points: Shape (2, n), as shares of the width from the left and of the height from below.
+        width: Of a corner, as a share.
+        height: As a share.
+    """
+    x, y = points
+    crowds = {
+        f"{upper}-{side}": np.sum(
+            (y > 1 - height if upper == "top" else y < height) & (x > 1 - width if side == "right" else x < width)
+        )
+        for upper in ("top", "bottom")
+        for side in ("right", "left")
+    }
+    return min(crowds, key=lambda corner: int(crowds[corner]))
 
 
 def padded(low: float, high: float, *, log: bool = False) -> tuple[float, float]:
@@ -239,6 +278,16 @@ def _arrays(one: Series) -> tuple[np.ndarray, np.ndarray]:
         ends = slice(kept[0], kept[-1] + 1) if len(kept) else slice(0)
         return x[ends], y[ends]
     return x, y
+
+
+def _along(x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+    """Points close together on a line, shape (2, n), whatever its own are."""
+    xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    if len(xs) < 2:
+        return np.empty((2, 0))
+    closer = np.linspace(0, len(xs) - 1, _CLOSER)
+    each = np.arange(len(xs))
+    return np.stack([np.interp(closer, each, xs), np.interp(closer, each, ys)])
 
 
 def _labels(one: Series) -> list[str]:

@@ -238,8 +238,8 @@ class StudyWidget(W.VBox):
         for other, slider in self.study.sliders.items():
             if slider.bounds == name:
                 set_range(self.controls[other], *value)
-            if slider.when == name:
-                self.controls[other].layout.display = "" if value else "none"
+            if name in slider.when:
+                self.controls[other].layout.display = "" if slider.is_shown(self.study.values) else "none"
 
     def _show_state(self, study: Study) -> None:
         status = study.status

@@ -1,6 +1,6 @@
 """Make the pictures of the README: explorers as JupyterLab shows them.
 
-    python tests/browser/take_picture.py [quickstart] [connectivity]
+    python tests/browser/take_picture.py [quickstart] [connectivity] [merging]
 
 They are written to notebooks/.
 """
@@ -27,6 +27,13 @@ PICTURES = {  # name -> the cells, and what to do once they are shown
         [
             f"{SETUP}(hidden=(64, 64))",
             "connected = lw.ConnectivityExplorer(objective, a, b, alignment='weights', curve='bezier')\nconnected",
+        ],
+        "None",
+    ),
+    "merging": (
+        [
+            "import lwidgets as lw\n\nbase, models, tasks = lw.demo.digits_tasks()",
+            "merging = lw.MergingExplorer(base, models, tasks, method='ties')\nmerging",
         ],
         "None",
     ),

@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 import lwidgets as lw
 from lwidgets.export.write import write_page
+from lwidgets.widgets.height_field import HeightField, frame
 
 SEEDS = (0, 3, 4)
 EXTENT = re.compile(r"loss .*?([\d.e+−-]+) at .*? to ([\d.e+−-]+)")
@@ -241,6 +242,51 @@ def test_between_positions_the_lines_are_mixed_and_the_page_says_so(offline, tmp
     at = float(slider.get_attribute("aria-valuetext"))
     assert 1.0 < at < 2.0
     until(page, lambda: draws(page, kind, np.stack([x, at * x], axis=1)), at)
+
+
+def magenta(page: Page, pane: str) -> np.ndarray:
+    """Rows of what is magenta in a pane, from its top; shape (n,)."""
+    found = page.locator(f".lw-{pane} .lw-base").evaluate(
+        """(canvas) => {
+            const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+            const rows = [];
+            for (let k = 0; k < data.length; k += 4)
+                if (data[k] > 225 && data[k + 1] < 60 && data[k + 2] > 225) rows.push(Math.floor(k / 4 / canvas.width));
+            return rows;
+        }"""
+    )
+    return np.array(found)
+
+
+@both
+def test_paths_of_the_widget_are_those_of_the_page_at_every_position(offline, tmp_path, kind):
+    study = lw.Study("Paths")
+    study.slider("level", 0.0, low=-0.9, high=0.9, step=0.1)
+    field, x = HeightField(), np.linspace(-1.0, 1.0, 5)
+
+    @study.view(widget=field)
+    def draw(level):
+        field.frame = frame(x, x, {"loss": 1 + 1e-3 * x[:, None] + 0 * x}, np.ones((5, 5)), {}, metric="loss")
+        path = {"x": [-0.8, 0.8], "y": [level, level], "color": "#ff00ff"}
+        field.paths = [{**path, "label": f"at {level:g}"}] if level < 0.6 else []
+
+    widget = lw.StudyWidget(study)
+    widget.wait(10)
+    page = opened(offline, widget.to_html(tmp_path / "page.html", {"level": [-0.6, 0.0, 0.3, 0.8]}, kind=kind))
+    widget.close()
+    rows = []
+    for k, level in enumerate((-0.6, 0.0, 0.3)):
+        put(page, "level", k)
+        until(page, lambda level=level: page.locator(".lw-paths").inner_text() == f"at {level:g}", level)
+        painted(page)
+        rows.append(magenta(page, "map").mean())
+        assert len(magenta(page, "surface")) > 50
+    assert (rows[0] - rows[1]) / (rows[1] - rows[2]) == pytest.approx(2, rel=0.05)
+    put(page, "level", 3)
+    until(page, lambda: not page.locator(".lw-paths").is_visible())
+    painted(page)
+    assert not len(magenta(page, "map")) + len(magenta(page, "surface"))
+    assert not console_errors(page)
 
 
 def test_ticks_are_written_as_in_the_notebook(offline, tmp_path):

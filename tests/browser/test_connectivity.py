@@ -38,6 +38,38 @@ def test_an_alignment_is_chosen_and_its_barrier_told(lab: Page):
     assert console_errors(lab) == []
 
 
+def test_a_transformer_is_aligned_in_circuits(lab_server: Server, page: Page):
+    made = (
+        "objective, a, b = lw.demo.digits_vit(steps=40)\nexplorer = lw.ConnectivityExplorer(objective, a, b)\nexplorer"
+    )
+    write_notebook(lab_server.root / "circuits.ipynb", [SETUP, made])
+    open_and_run(page, lab_server, "circuits.ipynb")
+    rows = page.locator("table.lwidgets-readout tbody tr")
+    expect(rows).to_have_count(1, timeout=60_000)
+    expect(rows.locator("th")).to_have_text("straight")
+    page.locator(".lwidgets-alignment select").select_option("weights")
+    page.locator(".lwidgets-coordinates select").select_option("circuits")
+    expect(rows.locator("th")).to_have_text(["straight, as they are", "aligned, in circuits"], timeout=60_000)
+    expect(page.get_by_role("note")).to_contain_text("leave the architecture")
+    expect(page.locator(".lwidgets-caption").first).to_contain_text("aligned, in circuits")
+    wait_for_kernel(page, "explorer.study.status.phase == 'done'")
+    told = ask_kernel(page, "explorer.barriers['aligned'].value")
+    assert float(rows.nth(1).locator("td").first.inner_text().split("±")[0]) == pytest.approx(told, rel=1e-3)
+    names = ask_kernel(page, "[name for name, _ in explorer.model_at(0.5, 'aligned').named_parameters()]")
+    assert "blocks.0.attention.qk" in names
+    assert console_errors(page) == []
+
+
+def test_what_has_no_circuits_says_so(lab: Page):
+    lab.locator(".lwidgets-coordinates select").select_option("circuits")
+    expect(lab.get_by_role("alert")).to_contain_text("Not in circuits; only the straight path is there.")
+    expect(lab.locator("table.lwidgets-readout tbody tr")).to_have_count(1)
+    lab.locator(".lwidgets-coordinates select").select_option("folded")
+    expect(lab.get_by_role("alert")).to_have_count(0)
+    expect(lab.get_by_role("note")).to_contain_text("as they are")
+    assert console_errors(lab) == []
+
+
 def test_layers_have_sliders_while_they_are_asked_for(lab: Page):
     bank = lab.locator(".lwidgets-mix .noUi-handle")
     expect(bank.first).to_be_hidden()

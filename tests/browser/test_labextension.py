@@ -71,7 +71,9 @@ def saved_study(words: str = "") -> dict[str, Any]:
             "evaluated": {"array": 2},
             "values": {"arrays": [3 + seed]},
         }
-        return {"frame": frame, "markers": [{"x": 0, "y": 1, "label": words}], "description": words}
+        path = {"x": {"array": 0}, "y": {"array": 0}, "color": "#d55e00", "label": words}
+        marks = {"markers": [{"x": 0, "y": 1, "label": words}]} | ({"paths": [path]} if words else {})
+        return {"frame": frame, "description": words, **marks}
 
     slider = {"name": words or "seed", "label": words or "seed", "kind": "integer", "positions": [0, 1, 2], "start": 1}
     study = {
@@ -329,7 +331,8 @@ def test_words_of_strangers_stay_words(lab_server: Server, page: Page):
         cell = page.locator(".jp-Cell").nth(k)
         cell.scroll_into_view_if_needed()
         assert_shows(page, cell, heights(1))
-        assert words in cell.locator("h2").first.evaluate("(title) => title.textContent")
+        for place in ("h2", ".lw-paths"):
+            assert words in cell.locator(place).first.evaluate("(node) => node.textContent")
     assert_inert(page)
     for k in range(len(INJECTIONS)):
         open_file(page, f"stranger{k}.landscape.json")

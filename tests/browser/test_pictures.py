@@ -143,6 +143,43 @@ def test_a_point_set_from_python_shows_and_goes(surface: Explorer):
     expect(surface.readout).not_to_contain_text("pinned")
 
 
+def magenta(picture: np.ndarray) -> np.ndarray:
+    """Places (across, up) of what is magenta, as shares of the picture of a pane."""
+    red, green, blue, alpha = np.moveaxis(picture, -1, 0)
+    rows, columns = np.nonzero((red > 0.88) & (green < 0.25) & (blue > 0.88) & (alpha == 1))
+    return np.stack([columns / picture.shape[1], 1 - rows / picture.shape[0]], axis=1)
+
+
+def test_paths_set_from_python_are_drawn_named_and_gone(surface: Explorer):
+    page = surface.page
+    before = {kind: surface.picture(kind) for kind in ("map", "surface")}
+    ask_kernel(
+        page,
+        "setattr(surface.height_field, 'paths', [dict(x=np.linspace(-0.5, 9.5, 21), y=np.linspace(-0.5, 9.5, 21), "
+        "label='the way out', color='#ff00ff', dashed=True)])",
+    )
+    legend = surface.root.locator(".lw-paths")
+    expect(legend).to_have_text("the way out")
+    drawn(page)
+    across, up = magenta(surface.picture("map")).T
+    # On the readout's own word about where its ends are: it began at (-0.5, -0.5), and left by a corner.
+    corners = []
+    for k in (across.argmin(), across.argmax()):
+        found, _ = read(hover(surface, "map", across[k], 1 - up[k]))
+        corners.append(found)
+    assert np.abs(np.subtract(corners, [(-0.5, -0.5), (1, 1)])).max() <= 2 / 16
+    assert np.ptp(across) > 0.3
+    assert len(magenta(surface.picture("surface"))) > 50
+    for kind in ("map", "surface"):
+        label = surface.root.locator(f".lw-{kind} .lw-base").get_attribute("aria-label")
+        assert label.endswith("path: the way out")
+    ask_kernel(page, "setattr(surface.height_field, 'paths', [])")
+    expect(legend).to_be_hidden()
+    page.mouse.move(2, 2)
+    for kind, picture in before.items():
+        wait_until_same(surface, kind, picture)
+
+
 def test_dragging_turns_the_surface_and_a_double_click_turns_it_back(surface: Explorer):
     before, page = surface.picture("surface"), surface.page
     camera = ask_kernel(page, "surface.height_field.camera")

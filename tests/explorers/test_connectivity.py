@@ -2,6 +2,9 @@
 
 import copy
 import itertools
+import json
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,8 +13,12 @@ from torch import nn
 from torch.nn import functional as F
 
 import lwidgets as lw
+from lwidgets.explorers import paths, route
 from lwidgets.explorers.connectivity import ConnectivityExplorer
+from lwidgets.export.record import record
+from lwidgets.symmetry import Level, canonical, derive, recast
 from lwidgets.symmetry.align import align
+from tests.models import TRANSFORMER, flat
 
 
 def permuted(model, seed=0):
@@ -268,4 +275,376 @@ def test_a_repaired_line_beside_the_others(pair):
     assert explorer.wait(60)
     known = objective.test.measure(a)["loss"]
     assert explorer.landscapes["repaired"].at(0.0)["loss"] == pytest.approx(known, rel=1e-4)
+    explorer.close()
+
+
+REWRITTEN = pytest.mark.parametrize(("coordinates", "words"), [("folded", "folded"), ("circuits", "in circuits")])
+ATTENTION = "blocks.0.attention."
+
+
+@pytest.fixture(scope="module")
+def transformers():
+    objective, a, b = lw.demo.digits_vit(steps=150)
+    (train,), (test,) = objective.data.batches, objective.test.data.batches
+    train, test = ([part[:count] for part in data] for data, count in ((train, 96), (test, 64)))
+    return lw.Objective(a, tuple(train), loss=F.cross_entropy, test=tuple(test)), a, b
+
+
+def by_hand(objective, a, b, coordinates):
+    """The objective there, and both models, without the explorer."""
+    x = objective.data.batches[0][0][:3]
+    first, second = (canonical(model, x, circuits=coordinates == "circuits") for model in (a, b))
+    return recast(objective, first), first.module, second.module
+
+
+def plain(objective, model):
+    """The slow way to the loss."""
+    ((images, labels),) = objective.data.batches
+    with torch.no_grad():
+        return F.cross_entropy(model(images), labels).item()
+
+
+def mixture(objective, a, b, alpha):
+    """A model whose parameter p is a's on its way to b by alpha(p)."""
+    theirs = dict(b.named_parameters())
+    with torch.no_grad():
+        mixed = {name: torch.lerp(p, theirs[name], float(alpha(name))) for name, p in a.named_parameters()}
+    return objective.model_at(lw.State(mixed))
+
+
+def moved_as(found, model):
+    """A model, moved as an alignment moved its own."""
+    moved = copy.deepcopy(model)
+    moved.load_state_dict(found.spec.apply(found.element, model).parameters)
+    return moved
+
+
+@REWRITTEN
+def test_aligned_paths_in_other_coordinates_are_those_by_hand(transformers, coordinates, words):
+    objective, a, b = transformers
+    explorer = open_explorer(
+        transformers, alignment="weights", coordinates=coordinates, tolerance=0.0, resolution=9, alpha=0.25
+    )
+    there, first, second = by_hand(objective, a, b, coordinates)
+    found = align(first, second, there)
+    drawn = explorer.landscapes
+    for name, on, ends in (("straight", objective, (a, b)), ("aligned", there, (first, found.state))):
+        by_itself = lw.sample(on.test, lw.Line(*ends), resolution=9, tolerance=0.0)
+        np.testing.assert_allclose(drawn[name].values["loss"], by_itself.values["loss"], rtol=1e-4)
+    in_its_own = lw.sample(objective.test, lw.Line(a, align(a, b, objective).state), resolution=9, tolerance=0.0)
+    assert np.abs(drawn["aligned"].values["loss"] - in_its_own.values["loss"]).max() > 0.05
+    for told in (explorer.table.value, explorer.plot.picture()["caption"]):
+        assert "straight, as they are" in told
+        assert f"aligned, {words}" in told
+    assert ("leave the architecture" in explorer.table.value) is (coordinates == "circuits")
+    assert explorer.alignment_found.before == pytest.approx(found.before, rel=1e-4)
+    groups = derive(first, objective.data.batches[0][0][:4]).groups
+    assert explorer.study["symmetries"].groups == groups
+    assert all(name in explorer.symmetries.value for name in groups)
+    assert f"Symmetries, {words}: " in explorer.symmetries.value
+    assert "gain and shift of blocks.0.norm1 went into" in explorer.symmetries.value
+    report = explorer.verify(60)
+    assert report
+    assert report.checks["The models compute the same in these coordinates"].state == "pass"
+    assert f"outputs of b, {words}, changed by" in report.checks["The aligned model computes what b does"].detail
+    explorer.close()
+
+
+@REWRITTEN
+def test_a_model_on_the_way_is_one_of_those_coordinates(transformers, coordinates, words):
+    objective, a, b = transformers
+    explorer = open_explorer(transformers, alignment="weights", coordinates=coordinates)
+    there, first, second = by_hand(objective, a, b, coordinates)
+    expected = mixture(there, first, moved_as(explorer.alignment_found, second), lambda _: 0.3)
+    found = explorer.model_at(0.3, "aligned")
+    assert found.state_dict().keys() == first.state_dict().keys() != a.state_dict().keys()
+    images = objective.data.batches[0][0][:20]
+    with torch.no_grad():
+        torch.testing.assert_close(found(images), expected(images), rtol=1e-3, atol=1e-4)
+        straight = explorer.model_at(0.3)(images)
+        torch.testing.assert_close(straight, mixture(objective, a, b, lambda _: 0.3)(images))
+    explorer.close()
+
+
+@pytest.mark.parametrize("coordinates", ["original", "folded", "circuits"])
+def test_every_path_leads_from_a_to_b_in_every_coordinates(transformers, coordinates, monkeypatch):
+    objective, a, b = transformers
+    monkeypatch.setattr(paths, "connect", partial(lw.connect, steps=3))
+    explorer = open_explorer(
+        transformers, alignment="weights", coordinates=coordinates, curve="chain", repair=True, resolution=9
+    )
+    assert set(explorer.landscapes) == {"straight", "aligned", "repaired", "curved"}
+    for name, landscape in explorer.landscapes.items():
+        for alpha, model in ((0.0, a), (1.0, b)):
+            known = plain(objective.test, model)
+            assert landscape.at(alpha)["loss"] == pytest.approx(known, rel=1e-3 if name == "repaired" else 1e-5)
+            own = plain(objective.test, explorer.model_at(alpha, name))
+            assert own == pytest.approx(known, rel=1e-3 if name == "repaired" else 1e-5)
+    words = {"original": "", "folded": ", folded", "circuits": ", in circuits"}[coordinates]
+    for name in ("aligned", "repaired", "curved"):
+        assert f">{name}{words}</th>" in explorer.table.value
+    names = {name for name, _ in explorer.model_at(0.5, "curved").named_parameters()}
+    assert (f"{ATTENTION}qk" in names, "norm.weight" in names) == (coordinates == "circuits", coordinates == "original")
+    assert explorer.path.vertices[-1].parameters.keys() == names
+    explorer.close()
+
+
+@REWRITTEN
+def test_the_plane_is_in_the_coordinates(transformers, coordinates, words):
+    objective, a, b = transformers
+    explorer = open_explorer(transformers, alignment="weights", coordinates=coordinates, plane=True)
+    there, first, second = by_hand(objective, a, b, coordinates)
+    moved = explorer.alignment_found.model
+    surface = explorer.study["surface"]
+    assert surface.evaluated[surface.pixel((1.0, 0.0))]
+    for place, end in (((0.0, 0.0), first), ((1.0, 0.0), second), ((0.0, 1.0), moved)):
+        assert surface.at(place)["loss"] == pytest.approx(plain(objective.test, end), rel=1e-4)
+    for place, end in (((0.5, 0.0), second), ((0.0, 0.5), moved)):
+        known = plain(objective.test, mixture(there, first, end, lambda _: 0.5))
+        assert surface.at(place)["loss"] == pytest.approx(known, abs=2 * surface.error["loss"] + 1e-4)
+    assert words in explorer.height_field.picture()["frame"]["labels"][1]
+    assert explorer.height_field.description.endswith(f", {words}")
+    explorer.close()
+
+
+@REWRITTEN
+def test_layers_are_mixed_in_the_coordinates(transformers, coordinates, words):
+    objective, a, b = transformers
+    explorer = open_explorer(transformers, alignment="weights", coordinates=coordinates, by_layer=True, tolerance=0.0)
+    there, first, _ = by_hand(objective, a, b, coordinates)
+    moved, names = explorer.alignment_found.model, explorer.study.sliders["mix"].parts
+    assert f"{ATTENTION}out" in names
+    explorer.mix = tuple(0.75 * (name == f"{ATTENTION}qkv") + 0.25 * (name == "head") for name in names)
+    assert explorer.wait(120)
+
+    def alpha(name):
+        qkv = ATTENTION if coordinates == "circuits" else f"{ATTENTION}qkv."
+        return 0.75 * name.startswith(qkv) + 0.25 * name.startswith("head.")
+
+    known = plain(objective.test, mixture(there, first, moved, alpha))
+    assert explorer.study["mixed"]["loss"] == pytest.approx(known, rel=1e-4)
+    curves = explorer.study["layer_curves"]
+    there_is = [name for name in names if "norm" not in name]
+    if coordinates == "circuits":
+        there_is = [name for name in there_is if not name.endswith("attention.out")]
+    assert sorted(curves) == sorted(there_is)
+    assert curves["head"].at(0.25)["loss"] == pytest.approx(known, rel=1e-4)
+    known = plain(objective.test, mixture(there, first, moved, lambda name: alpha(name) if "head" not in name else 1.0))
+    assert curves["head"].at(1.0)["loss"] == pytest.approx(known, rel=1e-4)
+    assert "the parameters of blocks.0.norm1, " in explorer._mixture.readout.value
+    dots = [float(one["x"][0]) for one in explorer._mixture.plot.picture()["series"] if one["style"] == "points"]
+    assert dots == [explorer.mix[names.index(name)] for name in curves]
+    explorer.mix = (1.0,) * len(names)
+    assert explorer.wait(120)
+    assert explorer.study["mixed"]["loss"] == pytest.approx(plain(objective.test, b), rel=1e-4)
+    explorer.coordinates = "original"
+    assert explorer.wait(120)
+    assert tuple(explorer.study["layer_curves"]) == names
+    assert "other layers" not in explorer._mixture.readout.value
+    explorer.close()
+
+
+def test_a_block_keeps_its_circuits(transformers):
+    explorer = ConnectivityExplorer(*transformers, by="block", by_layer=True, coordinates="circuits", plane=False)
+    assert explorer.wait(120)
+    assert set(explorer.study["layer_curves"]) == {"embed", "position", "blocks.0", "blocks.1", "head"}
+    assert explorer.study["layers"][0].groups[f"{ATTENTION}ov"] == explorer.study["layers"][0].names.index("blocks.0")
+    explorer.close()
+
+
+def test_examples_are_looked_at_in_the_coordinates(transformers):
+    objective, a, b = transformers
+    explorer = open_explorer(transformers, alignment="weights", coordinates="circuits", by_example=True, alpha=0.4)
+    there, first, _ = by_hand(objective, a, b, "circuits")
+    moved = explorer.alignment_found.model
+    ((images, labels),) = objective.test.data.batches
+
+    def losses(model):
+        return F.cross_entropy(model(images), labels, reduction="none").double()
+
+    with torch.no_grad():
+        for name, on, ends in (("straight", objective, (a, b)), ("aligned", there, (first, moved))):
+            here = mixture(on, *ends, lambda _: 0.4)
+            excess = losses(here) - 0.6 * losses(a) - 0.4 * losses(b)
+            np.testing.assert_allclose(explorer.study["excesses"][name].excess, excess, atol=1e-4)
+    explorer.close()
+
+
+def test_where_there_is_nothing_to_fold_the_picture_is_the_same(pair, monkeypatch):
+    explorer = open_explorer(pair, alignment="weights", plane=True)
+    before, told = explorer.landscapes, explorer.table.value
+    surface = explorer.study["surface"]
+    explorer.coordinates = "folded"
+    assert explorer.wait(60)
+    assert explorer.study.error is None
+    for name, one in explorer.landscapes.items():
+        np.testing.assert_array_equal(one.values["loss"], before[name].values["loss"])
+    np.testing.assert_array_equal(explorer.study["surface"].values["loss"], surface.values["loss"])
+    assert explorer.table.value.startswith(told)
+    assert "Nothing in these models is there to be folded" in explorer.table.value
+    same = explorer.verify(60).checks["The models compute the same in these coordinates"]
+    assert (same.state, same.detail) == ("info", "they are compared as they are")
+    explorer.coordinates = "circuits"
+    assert explorer.wait(60)
+    assert "Not in circuits; only the straight path is there." in explorer.table.value
+    assert "got none. Leave circuits out." in explorer.table.value
+    explorer.close()
+
+
+def test_a_post_norm_network_is_refused_and_the_straight_path_stays():
+    a, b = TRANSFORMER.model(0), TRANSFORMER.model(1)
+    explorer = ConnectivityExplorer(
+        TRANSFORMER.objective(),
+        a,
+        b,
+        alignment="weights",
+        coordinates="folded",
+        curve="bezier",
+        repair=True,
+        by_layer=True,
+        resolution=9,
+        tolerance=0.0,
+    )
+    assert explorer.wait(120)
+    assert explorer.study.error is None
+    assert set(explorer.landscapes) == set(explorer.barriers) == {"straight"}
+    by_itself = lw.sample(TRANSFORMER.objective(), lw.Line(a, b), resolution=9, tolerance=0.0)
+    np.testing.assert_allclose(explorer.landscapes["straight"].values["loss"], by_itself.values["loss"], rtol=1e-6)
+    told = explorer.table.value
+    assert "Not folded; only the straight path is there." in told
+    assert "norm &#x27;layer.norm1&#x27; must be read by linear layers only" in told
+    assert "as they are" not in told.split("<table")[1]
+    assert (explorer.alignment_found, explorer.path) == (None, None)
+    assert explorer.plane_box.children == explorer._mixture.box.children == ()
+    assert explorer.symmetries.value == ""
+    report = explorer.verify(60)
+    assert report
+    titles = ("The models compute the same in these coordinates", "The aligned model computes what b does")
+    for title in (*titles, "The symmetries are certified"):
+        assert report.checks[title].state == "warn"
+        assert "layer.norm1" in report.checks[title].detail
+    explorer.set_trait("curve", "none")
+    explorer.coordinates = "original"
+    assert explorer.wait(120)
+    assert set(explorer.landscapes) == {"straight", "aligned", "repaired"}
+    assert "Not folded" not in explorer.table.value
+    explorer.close()
+
+
+def test_parameters_that_stay_are_a_reason(transformers):
+    objective, a, b = transformers
+    ((images, labels),) = objective.data.batches
+    some = lw.Objective(a, (images[:50], labels[:50]), loss=F.cross_entropy, params="!embed.*")
+    explorer = open_explorer((some, a, b), coordinates="folded", alignment="weights")
+    assert "all of whose parameters move, got one in which some parameters stay" in explorer.table.value
+    assert set(explorer.landscapes) == {"straight"}
+    explorer.close()
+
+
+def test_symmetries_that_are_given_are_of_the_models_as_they_are(transformers):
+    objective, a, _ = transformers
+    spec = derive(a, objective.data.batches[0][0][:4]).restrict(Level.PERMUTATION)
+    explorer = ConnectivityExplorer(*transformers, spec=spec, alignment="weights", coordinates="folded", plane=False)
+    assert explorer.wait(120)
+    assert set(explorer.landscapes) == {"straight"}
+    assert "No alignment." in explorer.table.value
+    assert "Leave spec out to align in other coordinates." in explorer.table.value
+    explorer.coordinates = "original"
+    assert explorer.wait(120)
+    assert explorer.alignment_found.spec.groups == spec.groups
+    explorer.close()
+
+
+def test_of_several_models_two_are_rewritten_alike(transformers):
+    objective, a, b = transformers
+    c = copy.deepcopy(a)
+    with torch.no_grad():
+        for p in c.parameters():
+            p.add_(0.05 * torch.randn(p.shape))
+    explorer = open_explorer(
+        (objective, a, b, c), coordinates="folded", first="b", second="c", alignment="weights", tolerance=0.0
+    )
+    there, first, second = by_hand(objective, b, c, "folded")
+    by_itself = lw.sample(there.test, lw.Line(first, align(first, second, there).state), resolution=33, tolerance=0.0)
+    np.testing.assert_allclose(explorer.landscapes["aligned"].values["loss"], by_itself.values["loss"], rtol=1e-4)
+    explorer.close()
+
+
+def test_a_rewriting_that_changes_a_model_is_seen(transformers, monkeypatch):
+    def wrong(model, *inputs, **options):
+        found = canonical(model, *inputs, **options)
+        with torch.no_grad():
+            found.module.head.weight.mul_(1.01)
+        return found
+
+    monkeypatch.setattr(route, "canonical", wrong)
+    explorer = open_explorer(transformers, coordinates="folded")
+    title = "The models compute the same in these coordinates"
+    report = explorer.verify(60)
+    assert report.checks[title].state == "fail"
+    explorer.close()
+    changes = iter((0.0, 1e-3))
+    monkeypatch.setattr(route, "canonical", lambda *a, **k: replace(canonical(*a, **k), change=next(changes)))
+    explorer = open_explorer(transformers, coordinates="folded")
+    assert explorer.verify(60).checks[title].state == "fail"
+    explorer.close()
+
+
+def test_a_return_to_coordinates_rewrites_and_evaluates_nothing(transformers, monkeypatch):
+    explorer = open_explorer(transformers, alignment="weights", coordinates="folded", plane=True, resolution=9)
+    explorer.coordinates = "original"
+    assert explorer.wait(60)
+    from lwidgets.sampling.evaluate import Local
+
+    def refuse(*_, **__):
+        raise AssertionError("computed")
+
+    monkeypatch.setattr(Local, "__call__", refuse)
+    monkeypatch.setattr(route, "canonical", refuse)
+    explorer.coordinates = "folded"
+    assert explorer.wait(60)
+    assert explorer.study.error is None
+    assert "aligned, folded" in explorer.table.value
+    explorer.close()
+
+
+def test_a_page_has_every_coordinates(transformers, tmp_path):
+    explorer = open_explorer(transformers, alignment="weights", resolution=9)
+    found = record(explorer, {"coordinates": ("original", "folded", "circuits")}, lambda *_: None)
+    tables = [next(p["text"] for p in frame if p and "Barrier of the" in p.get("text", "")) for frame in found.frames]
+    for words, text in zip(("aligned 0", "aligned, folded", "aligned, in circuits"), tables, strict=True):
+        assert words.split(" 0")[0] in text
+    assert ["leave the architecture" in text for text in tables] == [False, False, True]
+    page = explorer.to_html(tmp_path / "page.html", {"coordinates": None})
+    source = page.read_text(encoding="utf-8")
+    assert "aligned, in circuits" in source
+    assert "leave the architecture" in source
+    assert explorer.coordinates == "original"
+    explorer.coordinates = "circuits"
+    assert explorer.wait(60)
+    assert "aligned, in circuits" in json.dumps(explorer.bundle(still=False))  # what a saved notebook keeps
+    explorer.close()
+
+
+@pytest.mark.parametrize("coordinates", ["original", "circuits"])
+def test_the_plane_shows_the_paths_that_lie_in_its_coordinates(coordinates):
+    pair = lw.demo.digits_vit(steps=5)
+    explorer = open_explorer(
+        pair, alignment="weights", coordinates=coordinates, curve="bezier", repair=True, plane=True, by_example=False
+    )
+    drawn = {path["label"]: path for path in explorer.height_field.paths}
+    known, plane = explorer.study["paths"], explorer.study["through"]
+    assert set(known) == {"straight", "aligned", "repaired", "curved"}
+    assert list(drawn) == [name for name in ("straight", "aligned", "curved") if known[name].coordinates == coordinates]
+    origin, *corners = (flat(vertex.parameters) for vertex in plane.vertices)
+    axes = np.stack([corner - origin for corner in corners], axis=1)
+    for name, path in drawn.items():
+        for k in (0, 13, 32, 64):
+            gap = flat(known[name].path.point([k / 64]).parameters) - origin
+            nearest, *_ = np.linalg.lstsq(axes, gap, rcond=None)
+            np.testing.assert_allclose((path["x"][k], path["y"][k]), nearest, atol=1e-4)
+        assert path["dashed"] is (name == "curved")
+    explorer.plane = False
+    assert explorer.wait(60)
+    assert explorer.height_field.paths == []
     explorer.close()

@@ -1,15 +1,18 @@
 """What a notebook keeps of a landscape."""
 
 import base64
+import io
 import json
 
 import numpy as np
 import pytest
 from ipywidgets.widgets.widget import _instances
+from PIL import Image
 
 import lwidgets as lw
 from lwidgets.export import mime
 from lwidgets.export.companion import MIME
+from lwidgets.widgets.height_field import HeightField, frame
 from tests.export.decoding import decoded
 
 
@@ -103,6 +106,96 @@ def test_a_study_keeps_what_it_shows_now(make):
     closed = widget.bundle()
     assert "application/vnd.jupyter.widget-view+json" not in closed
     assert closed[MIME] == found[MIME]
+
+
+def marked(**marks):
+    """A study of one surface over [-1, 1] x [0, 1], nearly of one colour, and what lies on it."""
+    study, field = lw.Study("Marked"), HeightField(**marks)
+    study.slider("n", 1, low=1, high=3)
+    x, y = np.linspace(-1, 1, 9), np.linspace(0, 1, 5)
+
+    @study.view(widget=field)
+    def draw(n):
+        values = 1 + 1e-3 * x[:, None] + 0 * y
+        field.frame = frame(x, y, {"loss": values}, np.ones((9, 5), bool), {}, metric="loss", colormap="gray")
+
+    return study.show()
+
+
+def still_of(**marks):
+    """The still of such a study, shape (height, width, 3), in [0, 1]."""
+    widget = marked(**marks)
+    assert widget.wait(10)
+    png = base64.b64decode(widget.bundle()["image/png"])
+    widget.close()
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")) / 255
+
+
+def reddish(still):
+    """Rows and columns of what is red."""
+    red, green, blue = np.moveaxis(still, -1, 0)
+    return np.argwhere((red > 0.75) & (green < 0.35) & (blue < 0.35))
+
+
+def a_path(x, y, **more):
+    return {"x": x, "y": y, "label": "", "color": "#ff0000", **more}
+
+
+def test_paths_in_a_still_lie_where_they_do_live():
+    bare = still_of()
+    assert not len(reddish(bare))
+    # Half of a line along the border is inside, and shows where the border is.
+    box = reddish(still_of(paths=[a_path([-1, 1, 1, -1, -1], [0, 0, 1, 1, 0])]))
+    (top, left), (bottom, right) = box.min(axis=0), box.max(axis=0)
+    rising = reddish(still_of(paths=[a_path([-0.5, 9.5], [0.25, 5.25])]))  # one up for two to the right, and out
+    u = (rising[:, 1] - left) / (right - left)
+    v = (bottom - rising[:, 0]) / (bottom - top)
+    np.testing.assert_allclose(v, u, atol=0.03)
+    assert u.min() == pytest.approx(0.25, abs=0.02)
+    assert u.max() == pytest.approx(1, abs=0.02)
+    assert len(reddish(still_of(paths=[a_path([-0.5, 9.5], [0.25, 5.25], dashed=True)]))) < 0.8 * len(rising)
+
+
+def test_a_still_names_its_paths_above_the_map():
+    path = a_path([-0.5, 0.5], [0.5, 0.5])
+    nameless, named = still_of(paths=[path]), still_of(paths=[{**path, "label": "the straight $way"}])
+    assert nameless.shape[1] == named.shape[1]
+    room = named.shape[0] - nameless.shape[0]
+    assert 8 < room < 40
+    key = reddish(named)[:, 0].min()
+    assert key < room + 5 < reddish(nameless)[:, 0].min()
+    assert (named[: room + 2].min(axis=-1) < 0.3).sum() > 40  # letters
+
+
+@pytest.mark.parametrize("label", ["_x", "$_^$", "a\x00\n" * 40, "long" * 3000])
+def test_a_still_takes_any_name(label):
+    path = a_path([-0.5, 0.5], [0.5, 0.5], label="one line")
+    usual = still_of(paths=[path])
+    found = still_of(paths=[{**path, "label": label}], markers=[{"x": 0, "y": 0.5, "label": label}])
+    assert abs(found.shape[0] - usual.shape[0]) <= 2
+    assert found.shape[1] == usual.shape[1]
+
+
+def test_a_still_names_no_path_that_is_elsewhere():
+    outside = a_path([-3, 3, 3], [-4, -1, 5], label="round the corner")
+    np.testing.assert_array_equal(still_of(paths=[outside]), still_of())
+    passing = a_path([-3, 3], [-1, 2], label="right through")
+    assert len(still_of(paths=[passing])) > len(still_of())
+
+
+def test_a_still_marks_the_places_inside_it():
+    here, elsewhere, labelled = (
+        still_of(markers=[{"x": x, "y": 0.5, "label": label}]) for x, label in ((0.0, ""), (3.0, ""), (0.0, "model"))
+    )
+    bare = still_of()
+    np.testing.assert_array_equal(elsewhere, bare)
+    changed = np.argwhere((here != bare).any(axis=-1))
+    assert (np.ptp(changed, axis=0) < 14).all()
+    more = np.argwhere((labelled != bare).any(axis=-1))
+    assert np.ptp(more, axis=0)[1] > 30
+    over = still_of(markers=[{"x": 0.0, "y": 0.5, "label": ""}], paths=[a_path([-1, 1], [0.5, 0.5])])
+    row, column = changed.mean(axis=0).round().astype(int)
+    assert (over[row, column] > 0.95).all()  # a white diamond over the red line
 
 
 def test_an_unfinished_study_says_so_in_its_place():

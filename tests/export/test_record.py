@@ -1,5 +1,8 @@
 """Recording a study: what the views show at every position, and nothing the user had is lost."""
 
+import base64
+import json
+
 import ipywidgets as W
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from lwidgets.export.companion import document, value_text
 from lwidgets.export.record import positions_of, record, text_of
 from lwidgets.sliders import Slider
 from lwidgets.widgets.height_field import HeightField, frame
+from tests.export.decoding import decoded
 
 
 @pytest.fixture
@@ -163,6 +167,50 @@ def test_a_document_holds_every_frame_and_equal_pictures_once(parabola):
     assert [field["log"] for field in fields] == [False, True, False, True]
     codings = [told["arrays"][field["values"]["arrays"][0]]["coding"] for field in fields]
     assert codings == ["q2", "l2", "q2", "l2"]
+
+
+@pytest.fixture
+def bent():
+    """A landscape that stays, and a path over it that bends with a slider."""
+    study = lw.Study("Bent")
+    study.slider("bend", 0.0, low=0.0, high=2.0, step=0.25)
+    study.slider("kink", False)
+    field, x, t = HeightField(), np.linspace(-1, 1, 9), np.linspace(0, 1, 7)
+
+    @study.view(widget=field)
+    def draw(bend, kink):
+        field.frame = frame(x, x[:5], {"loss": x[:, None] + x[None, :5]}, np.ones((9, 5), bool), {}, metric="loss")
+        y = np.maximum(bend - 1, 0) * t if kink else bend * t * (1 - t)
+        look = {"label": f"{'kinked' if kink else 'curved'} " * 2000, "color": "#D55E00"}
+        field.paths = [{"x": t, "y": y, **look}, {"x": [0, 1], "y": [0, 0], **look, "dashed": True}]
+
+    widget = study.show()
+    widget.wait(10)
+    yield widget
+    widget.close()
+
+
+def test_a_document_holds_the_paths_of_every_position(bent):
+    found = record(bent, {"bend": (0.0, 1.0, 2.0)}, no_report)
+    told = document([found], "")
+    assert json.dumps(told, allow_nan=False)
+    arrays, t = decoded(told["arrays"], base64.b64decode(told["data"])), np.linspace(0, 1, 7)
+    pictures = [told["studies"][0]["pictures"][frame[0]] for frame in told["studies"][0]["frames"]]
+    for bend, picture in enumerate(pictures):
+        curve, straight = picture["paths"]
+        assert [curve["dashed"], straight["dashed"], curve["color"]] == [False, True, "#D55E00"]
+        assert 10_000 < len(curve["label"]) < 10_100
+        np.testing.assert_allclose(arrays[curve["x"]["array"]], t, rtol=1e-7)
+        np.testing.assert_allclose(arrays[curve["y"]["array"]], bend * t * (1 - t), rtol=1e-6)
+        np.testing.assert_array_equal(arrays[straight["x"]["array"]], [0, 1])
+
+
+def test_a_path_counts_where_mixing_is_allowed(bent):
+    positions = {"bend": (0.0, 0.75, 1.5)}
+    assert record(bent, positions, no_report).between == {"bend": "interpolate"}
+    bent.study.set(kink=True)
+    assert bent.wait(10)
+    assert record(bent, positions, no_report).between == {"bend": "snap"}
 
 
 def test_texts_are_kept_short():

@@ -1,5 +1,7 @@
 """The contract with the browser: trait names, what is synchronised, and messages that come back."""
 
+import json
+
 import numpy as np
 import pytest
 import traitlets
@@ -18,7 +20,7 @@ def synced(widget):
 @pytest.mark.parametrize(
     ("widget", "names"),
     [
-        (HeightField, "frame panes camera point show_points contours markers description"),
+        (HeightField, "frame panes camera point show_points contours markers paths description"),
         (StatusBar, "keeps status"),
         (ChecksPanel, "checks"),
     ],
@@ -49,6 +51,51 @@ def test_point_refuses_anything_else(point):
         traitlets.TraitError, match=r"^HeightField: point must be \[x, y\] with finite numbers, or \[\]"
     ):
         HeightField(point=point)
+
+
+def a_path(**changes):
+    return {"x": [0.0, 0.5, 1.0], "y": [1, 2, 3], "label": "straight", "color": "#0072B2", **changes}
+
+
+@pytest.mark.parametrize("sequence", [list, tuple, np.array, lambda v: np.array(v, np.float32)])
+def test_paths_cross_as_json_whatever_sequences_were_given(sequence):
+    given = a_path(x=sequence([0.0, 0.5, 1.0]), y=sequence([1, 2, 3]))
+    widget = HeightField(paths=[given, a_path(dashed=True, label="")])
+    plain = {"x": [0.0, 0.5, 1.0], "y": [1.0, 2.0, 3.0], "label": "straight", "color": "#0072B2", "dashed": False}
+    assert widget.get_state("paths")["paths"] == [plain, {**plain, "dashed": True, "label": ""}]
+    assert json.loads(json.dumps(widget.paths)) == widget.paths
+    assert "dashed" not in given
+    assert type(given["x"]) is type(sequence([0.0]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x": [0.0, 1.0]}, r"\.y must be as long as x, got 3 for 2. Pass"),
+        ({"x": [0.0], "y": [1.0]}, r"\.x must hold two or more finite numbers, got shape \(1,\)"),
+        ({"y": [[1, 2, 3]]}, r"\.y must hold two or more finite numbers, got shape \(1, 3\)"),
+        ({"y": [1, float("nan"), 3]}, r"\.y must hold two or more finite numbers, got nan at index 1"),
+        ({"x": [0, 1, -float("inf")]}, r"\.x must hold two or more finite numbers, got -inf at index 2"),
+        ({"x": "abc"}, r"\.x must be numbers, got 'abc'. Pass"),
+        ({"x": [[0], [1, 2]]}, r"\.x must be numbers, got \[\[0\], \[1, 2\]\]"),
+        ({"color": "red"}, r"\.color must be #rrggbb, got 'red'. "),
+        ({"color": "#0072B2\n"}, r"\.color must be #rrggbb"),
+        ({"color": "#0072B2ff"}, r"\.color must be #rrggbb"),
+        ({"label": None}, r'\.label must be text, got None. Pass "" for'),
+        ({"dashed": "yes"}, r"\.dashed must be True or False, got 'yes'"),
+        ({"width": 3}, r" must have color, dashed, label, x, y, got color, label, width, x, y. "),
+    ],
+)
+def test_paths_refuse_anything_else(changes, message):
+    with pytest.raises(traitlets.TraitError, match=r"^HeightField: paths\[1\]" + message):
+        HeightField(paths=[a_path(), a_path(**changes)])
+
+
+def test_a_path_without_a_colour_is_refused():
+    nameless = a_path()
+    del nameless["color"]
+    with pytest.raises(traitlets.TraitError, match=r"^HeightField: paths\[0\] must have .* got label, x, y\. "):
+        HeightField(paths=[nameless])
 
 
 def test_stop_button_calls_back_until_removed():

@@ -6,7 +6,7 @@ import type { Companion, HeightPicture, LinePicture, Picture, Study, ViewKind } 
 import { el, setText } from './dom';
 import { HeightFieldView } from './height_field';
 import { LinePlotView } from './line_plot';
-import { cornersOf, mixHeight, mixLines, nearestFrame, type Weighted } from './mixing';
+import { cornersOf, mixHeight, mixLines, mixPaths, nearestFrame, type Weighted } from './mixing';
 import { makeRoot } from './root';
 import { CompanionError } from './strict';
 
@@ -149,14 +149,16 @@ function heightView(place: HTMLElement): View {
     dispose: () => view.dispose(),
     show(arrays, picture, parts) {
       const near = picture as HeightPicture;
+      const around = parts as Weighted<HeightPicture>[];
+      const paths = mixPaths(arrays, near, around);
       const { markers, description, panes, camera, showPoints, contours } = near;
       // The reader turns the surface and zooms the map: only what differs from the last picture is set again.
-      const changes = Object.entries({ markers, description, panes, camera, showPoints, contours }).filter(([name, value]) => {
+      const changes = Object.entries({ markers, paths, description, panes, camera, showPoints, contours }).filter(([name, value]) => {
         const text = JSON.stringify(value);
         return shown.get(name) !== text && shown.set(name, text);
       });
       if (changes.length) view.set(Object.fromEntries(changes));
-      view.setFrame(mixHeight(arrays, near, parts as Weighted<HeightPicture>[]));
+      view.setFrame(mixHeight(arrays, near, around));
       view.flush();
     },
   };

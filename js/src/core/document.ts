@@ -4,6 +4,7 @@ import { type Arrays, decodeArrays } from './arrays';
 import type { Orbit } from './camera';
 import { decodeHead, type FrameHead, FrameError, increasing } from './frame';
 import type { Marker } from './pane';
+import type { Path } from './paths';
 import {
   clip, CompanionError, fault, type Fields, finite, flag, list, oneOf, record, refuse, text, whole, within,
 } from './strict';
@@ -51,12 +52,15 @@ export interface HeightPicture {
   readonly values: readonly Ref[];
   readonly evaluated: Ref;
   readonly markers: readonly Marker[];
+  readonly paths: readonly (PathLooks & { readonly x: Ref; readonly y: Ref })[];
   readonly description: string;
   readonly panes: readonly string[];
   readonly camera: Partial<Orbit>;
   readonly showPoints: boolean;
   readonly contours: number;
 }
+
+export type PathLooks = Omit<Path, 'x' | 'y'>;
 
 export type Range = readonly [number, number];
 
@@ -205,11 +209,26 @@ function readHeightPicture(r: Fields, at: string, arrays: Arrays, axes: Map<Ref,
         x: finite(x, `${at}.markers[${k}].x`), y: finite(y, `${at}.markers[${k}].y`), label: text(label, `${at}.markers[${k}].label`),
       };
     }),
+    paths: list(r.paths ?? [], `${at}.paths`).map((one, k) => readPath(one, `${at}.paths[${k}]`, arrays)),
     description: text(r.description, `${at}.description`),
     panes: list(r.panes ?? ['map', 'surface'], `${at}.panes`).map((pane, k) => oneOf(pane, `${at}.panes[${k}]`, ['map', 'surface'])),
     camera: readCamera(r.camera, `${at}.camera`),
     showPoints: flag(r.show_points, `${at}.show_points`),
     contours: within(r.contours, `${at}.contours`, 0, 40, 12),
+  };
+}
+
+function readPath(raw: unknown, at: string, arrays: Arrays): HeightPicture['paths'][number] {
+  const r = record(raw, at);
+  const color = text(r.color, `${at}.color`);
+  if (!/^#[0-9a-f]{6}$/i.test(color)) refuse(`${at}.color`, 'be a colour such as #0072b2', color);
+  const x = reference(r.x, `${at}.x`, [null], arrays);
+  return {
+    x,
+    y: reference(r.y, `${at}.y`, arrays.shape(x), arrays),
+    label: text(r.label, `${at}.label`),
+    color,
+    dashed: flag(r.dashed, `${at}.dashed`),
   };
 }
 

@@ -7,10 +7,11 @@ import { makeField } from './field';
 import { decodeFrame, FrameError, nearest } from './frame';
 import { MapPane } from './map_pane';
 import { makePalette } from './palette';
+import { keyOfPath, partsInside, type Path } from './paths';
 import { type GridPoint, type Marker, Pane, pointOf, type Shared } from './pane';
 import { Renderer } from './renderer';
 import { makeRoot } from './root';
-import { maskedText, pointText, summary } from './summary';
+import { maskedText, pathsText, pointText, summary } from './summary';
 import { SurfacePane } from './surface_pane';
 import { contourLevels, formatNumber, formatTicks, linearTicks, logTicks } from './ticks';
 
@@ -21,6 +22,7 @@ export interface HeightFieldOptions {
   showPoints: boolean;
   contours: number;
   markers: readonly Marker[];
+  paths: readonly Path[];
   description: string;
 }
 
@@ -42,11 +44,12 @@ export class HeightFieldView {
   private readonly empty = el('div', { class: 'lw-empty', text: 'Nothing computed yet' });
   private readonly readout = el('div', { class: 'lw-readout', role: 'status', 'aria-live': 'polite' });
   private readonly caption = el('div', { class: 'lw-caption', id: this.id });
+  private readonly legend = el('div', { class: 'lw-paths', id: `${this.id}-paths`, hidden: '' });
   private readonly shared: Shared;
   private readonly bar: ColorBar;
   private panes: Pane[] = [];
   private options: HeightFieldOptions = {
-    panes: ['map', 'surface'], camera: DEFAULT_ORBIT, point: [], showPoints: false, contours: 12, markers: [], description: '',
+    panes: ['map', 'surface'], camera: DEFAULT_ORBIT, point: [], showPoints: false, contours: 12, markers: [], paths: [], description: '',
   };
   private readonly dirty = new Set<Pane>();
   private barDirty = false;
@@ -67,12 +70,12 @@ export class HeightFieldView {
     const renderer = Renderer.shared();
     this.shared = {
       renderer, picture: renderer?.picture() ?? null, theme: home.theme(), field: null, palette: null,
-      ticks: [], tickTexts: [], levels: { values: [], major: [] }, hover: null, pinned: null, markers: [], showPoints: false,
+      ticks: [], tickTexts: [], levels: { values: [], major: [] }, hover: null, pinned: null, markers: [], paths: [], showPoints: false,
     };
     this.bar = new ColorBar(this.shared);
     home.root.setAttribute('role', 'figure');
-    home.root.setAttribute('aria-describedby', this.id);
-    home.root.append(this.notice, this.panesEl, el('div', { class: 'lw-text' }, this.readout, this.caption));
+    home.root.setAttribute('aria-describedby', `${this.caption.id} ${this.legend.id}`);
+    home.root.append(this.notice, this.panesEl, el('div', { class: 'lw-text' }, this.legend, this.readout, this.caption));
     if (renderer) this.unlisten = renderer.onRestored(() => this.touchAll());
     // In the next frame: changing sizes inside the observer makes the browser complain about a loop.
     this.resizing = new ResizeObserver(() => requestAnimationFrame(() => {
@@ -98,9 +101,10 @@ export class HeightFieldView {
       this.shared.pinned = x !== undefined && y !== undefined ? [x, y] : null;
       this.touchOverlay();
     }
-    if (change.showPoints !== undefined || change.markers) {
+    if (change.showPoints !== undefined || change.markers || change.paths) {
       this.shared.showPoints = this.options.showPoints;
       this.shared.markers = this.options.markers;
+      this.shared.paths = this.options.paths;
       this.touchAll();
     }
     if (change.contours !== undefined) this.scale();
@@ -336,7 +340,10 @@ export class HeightFieldView {
   }
 
   private writeCaption(): void {
-    const { field, showPoints } = this.shared;
+    const { field, paths, showPoints } = this.shared;
+    const named = field ? paths.filter((path) => path.label && partsInside(path, field.frame, Infinity).length) : [];
+    this.legend.hidden = !named.length;
+    this.legend.replaceChildren(...named.map((path) => el('span', {}, keyOfPath(path), path.label)));
     if (!field) {
       this.caption.replaceChildren();
       return;
@@ -348,8 +355,9 @@ export class HeightFieldView {
     if (!field.frame.final) parts.push(el('span', { class: 'lw-refining', text: 'refining…' }));
     this.caption.replaceChildren(...parts);
     const name = this.options.description || 'Loss landscape';
+    const told = [summary(field), pathsText(named)].filter(Boolean).join(' · ');
     for (const pane of this.panes) {
-      pane.base.setAttribute('aria-label', `${name}, ${pane.kind === 'map' ? 'map' : 'surface'}: ${summary(field)}`);
+      pane.base.setAttribute('aria-label', `${name}, ${pane.kind === 'map' ? 'map' : 'surface'}: ${told}`);
     }
   }
 

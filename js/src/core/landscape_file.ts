@@ -82,6 +82,7 @@ function surface(axes: readonly Axis[], metrics: readonly Metric[], evaluated: U
       metric: metrics[0]!.name, log: false, colormap: 'viridis', final, tag: 0,
     },
     markers: [],
+    paths: [],
     description: `Landscape of the ${metrics[0]!.name}`,
   };
 }

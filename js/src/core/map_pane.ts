@@ -6,6 +6,7 @@ import {
 import type { Field } from './field';
 import type { Gestures } from './gestures';
 import { crisp, font, haloText, LABEL_FONT, ring, TICK_FONT, ticksThatFit, twoToneLine } from './ink';
+import { strokeTraced, unitPoint } from './paths';
 import { Pane, type PaneEvents, type Shared } from './pane';
 import { type Hatch, rasterMap } from './raster';
 import type { Theme } from './theme';
@@ -98,6 +99,7 @@ export class MapPane extends Pane {
       this.paintPoints();
       ink.restore();
     }
+    this.paintPaths();
     this.paintMarkers();
     return true;
   }
@@ -238,6 +240,20 @@ export class MapPane extends Pane {
       ink.fillStyle = style;
       ink.fill();
     }
+  }
+
+  private paintPaths(): void {
+    const { ink, shared, rect } = this;
+    ink.save();
+    ink.beginPath();
+    ink.rect(rect.left, rect.top, rect.width, rect.height);
+    ink.clip();
+    for (const path of shared.paths) {
+      ink.beginPath();
+      path.x.forEach((x, k) => ink.lineTo(...this.screen(...unitPoint(shared.field!.frame, x, path.y[k]!))));
+      strokeTraced(ink, path);
+    }
+    ink.restore();
   }
 
   private paintMarkers(): void {

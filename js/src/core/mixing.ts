@@ -2,6 +2,7 @@
 
 import type { Arrays } from './arrays';
 import type { HeightPicture, LineAxes, LineLooks, LinePicture, Range, Ref, Slider } from './document';
+import type { Path } from './paths';
 
 export interface Corner {
   /** Index into the frames of a study. */
@@ -46,6 +47,15 @@ export function mixHeight(arrays: Arrays, near: HeightPicture, parts: readonly W
   return {
     ...head, shape: [nx, ny], x: pick(({ x }) => x), y: pick(({ y }) => y), values, evaluated: arrays.stored(near.evaluated),
   };
+}
+
+/** Paths as HeightFieldView takes them. Coordinates are mixed where all neighbours have the same ones, by name and length. */
+export function mixPaths(arrays: Arrays, near: HeightPicture, parts: readonly Weighted<HeightPicture>[]): Path[] {
+  const kinds = ({ paths }: HeightPicture) => JSON.stringify(paths.map(({ label, x }) => [label, arrays.shape(x)]));
+  const used = parts.every(({ picture }) => kinds(picture) === kinds(near)) ? parts : [{ picture: near, weight: 1 }];
+  const mixer = new Mixer(arrays, used.map(({ weight }) => weight));
+  const along = (k: number, axis: 'x' | 'y') => [...mixer.floats(used.map(({ picture }) => picture.paths[k]![axis]))];
+  return near.paths.map((path, k) => ({ ...path, x: along(k, 'x'), y: along(k, 'y') }));
 }
 
 export interface Curve extends LineLooks {

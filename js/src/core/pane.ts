@@ -6,6 +6,7 @@ import { decimal, nearest } from './frame';
 import { type Gestures, listen } from './gestures';
 import type { Ink } from './ink';
 import type { Palette } from './palette';
+import { isInside, type Path, type Point, unitPoint } from './paths';
 import type { Picture, Renderer } from './renderer';
 import type { Theme } from './theme';
 import type { Levels } from './ticks';
@@ -34,6 +35,7 @@ export interface Shared {
   hover: GridPoint | null;
   pinned: readonly [number, number] | null;
   markers: readonly Marker[];
+  paths: readonly Path[];
   showPoints: boolean;
 }
 
@@ -125,13 +127,10 @@ export abstract class Pane {
     return true;
   }
 
-  /** The pinned point as unit-square coordinates, or null when there is none inside the domain. */
-  protected unitOf(x: number, y: number): [number, number] | null {
-    const frame = this.shared.field!.frame;
-    const [x0, x1, y0, y1] = [frame.x[0]!, frame.x[frame.nx - 1]!, frame.y[0]!, frame.y[frame.ny - 1]!];
-    const [u, v] = [(x - x0) / (x1 - x0), (y - y0) / (y1 - y0)];
-    const slack = 1e-6;
-    return u >= -slack && u <= 1 + slack && v >= -slack && v <= 1 + slack ? [u, v] : null;
+  /** A point as unit-square coordinates, or null when it lies outside the domain. */
+  protected unitOf(x: number, y: number): Point | null {
+    const unit = unitPoint(this.shared.field!.frame, x, y);
+    return isInside(unit) ? unit : null;
   }
 
   protected unitOfGrid({ i, j }: GridPoint): [number, number] {

@@ -23,6 +23,9 @@ export const STYLE = `
   background: rgba(20,24,28,0.82); color: #fff; font-size: 12px; text-align: center; pointer-events: none; opacity: 0; transition: opacity 160ms; }
 .lw-hint.lw-on { opacity: 1; }
 .lw-text { padding: 2px 10px 4px; }
+.lw-paths { display: flex; flex-wrap: wrap; gap: 0 16px; padding: 4px 0 2px; overflow-wrap: anywhere; }
+.lw-paths > span { min-width: 0; }
+.lw-path-key { margin-right: 6px; vertical-align: -1px; }
 .lw-readout { min-height: 1.5em; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 .lw-readout b { font-weight: 600; }
 .lw-readout .lw-dim { color: var(--lw-muted); }

@@ -2,6 +2,7 @@
 
 import { coordinatesOf, type Field } from './field';
 import { decimal, type Frame } from './frame';
+import type { Path } from './paths';
 import { formatCount, formatNumber } from './ticks';
 
 /** What is drawn, its extremes, how much was measured and how wrong the rest can be. */
@@ -27,6 +28,12 @@ export function summary(field: Field): string {
     parts.push(field.error === null ? 'interpolation error not known yet' : `interpolation error ${errorText(field)}`);
   }
   return parts.join(' · ');
+}
+
+/** The names of the paths drawn over the picture; empty when none has one. */
+export function pathsText(paths: readonly Path[]): string {
+  const names = paths.map(({ label }) => label).filter(Boolean);
+  return names.length ? `${names.length === 1 ? 'path' : 'paths'}: ${names.join(', ')}` : '';
 }
 
 /** How many values are missing from the picture and why; empty when none is. */

@@ -6,6 +6,7 @@ import {
 import type { Gestures } from './gestures';
 import { font, haloText, LABEL_FONT, Placed, ring, TICK_FONT, ticksThatFit, wrap } from './ink';
 import { paintMarker, pointDot } from './map_pane';
+import { partsInside, type Point, strokeTraced } from './paths';
 import { Pane, type PaneEvents, type Shared } from './pane';
 import { heightAt } from './raster';
 import { heightOf } from './field';
@@ -14,9 +15,19 @@ const KEYS =
   'Surface in three dimensions. Arrow keys turn it, plus and minus zoom, 0 goes back to the first view; ' +
   'Enter pins the point under the cursor, Escape unpins.';
 
+/** Of the side of the picture, between the points of a path on the surface. */
+const PATH_STEP = 1 / 160;
 const TURN_PER_PIXEL = 0.0085;
 /** Emulated GL draws without antialiasing; a still picture is drawn again at twice the size and shrunk. */
 const SETTLE_MS = 220;
+
+/** A piece of a line on the screen that is hidden by the surface, or in sight, as a whole. */
+interface Run {
+  readonly hidden: boolean;
+  /** Pixels of the line before it. */
+  readonly along: number;
+  readonly points: Point[];
+}
 
 export class SurfacePane extends Pane {
   private orbit: Orbit = DEFAULT_ORBIT;
@@ -79,6 +90,7 @@ export class SurfacePane extends Pane {
     if (renderer.software && this.ratio < 2 && !fine) {
       this.settleTimer = setTimeout(() => { this.fine = true; this.redraw(); }, SETTLE_MS);
     }
+    this.paintPaths(view);
     this.paintLabels(view, axes);
     for (const marker of shared.markers) {
       const unit = this.unitOf(marker.x, marker.y);
@@ -171,6 +183,51 @@ export class SurfacePane extends Pane {
     if (!hit) return false;
     const at = this.onSurface(...hit);
     return project(view, at)[2] < project(view, lifted)[2] - 0.03;
+  }
+
+  /** Paths over the surface; what it hides is faded, and lies under what it does not. */
+  private paintPaths(view: View): void {
+    const { ink, shared } = this;
+    const runs = shared.paths.flatMap((path) =>
+      partsInside(path, shared.field!.frame, PATH_STEP).flatMap((part) => this.runs(view, part).map((run) => ({ path, ...run }))));
+    ink.save();
+    for (const faded of [true, false]) {
+      ink.globalAlpha = faded ? 0.45 : 1;
+      for (const { path, points, along } of runs.filter(({ hidden }) => hidden === faded)) {
+        ink.beginPath();
+        for (const [px, py] of points) ink.lineTo(px, py);
+        strokeTraced(ink, path, along);
+      }
+    }
+    ink.restore();
+  }
+
+  /** The line over a part of a path, cut where it hides and comes in sight; a gap where there is no surface. */
+  private runs(view: View, part: readonly Point[]): Run[] {
+    const found: Run[] = [];
+    let last: Point | null = null;
+    let checked: Point = [0, 0];
+    let hidden = false;
+    let along = 0;
+    for (const unit of part) {
+      if (Number.isNaN(heightAt(this.shared.field!, ...unit))) {
+        last = null;
+        continue;
+      }
+      const top = this.onSurface(...unit);
+      const [px, py] = project(view, top);
+      const before: boolean = hidden;
+      // What is hidden takes long to tell, and a path may have many points.
+      if (!last || Math.hypot(px - checked[0], py - checked[1]) > 2) {
+        hidden = this.hidden(top);
+        checked = [px, py];
+      }
+      if (last && hidden === before) found.at(-1)!.points.push([px, py]);
+      else found.push({ hidden, along, points: last ? [last, [px, py]] : [[px, py]] });
+      if (last) along += Math.hypot(px - last[0], py - last[1]);
+      last = [px, py];
+    }
+    return found;
   }
 
   /** A ring on the surface with a plumb line to the floor. */

@@ -12,6 +12,7 @@ const OPTIONS: [string, keyof HeightFieldOptions][] = [
   ['show_points', 'showPoints'],
   ['contours', 'contours'],
   ['markers', 'markers'],
+  ['paths', 'paths'],
 ];
 
 export default {

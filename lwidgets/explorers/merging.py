@@ -1,0 +1,612 @@
+"""Models of several tasks, and one made of them: where each method lands, and what each task pays for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import ipywidgets as W
+import numpy as np
+from torch import nn
+
+from lwidgets import merging
+from lwidgets.distances import l2
+from lwidgets.explorers import checks
+from lwidgets.explorers.curve import TOLERANCE_HELP, alpha_marks
+from lwidgets.explorers.splits import splits
+from lwidgets.explorers.tables import alert, table
+from lwidgets.landscape import Landscape, drawable, mean_of
+from lwidgets.objective import Objective
+from lwidgets.palette import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
+from lwidgets.parameters import Source, State
+from lwidgets.sampling import stream
+from lwidgets.sampling.measure import Measure
+from lwidgets.study import Check, Study, together
+from lwidgets.subspaces import Line, Plane, Subspace, letters
+from lwidgets.widgets.height_field import HeightField, frame_of, path_of
+from lwidgets.widgets.line_plot import LinePlot, Series
+from lwidgets.widgets.study import StudyWidget
+
+T = TypeVar("T")
+Merge = Callable[[State, Sequence[State], Sequence[Objective]], Source]
+"""A way to merge: ``(base, models, objectives)``, each model with its own task's objective, to one model."""
+Scores = dict[str, dict[str, float]]
+"""Task -> metric -> value."""
+Why = str
+"""In place of what cannot be had: the reason, for the person."""
+
+BASE, MEAN = "base", "mean of tasks"
+_COLORS = (BLUE, VERMILLION, GREEN, ORANGE, SKY)  # of the tasks
+_MEAN = PURPLE
+_TRIMMED, _DRAWN = ("ties", "dare"), ("dare",)  # methods that leave entries out, and at random
+_SCALES = (0.0, 1.5)
+_PIXELS, _PLANE_TOLERANCE = 33, 2e-2  # of the plane
+_TRIED: dict[str, Any] = {"resolution": 31, "tolerance": 2e-2}  # of the curve on which a method's scale is chosen
+_ROUNDING = 1e-6  # of the distance between two models: less off the plane is none
+_SIDE_BY_SIDE = "repeat(auto-fit, minmax(min(420px, 100%), 1fr))"  # where there is room
+
+
+@dataclass(frozen=True)
+class Merged:
+    """One model among those compared.
+
+    Attributes:
+        state: Its parameters.
+        scale: How far from the base to what the method returns; None for the models that were given.
+        scores: On every task, measured.
+    """
+
+    state: State
+    scale: float | None
+    scores: Scores
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A curve and its looks."""
+
+    name: str
+    curve: Landscape
+    color: str
+    width: float
+
+
+class MergingExplorer(StudyWidget):
+    """Models trained from one base, each for a task of its own, merged into one.
+
+    A method points from the base to the model it makes. Drag the scale, how far to go that way, and see every task's
+    metric; on the map, the plane through the base and two of the models, see where that leads and where the other
+    methods end. The table compares them all: each at the scale at which its mean loss over the tasks is lowest on the
+    training data.
+
+    Traits (all keywords of the constructor): method; density, the share of the entries that TIES and DARE keep; seed,
+    which ones DARE keeps; scale; span, of the scales drawn; first and second, the models that span the plane, where
+    there are more than two; task, whose surface is drawn; data; metric; plane, whether it is drawn; compare, whether
+    all methods are; resolution; tolerance; log.
+
+    Example:
+        >>> import lwidgets as lw
+        >>> base, models, tasks = lw.demo.digits_tasks(hidden=(16,), steps=60)
+        >>> explorer = lw.MergingExplorer(base, models, tasks, method="ties", plane=False)
+        >>> explorer.wait(120), list(explorer.landscapes)
+        (True, ['digits 0 to 4', 'digits 5 to 9'])
+        >>> explorer.compared["ties"].scores["digits 0 to 4"]["error"] < 0.5
+        True
+        >>> explorer.close()
+    """
+
+    def __init__(
+        self,
+        base: Source,
+        models: Sequence[Source],
+        objectives: Objective | Sequence[Objective] | Mapping[str, Objective],
+        *,
+        methods: Mapping[str, Merge] | None = None,
+        title: str = "",
+        **sliders: Any,
+    ) -> None:
+        """Explore what becomes of models that are merged.
+
+        Args:
+            base: What the models were trained from.
+            models: Two or more: modules, state dicts or checkpoints.
+            objectives: Each model's own task, with a name or without; or one for all. With test data of their own where
+                the sliders are to offer them.
+            methods: Others to offer beside those of `lwidgets.merging`: name -> function of
+                ``(base, models, objectives)`` that returns a model.
+            title: Shown above.
+            **sliders: Where the sliders start.
+
+        Raises:
+            ValueError: There are fewer than two models; as many objectives as models are not there; their metrics
+                differ; or a model does not fit, and the message has the key.
+        """
+        self._names, self._own = _tasks(models, objectives)
+        one = self._own[0]
+        space, device = one.space, one.device
+        self._base = space.select(replace(State.of(base), label=f"{BASE}: {State.of(base).label}"), device)
+        given = zip(self._names, models, strict=True)
+        self._models = {
+            name: space.select(replace(State.of(model), label=f"{name}: {State.of(model).label}"), device)
+            for name, model in given
+        }
+        self._tasks = dict(zip(self._names, self._own, strict=True)) if len(set(map(id, self._own))) > 1 else {"": one}
+        held_out = all(o.test is not None for o in self._tasks.values())
+        every = {task: splits(o) if held_out else {"data": o} for task, o in self._tasks.items()}
+        self._data = tuple(next(iter(every.values())))
+        self._objectives = {data: {task: split[data] for task, split in every.items()} for data in self._data}
+        self._others = dict(methods or {})
+        self._merge = lru_cache(maxsize=16)(self._merge_by)  # the picture and the comparison need the same model
+        self._frames = 0
+        self.plot = LinePlot("scale (0 = base, 1 = merged)", height="360px")
+        self.height_field = HeightField(description="Plane through the base and two models", panes=["map"])
+        self.plane_box = W.VBox(layout=W.Layout(min_width="280px"))
+        self.table = W.HTML()
+        self.pictures = W.GridBox([self.plot, self.plane_box], layout=W.Layout(width="100%"))
+        super().__init__(self._study(title), **sliders)
+
+    @property
+    def landscapes(self) -> dict[str, Landscape]:
+        """Each task's curve from the base through what the method makes; waits for it."""
+        return dict(self.latest("curves"))
+
+    @property
+    def merged(self) -> State:
+        """What the method makes, the model at scale 1.
+
+        Raises:
+            ValueError: The method cannot merge these models; why.
+        """
+        found: State | Why = self.latest("merged")
+        if isinstance(found, str):
+            raise ValueError(f"MergingExplorer.merged: method must be able to merge these models, got {found}")
+        return found
+
+    @property
+    def compared(self) -> dict[str, Merged]:
+        """The base, the models, and every method's model at its best scale; only those two unless ``compare``."""
+        found: Mapping[str, Merged | Why] = self.latest("compared")
+        return {name: one for name, one in found.items() if isinstance(one, Merged)}
+
+    def model_at(self, scale: float) -> nn.Module:
+        """The model at a scale of the present method as a new module in eval mode, BatchNorm as for the first task."""
+        one, line = self._own[0], _ray(self._base, self.merged, (0.0, 1.0), self._own[0])
+        return one.model_at(line.point([scale]), one.resolve(line.between_models))
+
+    def close(self) -> None:
+        """Close the map too, which is on the page only while it is drawn."""
+        if self._open:
+            self.height_field.close()
+        super().close()
+
+    def summary(self) -> str:
+        """Of the curves for the status bar."""
+        try:
+            curves = self.study["curves"]
+        except KeyError:
+            return ""
+        return "; ".join(f"{task} {one.accuracy(self.metric, log=self.log)}".lstrip() for task, one in curves.items())
+
+    def _merge_by(self, method: str, density: float, seed: int) -> State | Why:
+        known = {**methods_of(density, seed), **self._others}
+        try:
+            made = State.of(known[method](self._base, tuple(self._models.values()), self._own))
+            return self._own[0].space.select(made, self._own[0].device)
+        except (ValueError, TypeError, RuntimeError) as error:  # the other methods are still there to be seen
+            return str(error)
+
+    def _merged(self, method: str, density: float, seed: int) -> State | Why:
+        """What a method makes; remembered for what it depends on."""
+        return self._merge(method, density if method in _TRIMMED else 1.0, seed if method in _DRAWN else 0)
+
+    def _study(self, title: str) -> Study:
+        study = Study(title or "One model of several")
+        self._add_sliders(study)
+        self._add_curves(study)
+        self._add_plane(study)
+        self._add_comparison(study)
+        self._add_checks(study)
+        return study
+
+    def _add_sliders(self, study: Study) -> None:
+        metrics, tasks = self._own[0].names, tuple(self._tasks)
+        known = (*methods_of(1.0, 0), *self._others)
+        study.slider("method", known[0], options=tuple(dict.fromkeys(known)), help="How one model is made of several")
+        study.slider(
+            "density",
+            0.2,
+            low=0.01,
+            high=1.0,
+            step=0.01,
+            help="Share of the entries of the task vectors that are kept",
+            when={"method": _TRIMMED},
+        )
+        study.slider("seed", 0, low=0, high=99, help="Which entries are kept", when={"method": _DRAWN})
+        study.slider(
+            "scale",
+            1.0,
+            low=_SCALES[0],
+            high=_SCALES[1],
+            step=0.01,
+            bounds="span",
+            help="How far from the base to the merged model",
+        )
+        study.slider(
+            "span", _SCALES, low=-1.0, high=3.0, step=0.05, limits=(-100.0, 100.0), help="Scales that are drawn"
+        )
+        if len(self._models) > 2:
+            names = tuple(self._models)
+            study.slider("first", names[0], options=names, help="The model at (1, 0) of the plane")
+            study.slider("second", names[1], options=names, help="The model at (0, 1) of the plane")
+        if len(tasks) > 1:
+            study.slider("task", MEAN, options=(MEAN, *tasks), help="Whose surface is drawn over the plane")
+        study.slider("data", self._data[-1], options=self._data)
+        study.slider("metric", metrics[0], options=metrics)
+        study.slider("resolution", 33, low=9, high=129, step=8, limits=(3, 4097), help="Points of each curve")
+        study.slider("tolerance", 1e-3, low=0.0, high=1.0, help=TOLERANCE_HELP)
+        study.slider("plane", True, help="The surface over the plane through the base and two of the models")
+        study.slider("compare", True, label="compare methods", help="Every method at its best scale, in the table")
+        study.slider("log", False, label="log height")
+
+    def _add_curves(self, study: Study) -> None:
+        """From the base through what the method makes."""
+
+        @study.node(keep=32)
+        def merged(method: str, density: float, seed: int) -> State | Why:
+            return self._merged(method, density, seed)
+
+        @study.node(keep=32)
+        def ray(merged: State | Why, span: tuple[float, float]) -> Subspace | None:
+            return None if isinstance(merged, str) else _ray(self._base, merged, span, self._own[0])
+
+        @study.node(keep=64)
+        def curves(
+            ray: Subspace | None, data: str, resolution: int, tolerance: float, log: bool, progress: Any
+        ) -> Iterator[dict[str, Landscape]]:
+            if ray is None:
+                yield {}
+                return
+            options: dict[str, Any] = {"resolution": resolution, "tolerance": tolerance, "log": log}
+            yield from together(
+                {task: stream(one, ray, progress=progress, **options) for task, one in self._objectives[data].items()}
+            )
+
+        @study.node(keep=64)
+        def here(ray: Subspace | None, scale: float, data: str) -> Scores:
+            return {} if ray is None else self._scores(ray, scale, data)
+
+        @study.node(keep=4)
+        def own(data: str) -> Scores:
+            """Every task by the model that was trained for it."""
+            if len(self._tasks) == 1:
+                return {}
+            found = {}
+            for task, model in self._models.items():
+                line = _ray(self._base, model, (0.0, 1.0), self._own[0])
+                found[task] = _measured(self._objectives[data][task], line, 1.0)
+            return found
+
+        @study.view(widget=self.pictures)
+        def draw(curves: dict[str, Landscape], own: Scores, metric: str, log: bool) -> None:
+            drawn = self._drawn(curves)
+            x = np.array([0.0, 1.0]) if not drawn else drawn[0].curve.coords[0]
+            lines = [
+                Series(x, drawable(one.curve.values[metric], log), one.name, one.color, width=one.width)
+                for one in drawn
+            ]
+            levels = [
+                Series(x[[0, -1]], drawable([own[one.name][metric]] * 2, log), "", one.color, "dashed", 1.0)
+                for one in drawn
+                if one.name in own
+            ]
+            self.plot.label(metric, log=log)
+            self.plot.fit(x, *(line.y for line in (*lines, *levels)))
+            self.plot.draw("curves", [*lines, *levels])
+
+        @study.view
+        def draw_scale(
+            scale: float, curves: dict[str, Landscape], here: Scores, method: str, metric: str, log: bool
+        ) -> None:
+            shown = [(one.color, one.curve) for one in self._drawn(curves)]
+            self.plot.draw("scale", alpha_marks(scale, shown, metric, log) if shown else [])
+            self.plot.describe(self._told(method, scale, here, metric))
+
+    def _add_plane(self, study: Study) -> None:
+        """The plane through the base and two models."""
+        if len(self._models) > 2:
+
+            @study.node(keep=16)
+            def through(plane: bool, first: str, second: str) -> Subspace | None:
+                return self._through(first, second) if plane else None
+
+        else:
+
+            @study.node(keep=2)
+            def through(plane: bool) -> Subspace | None:  # type: ignore[misc]
+                return self._through(*self._models) if plane else None
+
+        @study.node(keep=8)
+        def surfaces(through: Subspace | None, data: str, log: bool, progress: Any) -> Iterator[dict[str, Landscape]]:
+            if through is None:
+                yield {}
+                return
+            options: dict[str, Any] = {"resolution": _PIXELS, "tolerance": _PLANE_TOLERANCE, "log": log}
+            yield from together(
+                {
+                    task: stream(one, through, progress=progress, **options)
+                    for task, one in self._objectives[data].items()
+                }
+            )
+
+        def draw_plane(surfaces: dict[str, Landscape], task: str, metric: str, log: bool) -> None:
+            self.plane_box.children = [self.height_field] if surfaces else []
+            self.pictures.layout.grid_template_columns = _SIDE_BY_SIDE if surfaces else "100%"
+            if surfaces:
+                self._frames += 1
+                shown = mean_of([*surfaces.values()]) if task == MEAN else surfaces[task]
+                self.height_field.frame = frame_of(shown, metric, log=log, tag=self._frames)
+
+        if len(self._tasks) > 1:
+
+            @study.view
+            def draw_surface(surfaces: dict[str, Landscape], task: str, metric: str, log: bool) -> None:
+                draw_plane(surfaces, task, metric, log)
+
+        else:
+
+            @study.view
+            def draw_surface(surfaces: dict[str, Landscape], metric: str, log: bool) -> None:  # type: ignore[misc]
+                draw_plane(surfaces, next(iter(self._tasks)), metric, log)
+
+    def _add_comparison(self, study: Study) -> None:
+        """Every method at the scale at which its mean loss over the tasks is lowest."""
+
+        @study.node(keep=8)
+        def compared(
+            compare: bool, density: float, seed: int, data: str, progress: Any
+        ) -> Iterator[dict[str, Merged | Why]]:
+            found: dict[str, Merged | Why] = {}
+            for name, state in {BASE: self._base, **self._models}.items():
+                scale = 0.0 if name == BASE else 1.0
+                line = _ray(
+                    self._base, next(iter(self._models.values())) if name == BASE else state, (0.0, 1.0), self._own[0]
+                )
+                found[name] = Merged(state, None, self._scores(line, scale, data))
+            yield dict(found)
+            known = study.sliders["method"].options or () if compare else ()
+            for i, method in enumerate(known):
+                progress(i, len(known))
+                made = self._merged(method, density, seed)
+                if isinstance(made, str):
+                    found[method] = made
+                else:
+                    ray = _ray(self._base, made, _SCALES, self._own[0])
+                    scale = self._best_scale(ray, progress)
+                    found[method] = Merged(ray.point([scale]), scale, self._scores(ray, scale, data))
+                yield dict(found)
+
+        @study.node(keep=8)
+        def places(
+            compared: dict[str, Merged | Why], through: Subspace | None
+        ) -> dict[str, tuple[float, float, float]]:
+            """Where the models are on the plane: x, y, and how far off it."""
+            if through is None:
+                return {}
+            known = {name: one.state for name, one in compared.items() if isinstance(one, Merged)}
+            base, model, *_ = through.vertices
+            size = l2(base, model, through.space.moved)
+            return {
+                name: (float(x), float(y), float(gap) if gap > _ROUNDING * size else 0.0)
+                for name, (x, y), gap in zip(known, *through.project([*known.values()]), strict=True)
+            }
+
+        @study.node(keep=32)
+        def towards(merged: State | Why, through: Subspace | None) -> tuple[float, float] | None:
+            """Where scale 1 is on the plane; the base is at (0, 0), and what is between them between."""
+            if through is None or isinstance(merged, str):
+                return None
+            x, y = through.project(merged)[0]
+            return float(x), float(y)
+
+        @study.view
+        def draw_ray(ray: Subspace | None, through: Subspace | None, method: str) -> None:
+            there = ray is not None and through is not None
+            self.height_field.paths = [path_of(ray, through, label=method, color=_MEAN)] if there else []  # type: ignore[arg-type]
+
+        @study.view
+        def mark(
+            places: dict[str, tuple[float, float, float]], towards: tuple[float, float] | None, scale: float
+        ) -> None:
+            given = (BASE, *self._models)
+            self.height_field.markers = [
+                *({"x": x, "y": y, "label": name if name in given else ""} for name, (x, y, _) in places.items()),
+                *(
+                    [{"x": scale * towards[0], "y": scale * towards[1], "label": f"scale {scale:.3g}"}]
+                    if towards
+                    else []
+                ),
+            ]
+
+        @study.view(widget=self.table)
+        def tell(
+            compared: dict[str, Merged | Why],
+            places: dict[str, tuple[float, float, float]],
+            merged: State | Why,
+            method: str,
+            metric: str,
+            data: str,
+        ) -> None:
+            known = [*compared]
+            rows = [self._row(name, compared[name], places.get(name), metric) for name in known]
+            tasks = [f"{metric}, {task}" for task in (*self._tasks, "mean")] if len(self._tasks) > 1 else [metric]
+            head = ("model", "scale", *tasks)
+            caption = (
+                f"Measured on the {_words(data)}. Scale: where the mean {self._own[0].names[0]} over the tasks, on the "
+                f"{_words(self._data[0])}, is lowest on the way from the base."
+            )
+            why = merged if isinstance(merged, str) else ""
+            self.table.value = alert(f"{method} cannot merge these models", why) + table(
+                caption,
+                (*head, "L2 off the plane") if places else head,
+                rows,
+                chosen=known.index(method) if method in known else None,
+            )
+
+    def _add_checks(self, study: Study) -> None:
+        own = self._own[0]
+
+        @study.check
+        def ends_reproduce(ray: Subspace | None, curves: dict[str, Landscape], data: str) -> Check:
+            """Scale 0 is the base, and 1 what the method makes."""
+            if ray is None:
+                return Check("info", "the method cannot merge these models")
+            task, one = next(iter(curves.items()))
+            return checks.reproduces(self._objectives[data][task], ray, one)
+
+        @study.check
+        def is_deterministic() -> Check:
+            """The data are the same in every pass."""
+            outcomes = [checks.deterministic(one, self._base) for one in self._tasks.values()]
+            return next((one for one in outcomes if one.state != "pass"), outcomes[0])
+
+        @study.check
+        def models_moved() -> Check:
+            """The models are not the base."""
+            moved = {name: _ray(self._base, model, (0.0, 1.0), own) for name, model in self._models.items()}
+            still = [name for name, line in moved.items() if checks.apart(line).state != "pass"]
+            return Check.that(not still, ", ".join(still) + " equal it" if still else "none equals it", "warn")
+
+        @study.check
+        def statistics(curves: dict[str, Landscape]) -> Check:
+            """BatchNorm."""
+            return checks.batchnorm_mode(next(iter(curves.values()))) if curves else Check("info", "nothing is drawn")
+
+        @study.check
+        def all_finite(curves: dict[str, Landscape]) -> Check:
+            """Every value is finite."""
+            return checks.finite(*curves.values())
+
+        @study.check
+        def error_known(curves: dict[str, Landscape], tolerance: float) -> Check:
+            """The interpolation error meets the tolerance."""
+            return checks.error_estimate(tolerance, *curves.values())
+
+    def _through(self, first: str, second: str) -> Subspace:
+        made = Plane.through(self._base, self._models[first], self._models[second])
+        x, y = (
+            replace(axis, label=f"{axis.name} (0 = {BASE}, 1 = {name})")
+            for axis, name in zip(made.axes, (first, second), strict=True)
+        )
+        return made.measured_on(x, y).bound(self._own[0].space, self._own[0].device)
+
+    def _scores(self, ray: Subspace, scale: float, data: str) -> Scores:
+        return {task: _measured(one, ray, scale) for task, one in self._objectives[data].items()}
+
+    def _best_scale(self, ray: Subspace, progress: Any) -> float:
+        loss = self._own[0].names[0]
+        curves = [
+            _last(stream(one, ray, progress=progress, **_TRIED)) for one in self._objectives[self._data[0]].values()
+        ]
+        mean = mean_of(curves).values[loss]
+        return float(curves[0].coords[0][np.nanargmin(np.where(np.isfinite(mean), mean, np.inf))])
+
+    def _drawn(self, curves: Mapping[str, Landscape]) -> list[_Drawn]:
+        lines = [_Drawn(task, one, _COLORS[i % len(_COLORS)], 2.0) for i, (task, one) in enumerate(curves.items())]
+        return lines + ([_Drawn(MEAN, mean_of([*curves.values()]), _MEAN, 3.0)] if len(lines) > 1 else [])
+
+    def _told(self, method: str, scale: float, here: Scores, metric: str) -> str:
+        if not here:
+            return ""
+        told = [f"{task} {scores[metric]:.4g}".lstrip() for task, scores in here.items()]
+        if len(here) > 1:
+            told.append(f"mean {_mean(here, metric):.4g}")
+        dashed = " Dashed: the model trained for the task." if len(here) > 1 else ""
+        return f"{metric} of {method} at scale {scale:.3g}: {', '.join(told)} (measured).{dashed}"
+
+    def _row(
+        self, name: str, one: Merged | Why, place: tuple[float, float, float] | None, metric: str
+    ) -> tuple[str, ...]:
+        tasks = [*self._tasks] if len(self._tasks) > 1 else []
+        if isinstance(one, str):
+            return (name, "", *[""] * len(tasks), "cannot merge these models")
+        each = [f"{one.scores[task][metric]:.4g}" for task in tasks]
+        cells = (name, _scale(one.scale), *each, f"{_mean(one.scores, metric):.4g}")
+        return cells if place is None else (*cells, f"{place[2]:.3g}")
+
+
+def methods_of(density: float, seed: int) -> dict[str, Merge]:
+    """The methods of `lwidgets.merging` by name.
+
+    Args:
+        density: Share of the entries of the task vectors that TIES and DARE keep.
+        seed: Which ones DARE keeps.
+    """
+    return {
+        "average": lambda base, models, tasks: merging.average(*models),
+        "task arithmetic": lambda base, models, tasks: merging.task_arithmetic(base, *models),
+        "ties": lambda base, models, tasks: merging.ties(base, *models, keep=density),
+        "dare": lambda base, models, tasks: merging.dare(base, *models, drop=1 - density, seed=seed),
+        "isotropic": lambda base, models, tasks: merging.isotropic(base, *models),
+        "fisher": lambda base, models, tasks: merging.fisher(models, tasks),
+        "regmean": lambda base, models, tasks: merging.regmean(models, tasks),
+        "epimer": lambda base, models, tasks: merging.epimer(base, models, tasks),
+    }
+
+
+def _tasks(
+    models: Sequence[Source], objectives: Objective | Sequence[Objective] | Mapping[str, Objective]
+) -> tuple[list[str], list[Objective]]:
+    """Names of the models, and each one's own objective."""
+    if len(models) < 2:
+        raise ValueError(f"MergingExplorer: models must be two or more, got {len(models)}. Pass [a, b].")
+    names = letters(len(models))
+    if isinstance(objectives, Objective):
+        return names, [objectives] * len(models)
+    if isinstance(objectives, Mapping):
+        names = [str(name) for name in objectives]
+    each = list(objectives.values()) if isinstance(objectives, Mapping) else list(objectives)
+    if len(each) != len(models):
+        raise ValueError(
+            f"MergingExplorer: objectives must be one for each of {len(models)} models, got {len(each)}. "
+            "Pass one for each, in the same order, or one for all."
+        )
+    for name, one in zip(names, each, strict=True):
+        if one.names != each[0].names:
+            raise ValueError(
+                f"MergingExplorer: objectives must have the same metrics, got {', '.join(one.names)} of {name!r} "
+                f"beside {', '.join(each[0].names)}. Give all of them the same."
+            )
+    return names, each
+
+
+def _ray(base: State, merged: State, span: tuple[float, float], objective: Objective) -> Subspace:
+    """From the base through a model: scale 0 and 1."""
+    line = Line(base, merged, span=span)
+    axis = replace(line.axes[0], name="scale", label="scale (0 = base, 1 = merged)")
+    return line.measured_on(axis).bound(objective.space, objective.device)
+
+
+def _measured(objective: Objective, ray: Subspace, scale: float) -> dict[str, float]:
+    row = next(Measure(objective, ray)(ray.coefficients([scale])))
+    return dict(zip(objective.names, map(float, row), strict=True))
+
+
+def _mean(scores: Scores, metric: str) -> float:
+    return float(np.mean([each[metric] for each in scores.values()]))
+
+
+def _scale(scale: float | None) -> str:
+    if scale is None:
+        return ""
+    return f"{scale:.3g} or more" if scale >= _SCALES[1] else f"{scale:.3g}"
+
+
+def _words(data: str) -> str:
+    return "data" if data == "data" else f"{data} data"
+
+
+def _last(values: Iterator[T]) -> T:
+    *_, last = values
+    return last

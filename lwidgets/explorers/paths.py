@@ -1,0 +1,151 @@
+"""Paths between two models, as part of a study: straight, modulo symmetries, repaired, trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from lwidgets.connectivity.connect import CONNECTORS, connect
+from lwidgets.explorers.route import Place, Route
+from lwidgets.study import Study
+from lwidgets.subspaces import Bezier, Chain
+from lwidgets.symmetry import Spec
+from lwidgets.symmetry.align import ALIGN_METHODS, Alignment, align, symmetries_of
+from lwidgets.symmetry.canonical import COORDINATES, Coordinates
+from lwidgets.symmetry.repair import repair as repaired
+
+NONE = "none"
+STRAIGHT, ALIGNED, REPAIRED, CURVED = "straight", "aligned", "repaired", "curved"
+_OTHER_SPEC = "The symmetries given are those of the models as they are. Leave spec out to align in other coordinates."
+
+Why = str
+"""In place of what cannot be had: the reason, for the person."""
+
+
+def add_sliders(study: Study, place: Place) -> None:
+    """Add what a person can choose about paths to a study.
+
+    Args:
+        study: Any.
+        place: The models.
+    """
+    letters = place.letters
+    if len(letters) > 2:
+        study.slider("first", letters[0], options=letters, help="The model at alpha 0")
+        study.slider("second", letters[1], options=letters, help="The model at alpha 1, which is aligned")
+    study.slider(
+        "alignment", NONE, options=(NONE, *ALIGN_METHODS), help="How b is moved, by symmetries alone, towards a"
+    )
+    study.slider(
+        "coordinates",
+        "original",
+        options=COORDINATES,
+        help="The models as they are, with norms folded into other layers, or also with heads as circuits",
+    )
+    study.slider(
+        "curve",
+        NONE,
+        options=(NONE, *CONNECTORS),
+        label="trained curve",
+        help="From a to b, or to b as aligned; trained when it is first asked for",
+    )
+    study.slider("repair", False, help="Give every layer, at every alpha, the statistics between those of the ends")
+
+
+def add_paths(study: Study, as_they_are: Place, spec: Spec | None) -> None:
+    """Add the nodes between the models and the paths to a study.
+
+    pair: which two models. placed: all of them in the coordinates chosen. symmetries: of these. ends: the two there.
+    aligned: how b was moved. nearest: the two, b as aligned. curved: the trained curve between these. paths: all there
+    are. The straight path is between the models as they are, all others between those that are nearest.
+
+    Args:
+        study: With the sliders of `add_sliders`.
+        as_they_are: The models.
+        spec: Symmetries of the models as they are, where they are given.
+    """
+    letters = as_they_are.letters
+    if len(letters) > 2:
+
+        @study.node(keep=64)
+        def pair(first: str, second: str) -> tuple[int, int]:
+            return letters.index(first), letters.index(second)
+
+    else:
+
+        @study.node(keep=1)
+        def pair() -> tuple[int, int]:  # type: ignore[misc]
+            return 0, 1
+
+    @study.node(keep=len(COORDINATES))
+    def placed(coordinates: Coordinates) -> Place | Why:
+        try:
+            return as_they_are.rewritten(coordinates)
+        except (ValueError, TypeError, RuntimeError) as error:  # the straight line is still there to be seen
+            return str(error)
+
+    @study.node(keep=len(COORDINATES))
+    def symmetries(placed: Place | Why) -> Spec | Why:
+        if isinstance(placed, str):
+            return placed
+        if spec is not None:
+            return spec if placed is as_they_are else _OTHER_SPEC
+        try:
+            return symmetries_of(placed.objective, placed.models[0])
+        except (ValueError, TypeError, RuntimeError) as error:
+            return str(error)
+
+    @study.node(keep=64)
+    def ends(placed: Place | Why, pair: tuple[int, int]) -> Place | None:
+        return None if isinstance(placed, str) else placed.between(*pair)
+
+    @study.node(keep=16)
+    def aligned(alignment: str, ends: Place | None, symmetries: Spec | Why, progress: Any) -> Alignment | Why | None:
+        if alignment == NONE or ends is None:
+            return None
+        if isinstance(symmetries, str):
+            return symmetries
+        a, b = ends.models
+        try:
+            return align(a, b, ends.objective, alignment, spec=symmetries, progress=progress)  # type: ignore[arg-type]
+        except (ValueError, TypeError) as error:
+            return str(error)
+
+    @study.node(keep=16)
+    def nearest(ends: Place | None, aligned: Alignment | Why | None) -> Place | None:
+        if ends is None or not isinstance(aligned, Alignment):
+            return ends
+        return replace(ends, models=(ends.models[0], aligned.state))
+
+    @study.node(keep=16)
+    def curved(curve: str, nearest: Place | None, progress: Any) -> Bezier | Chain | None:
+        if curve == NONE or nearest is None:
+            return None
+        a, b = nearest.models
+        return connect(nearest.objective, a, b, curve, progress=progress)  # type: ignore[arg-type]
+
+    @study.node(keep=16)
+    def paths(
+        pair: tuple[int, int],
+        nearest: Place | None,
+        aligned: Alignment | Why | None,
+        repair: bool,
+        curved: Bezier | Chain | None,
+    ) -> dict[str, Route]:
+        found = {STRAIGHT: as_they_are.between(*pair).route()}
+        if nearest is None:
+            return found
+        if isinstance(aligned, Alignment):
+            found[ALIGNED] = nearest.route()
+        if repair:
+            found[REPAIRED] = _repaired(nearest).route()
+        if curved is not None:
+            found[CURVED] = Route(curved, nearest.objectives, nearest.coordinates)
+        return found
+
+
+def _repaired(place: Place) -> Place:
+    """Two models with normalisations that keep their statistics on the way."""
+    by, *models = repaired(place.objective, *place.models)
+    objectives = {data: one.with_model(by.module, batchnorm="recalibrate") for data, one in place.objectives.items()}
+    return replace(place, models=tuple(models), objectives=objectives)
