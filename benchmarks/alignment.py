@@ -22,7 +22,7 @@ from torch.nn import functional as F
 import lwidgets as lw
 from lwidgets.demo import digits_data
 from lwidgets.symmetry import Level, Spec
-from lwidgets.symmetry.align import Alignment, align
+from lwidgets.symmetry.align import ALIGN_METHODS, Alignment, align
 from lwidgets.symmetry.derive import derive
 from lwidgets.symmetry.matching import match_weights
 
@@ -97,8 +97,8 @@ def resnet20(width: int) -> nn.Module:
 
 
 def digits(widths: Sequence[int]) -> None:
-    heads = ("naive", "weights", "activ.", "straight", "learned", "weights", "activ.", "learned")
-    print(f"{'':>10}{'':>15}{'permutations':^60}{'all':^45}{'seconds':>10}")
+    heads = ("naive", "weights", "activ.", "straight", "learned", "sinkhorn", "weights", "activ.", "learned")
+    print(f"{'':>10}{'':>15}{'permutations':^75}{'all':^45}{'seconds':>10}")
     print(f"{'hidden':>10}" + "".join(f"{head:>15}" for head in heads) + f"{'weights':>10}   within the bars")
     for width in widths:
         rows: dict[str, list[float]] = {}
@@ -109,8 +109,8 @@ def digits(widths: Sequence[int]) -> None:
             every = derive(a, torch.rand(4, 64))
             rows.setdefault("naive", []).append(height(objective, a, b))
             for label, spec in (("P", every.restrict(Level.PERMUTATION)), ("all", every)):
-                for method in ("weights", "activations", "straight-through", "learned"):
-                    if (label, method) == ("all", "straight-through"):
+                for method in ALIGN_METHODS:
+                    if label == "all" and method in ("straight-through", "sinkhorn"):
                         continue
                     found: Alignment = align(a, b, objective, method, spec=spec)  # type: ignore[arg-type]
                     rows.setdefault(f"{label} {method}", []).append(height(objective, a, found.state))

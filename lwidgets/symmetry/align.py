@@ -24,7 +24,7 @@ from lwidgets.symmetry.spec import Certificate, Spec
 from lwidgets.symmetry.trace import tensors_in
 from lwidgets.symmetry.universe import Universe, match_many
 
-AlignMethod = Literal["weights", "activations", "straight-through", "learned"]
+AlignMethod = Literal["weights", "activations", "straight-through", "learned", "sinkhorn"]
 ALIGN_METHODS: tuple[str, ...] = get_args(AlignMethod)
 
 _LOOKED_AT = 256  # examples by which it is checked that the aligned model computes the same
@@ -97,8 +97,10 @@ def align(
         b: The model that is moved; not changed itself.
         objective: Of the architecture; supplies the data.
         method: "weights" brings the parameters as close as can be, see `match_weights`; "activations" makes the
-            features on the data as similar as can be, see `match_activations`; "straight-through" and "learned" start
-            from weights and lower the loss midway on the data, see `match_straight_through` and `match_learned`.
+            features on the data as similar as can be, see `match_activations`; the others start from weights and lower
+            the loss midway on the data: "straight-through", see `match_straight_through`; "learned", see
+            `match_learned`; "sinkhorn", the same with permutations relaxed, the best for multilayer perceptrons whose
+            units may only change places, and worse than "learned" with BatchNorm or attention.
         spec: Symmetries to choose from; by default those of `symmetries_of`. Groups that act on parameters which do
             not move in the objective are left out.
         seed: Of random starts.
@@ -141,7 +143,11 @@ def align(
     else:
         told = None if progress is None else lambda done, total: progress(0, steps)
         start = init or match_weights(*given, seed=seed, restarts=restarts, progress=told).element
-        learn = match_learned if method == "learned" else match_straight_through
+        learn = (
+            match_straight_through
+            if method == "straight-through"
+            else partial(match_learned, relaxed=method == "sinkhorn")
+        )
         match = learn(*given, objective, start, steps=steps, batch=batch, lr=lr, seed=seed, progress=progress)
     state = replace(chosen_from.apply(match.element, moves), label=f"{moves.label}, aligned by {method}")
     return Alignment(

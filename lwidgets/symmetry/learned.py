@@ -2,7 +2,8 @@
 
 Sources: Ainsworth et al., "Git Re-Basin", ICLR 2023, algorithm 2; Theus et al., "Generalized Linear Mode Connectivity
 for Transformers", NeurIPS 2025, algorithm 1, here with rotations as exponentials of skew matrices, which have a
-derivative at the identity, and with every other level.
+derivative at the identity, and with every other level; Guerrero Pena et al., "Re-basin via Implicit Sinkhorn
+Differentiation", CVPR 2023, for relaxed permutations, here with derivatives through a few iterations.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from lwidgets.symmetry.spec import Factor, Spec, blocks, copied_along
 
 _CHECKS = 20  # how often the loss midway is measured on all data
 _BETWEEN = (0.4, 0.6)  # where on the line a learning step looks
+_SINKHORN = 5  # iterations; more change no barrier
+_FASTER = 10.0  # than matrices: how fast scores of relaxed permutations are learned
 
 
 def match_straight_through(
@@ -92,13 +95,16 @@ def match_learned(
     steps: int = 400,
     batch: int = 128,
     lr: float = 1e-2,
+    relaxed: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Match:
     """The element under which the loss near the middle between a and b is lowest, by gradients of the element itself.
 
     Every step looks at one point of the line between 0.4 and 0.6. Matrices and scales are exponentials of what is
-    learned; permutations are assignments of it, with the gradient passed straight through.
+    learned; permutations are assignments of it, with the gradient passed straight through. Relaxed they are doubly
+    stochastic matrices while they are learned, which hardly depend on the start at first: that leaves lower barriers
+    between multilayer perceptrons, and higher ones where there is BatchNorm or attention.
 
     Args:
         spec: Of both models.
@@ -109,6 +115,7 @@ def match_learned(
         steps: Of Adam.
         batch: Examples a step.
         lr: Its rate at first; it falls to zero as a cosine.
+        relaxed: Learn permutations as doubly stochastic matrices.
         seed: Of the points and the mini-batches.
         progress: Called after every step.
 
@@ -118,7 +125,7 @@ def match_learned(
     midway = _Midway(spec, a, b, objective)
     origin = spec.apply(start, b)
     latents = [
-        _Latent.identity(group, spec.copies(name), objective)
+        _Latent.identity(group, spec.copies(name), objective, relaxed)
         for name, group in spec.groups.items()
         if group.level is not Level.FIXED
     ]
@@ -186,21 +193,25 @@ class _Latent:
         group: The group.
         order: Scores of which the assignment is the permutation, shape (n, n) or (copies, n, n); None for matrices.
         generator: Of which the exponential is the matrix, or the scales of shape (n,) or (copies, n); None for others.
+        relaxed: A permutation's sides are doubly stochastic.
     """
 
     group: Group
     order: Tensor | None
     generator: Tensor | None
+    relaxed: bool = False
 
     @classmethod
-    def identity(cls, group: Group, copies: int | None, objective: Objective) -> _Latent:
+    def identity(cls, group: Group, copies: int | None, objective: Objective, relaxed: bool = False) -> _Latent:
         dtype = objective.space.dtypes[objective.space.moved[0]]
         eye = torch.eye(group.size, dtype=dtype, device=objective.device)
         eye = eye if copies is None else eye.repeat(copies, 1, 1)
         if group.level in (Level.ORTHOGONAL, Level.GENERAL):
             return cls(group, None, torch.zeros_like(eye).requires_grad_())
         scaled = group.level is Level.SCALED
-        return cls(group, eye.requires_grad_(), torch.zeros_like(eye[..., 0]).requires_grad_() if scaled else None)
+        order = eye / _FASTER if relaxed else eye
+        scales = torch.zeros_like(eye[..., 0]).requires_grad_() if scaled else None
+        return cls(group, order.requires_grad_(), scales, relaxed)
 
     @property
     def leaves(self) -> list[Tensor]:
@@ -213,11 +224,15 @@ class _Latent:
             exponent = self._exponent()
             matrix = torch.linalg.matrix_exp(exponent)
             return matrix, matrix if self.group.level is Level.ORTHOGONAL else torch.linalg.matrix_exp(-exponent.mT)
-        dense = replace(self, generator=None).value().matrix.to(self.order)
-        through = dense + self.order - self.order.detach()
+        if self.relaxed:
+            scores = _FASTER * self.order
+            signed = self.group.level is Level.SIGNED
+            ordered = sinkhorn(scores.abs()) * scores.tanh() if signed else sinkhorn(scores)
+        else:
+            ordered = replace(self, generator=None).value().matrix.to(self.order) + self.order - self.order.detach()
         if self.generator is None:
-            return through, through
-        return through * self.generator.exp()[..., None], through * (-self.generator).exp()[..., None]
+            return ordered, ordered
+        return ordered * self.generator.exp()[..., None], ordered * (-self.generator).exp()[..., None]
 
     @torch.no_grad()
     def value(self) -> Value:
@@ -238,6 +253,14 @@ class _Latent:
     def _exponent(self) -> Tensor:
         assert self.generator is not None
         return self.generator - self.generator.mT if self.group.level is Level.ORTHOGONAL else self.generator
+
+
+def sinkhorn(scores: Tensor) -> Tensor:
+    """Positive matrices whose columns sum to one and rows nearly so, larger where scores are; (..., n, n)."""
+    for _ in range(_SINKHORN):
+        for dim in (-1, -2):
+            scores = scores - scores.logsumexp(dim, keepdim=True)
+    return scores.exp()
 
 
 class _Action:

@@ -25,9 +25,9 @@ Progress = Callable[[int, int], None]
 
 _PASSES = 100
 _GAIN = 1e-6  # of the squared distance: what a step must lower it by to count
+_SETTLED = 1e-4  # of the squared distance: what a pass must lower it by to be followed by another
 _RIDGE = 1e-12  # of the mean square: keeps scales and matrices finite where nothing speaks for any
-_NEWTON = 8  # steps, of which a planted matrix takes about six
-_ROUNDING = 1e-15  # of the squared norm: what a step that can be left out would lower
+_LENGTHS = (0.0, 0.1, 1.0)  # of a Gauss-Newton step: which are tried
 _LOWER = {Level.SCALED: Level.PERMUTATION, Level.GENERAL: Level.ORTHOGONAL}
 _NEEDS_GRAM = (Level.SCALED, Level.GENERAL)
 
@@ -106,7 +106,7 @@ def match_weights(
                 if progress is not None:
                     progress(i * _PASSES + done, len(starts) * _PASSES)
             trace.append(descent.square)
-            if not trace[-1] < trace[-2]:
+            if not trace[-1] < trace[-2] * (1 - _SETTLED):
                 break
             if i:
                 rng.shuffle(order)
@@ -348,21 +348,12 @@ def best(unit: Unit, found: Mapping[str, Evidence]) -> dict[str, Value]:
     cost = torch.zeros(outer.size, outer.size, dtype=torch.float64)
     if outer.name in found:
         cost -= 2 * found[outer.name].cross.sum(0)[0]
-    values: dict[str, Value] = {}
-    for group in unit.inner:
-        if group.name in found:
-            level = Level.ORTHOGONAL if group.level is Level.GENERAL else group.level
-            costs, values[group.name] = solve(level, found[group.name])
-            cost += costs.reshape(cost.shape)
+    inner = [group for group in unit.inner if group.name in found]
+    for group in inner:
+        cost += least(group.level, found[group.name]).reshape(cost.shape)
     order = torch.arange(outer.size) if outer.level is Level.FIXED else assignment(-cost[None])[0]
     chosen = torch.arange(outer.size) * outer.size + order
-    for group in unit.inner:
-        if group.name in found:
-            general = group.level is Level.GENERAL
-            known = (
-                solve(group.level, found[group.name].of(chosen))[1] if general else values[group.name].copies(chosen)
-            )
-            values[group.name] = known
+    values = {group.name: solve(group.level, found[group.name].of(chosen))[1] for group in inner}
     return {outer.name: Permutation(order), **values}
 
 
@@ -373,12 +364,20 @@ def _only(value: Value) -> Value:
     return Permutation(value.indices[0], None if value.scales is None else value.scales[0])
 
 
+def least(level: Level, evidence: Evidence) -> Tensor:
+    """The first of what `solve` returns; for general linear groups that of rotations."""
+    if level in (Level.ORTHOGONAL, Level.GENERAL):
+        singular: Tensor = torch.linalg.svdvals(evidence.cross.sum(0))
+        return -2 * singular.sum(-1)
+    return solve(level, evidence)[0]
+
+
 def solve(level: Level, evidence: Evidence) -> tuple[Tensor, Value]:
     """The best matrices of a level.
 
     Returns:
         (costs, value): the sums of squares that are left, up to what no matrix changes, shape (K,); and K copies. That
-        of a general linear group is a local minimum.
+        of a general linear group is only closer than none, see `_general`.
 
     Example:
         >>> turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
@@ -459,39 +458,24 @@ def _lowest(p: Tensor, q: Tensor) -> Tensor:
 
 
 def _general(evidence: Evidence) -> tuple[Tensor, Matrix]:
-    """A local minimum over all invertible matrices, by damped Gauss-Newton steps from the best rotation or none.
+    """One Gauss-Newton step over all invertible matrices from the best rotation, which is no further than none.
 
     With b moved to where S is and S -> exp(X) S, what the step leaves is least to first order where
-    X G_0 + G_1 X = (C_0 - G_0) - (C_1 - G_1)^T, solved in the eigenvectors of the two.
+    X G_0 + G_1 X = (C_0 - G_0) - (C_1 - G_1)^T, solved in the eigenvectors of the two. Of a few lengths of X the best
+    is taken, none among them. More steps do not pay before the other groups have moved.
     """
     cross = evidence.cross
     eye = torch.eye(cross.shape[-1], dtype=torch.float64)
     size = evidence.gram.diagonal(dim1=-2, dim2=-1).mean()
     gram = evidence.gram + (_RIDGE * size + torch.finfo(torch.float64).tiny) * eye
-
-    def sides(matrices: Tensor) -> Tensor:
-        return torch.stack([matrices, torch.linalg.inv(matrices).mT])
-
-    def cost(matrices: Tensor) -> Tensor:
-        both = sides(matrices)
-        return (both * (both @ gram - 2 * cross)).sum((0, -2, -1))
-
-    rotated = solve(Level.ORTHOGONAL, evidence)[1].matrix
-    still = eye.expand_as(rotated)
-    matrices = torch.where((cost(still) < cost(rotated))[:, None, None], still, rotated)
-    lowest, damping = cost(matrices), torch.zeros(len(matrices), dtype=torch.float64)
-    for _ in range(_NEWTON):
-        both = sides(matrices)
-        grams = both @ gram @ both.mT
-        bends, axes = torch.linalg.eigh(grams)
-        slopes = cross @ both.mT - grams
-        slope = axes[1].mT @ (slopes[0] - slopes[1].mT) @ axes[0]
-        step = slope / (bends[1][:, :, None] + bends[0][:, None, :] + damping[:, None, None])
-        if ((slope * step).sum((-2, -1)) <= _ROUNDING * bends.sum((0, -1))).all():
-            break
-        new = torch.linalg.matrix_exp(axes[1] @ step @ axes[0].mT) @ matrices
-        costs = cost(new)
-        lower = costs < lowest
-        matrices, lowest = torch.where(lower[:, None, None], new, matrices), torch.where(lower, costs, lowest)
-        damping = torch.where(lower, damping / 8, (8 * damping).clamp_min(1e-3 * bends.mean((0, -1))))
-    return lowest, Matrix(matrices)
+    start = solve(Level.ORTHOGONAL, evidence)[1].matrix
+    grams = start @ gram @ start.mT
+    bends, axes = torch.linalg.eigh(grams)
+    slopes = cross @ start.mT - grams
+    slope = axes[1].mT @ (slopes[0] - slopes[1].mT) @ axes[0]
+    step = axes[1] @ (slope / (bends[1][:, :, None] + bends[0][:, None, :])) @ axes[0].mT
+    curve = step @ step / 2
+    tried = torch.stack([(eye + length * step + length**2 * curve) @ start for length in _LENGTHS])
+    both = torch.stack([tried, torch.linalg.inv(tried).mT], dim=1)
+    costs, taken = (both * (both @ gram - 2 * cross)).sum((1, -2, -1)).min(0)
+    return costs, Matrix(tried[taken, torch.arange(len(taken))])

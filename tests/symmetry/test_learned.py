@@ -1,7 +1,10 @@
 """Matching by the loss midway: the action with derivatives, gradients, and what is found."""
 
 import itertools
+import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,7 +14,8 @@ from lwidgets.parameters import State
 from lwidgets.symmetry import Group, Level, Spec
 from lwidgets.symmetry.align import align
 from lwidgets.symmetry.derive import derive
-from lwidgets.symmetry.learned import _Action, _Latent, match_learned, match_straight_through
+from lwidgets.symmetry.learned import _Action, _Latent, match_learned, match_straight_through, sinkhorn
+from lwidgets.symmetry.matching import match_weights
 from tests.models import CASES, CNN, MLP, everything_about, same
 from tests.symmetry.test_spec import FREE, a_state, seeds, specs
 
@@ -56,6 +60,80 @@ def test_what_is_learned_starts_at_the_identity_and_is_its_element(level, copies
         assert (value.scales < 0).any()
     if level is Level.SCALED:
         assert len(value.scales.unique()) > 1
+
+
+PERMUTED = (Level.PERMUTATION, Level.SIGNED, Level.SCALED)
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (3, 4, 4)])
+def test_sinkhorn_is_the_kernel_between_two_scalings(shape):
+    scores = 3 * torch.randn(shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    found = sinkhorn(scores)
+    for matrix, z in zip(found.reshape(-1, *shape[-2:]), scores.reshape(-1, *shape[-2:]).numpy(), strict=True):
+        kernel, v = np.exp(z), np.ones(len(z))
+        for _ in range(5):
+            u = 1 / (kernel @ v)
+            v = 1 / (kernel.T @ u)
+        np.testing.assert_allclose(matrix, u[:, None] * kernel * v, rtol=1e-12)
+    torch.testing.assert_close(found.sum(-2), torch.ones(shape[:-1], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("copies", [None, 3])
+@pytest.mark.parametrize("level", PERMUTED)
+def test_what_is_relaxed_starts_near_the_mean_and_ends_at_its_element(level, copies):
+    group = Group("g", 6, level, copies=None if copies is None else "c")
+    latent = _Latent.identity(group, copies, Cpu(), relaxed=True)
+    eye = torch.eye(6, dtype=torch.float64).expand_as(latent.value().matrix)
+    assert torch.equal(latent.value().matrix, eye)
+    side, dual = latent.sides()
+    assert torch.equal(side, dual)
+    share = math.e / (math.e + 5) * (math.tanh(1) if level is Level.SIGNED else 1)
+    diagonal = side.diagonal(dim1=-2, dim2=-1)
+    torch.testing.assert_close(diagonal.detach(), torch.full_like(diagonal, share).detach())
+    planted = group.random(5, copies)
+    with torch.no_grad():
+        latent.order.copy_(3 * planted.matrix.sign())
+        if latent.generator is not None:
+            latent.generator.copy_(planted.scales.log())
+    for found, wanted in zip(latent.sides(), (planted.matrix, planted.dual.matrix), strict=True):
+        torch.testing.assert_close(found.detach(), wanted, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(latent.value().matrix, planted.matrix)
+
+
+@pytest.mark.parametrize("level", PERMUTED)
+def test_gradients_of_what_is_relaxed_are_those_of_differences(level):
+    latent = _Latent.identity(Group("g", 4, level), None, Cpu(), relaxed=True)
+    noise = torch.randn(4, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64) / 5
+
+    def f(order):
+        side, dual = replace(latent, order=order).sides()
+        return (side * noise.cos() + dual * noise).sum()
+
+    assert torch.autograd.gradcheck(f, (noise.clone().requires_grad_(),))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_relaxed_the_loss_midway_falls_to_that_of_the_element(case):
+    objective, a, b = case.objective(), State.of(case.model(0)), State.of(case.model(1))
+    spec = derive(case.model(0), (case.samples() if case.by_model else case.samples()[0])[:4])
+    found, again = (
+        match_learned(spec, a, b, objective, spec.identity(), steps=60, batch=16, relaxed=True) for _ in range(2)
+    )
+    assert all(later <= earlier for earlier, later in itertools.pairwise(found.trace))
+    assert found.trace == again.trace
+    assert found.trace[-1] < found.trace[0]
+    mode = objective.resolve(between_models=True)
+    middle = lw.Line(a, spec.apply(found.element, b)).bound(objective.space).point([0.5])
+    assert found.trace[-1] == pytest.approx(objective.measure(middle, mode)["loss"], rel=1e-4)
+
+
+def test_relaxed_permutations_are_better_where_there_is_nothing_else():
+    objective, a, b = lw.demo.digits(hidden=(16, 16), steps=1000)
+    spec = derive(a, torch.rand(2, 64)).restrict(Level.PERMUTATION)
+    given = (spec, State.of(a), State.of(b), objective, match_weights(spec, State.of(a), State.of(b)).element)
+    straight, relaxed = (match_learned(*given, relaxed=relaxed).trace for relaxed in (False, True))
+    assert relaxed[0] == straight[0]
+    assert relaxed[-1] < 0.7 * straight[-1]
 
 
 @pytest.mark.parametrize("level", [Level.ORTHOGONAL, Level.GENERAL, Level.SCALED])
