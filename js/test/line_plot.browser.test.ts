@@ -127,6 +127,21 @@ describe('pictures', () => {
     expect(box.bottom).toBeLessThan(whole.top + whole.height / 3);
   });
 
+  test('a legend makes room for the curves, wherever they are', () => {
+    for (const [top, right] of [[true, true], [true, false], [false, true], [false, false]] as const) {
+      const free = [right ? 0.95 : 0.05, top ? 0.95 : 0.05] as const;
+      const others = [[0.05, 0.05], [0.05, 0.95], [0.95, 0.05], [0.95, 0.95]].filter(([x, y]) => x !== free[0] || y !== free[1]);
+      const { svg } = mount([
+        curve([0.45, 0.55], [0.5, 0.5], { label: 'named' }),
+        ...others.map(([x, y]) => curve([x! - 0.04, x! + 0.04], [y!, y!])),
+        curve([free[0], free[0]], [0, 1], { style: 'dashed' }), // a cursor, which may pass
+      ]);
+      const [box, whole] = [svg.querySelector('.lw-legend')!, svg].map((node) => node.getBoundingClientRect());
+      expect((box!.left + box!.right) / 2 > (whole!.left + whole!.right) / 2).toBe(right);
+      expect((box!.top + box!.bottom) / 2 < (whole!.top + whole!.bottom) / 2).toBe(top);
+    }
+  });
+
   test('forty series do not cover the picture with their legend', () => {
     const { svg } = mount(linear(0, 1, 40).map((y, k) => curve([0, 1], [y, y], { label: `run ${k}` })));
     const texts = [...svg.querySelectorAll('.lw-legend text')].map((t) => t.textContent);

@@ -46,6 +46,7 @@ def test_a_legend_makes_room_for_the_curves(corner, log):
     plot.fit([0.0, 1.0], ends)
     plot.draw("lines", lines)
     assert plot.figure.legend_location == corner
-    plot.draw("rule", [Series(np.full(2, spot[0]), ends)])  # what follows a slider leaves the legend where it is
+    plot.draw("rule", [Series(np.full(2, spot[0]), ends)])  # a cursor may pass
+    plot.draw("lines", lines)
     assert plot.figure.legend_location == corner
     plot.close()

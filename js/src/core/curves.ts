@@ -34,6 +34,33 @@ function through(x: Numbers, y: Numbers, from: number, to: number): string {
   return points.join('L');
 }
 
+/** Points a few pixels apart on a line, between those of its own that have a place; none on an upright one, which is a cursor. */
+export function pointsAlong(x: Numbers, y: Numbers, apart = 4): [number, number][] {
+  if (new Set(Array.from(x)).size < 2) return [];
+  return runs(x, y).flatMap(([a, b]) => {
+    const found: [number, number][] = [];
+    for (let k = a; k < b; k++) {
+      const [dx, dy] = [x[k + 1]! - x[k]!, y[k + 1]! - y[k]!];
+      const steps = Math.max(1, Math.min(1000, Math.ceil(Math.hypot(dx, dy) / apart)));
+      for (let i = 0; i < steps; i++) found.push([x[k]! + (i / steps) * dx, y[k]! + (i / steps) * dy]);
+    }
+    return found;
+  });
+}
+
+export interface Corner { readonly top: boolean; readonly right: boolean }
+
+/** The corner of a picture in which the fewest points lie, top right before the others; sizes are [width, height]. */
+export function roomiestCorner(points: readonly (readonly [number, number])[], [width, height]: Size, [wide, high]: Size): Corner {
+  const corners = [true, false].flatMap((top) => [true, false].map((right) => ({ top, right })));
+  const crowd = ({ top, right }: Corner) =>
+    points.filter(([x, y]) => (right ? width - x : x) < wide && (top ? y : height - y) < high).length;
+  const crowds = corners.map(crowd);
+  return corners[crowds.indexOf(Math.min(...crowds))]!;
+}
+
+type Size = readonly [number, number];
+
 /** A line with gaps; a point between two gaps is a dot, which a round line cap draws. */
 export function linePath(x: Numbers, y: Numbers): string {
   return runs(x, y).map(([a, b]) => `M${through(x, y, a, b)}${a === b ? 'h0' : ''}`).join('');

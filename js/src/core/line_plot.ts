@@ -2,7 +2,7 @@
 //
 // Colours of the surroundings come from CSS variables, so a theme that changes needs no new drawing, and paper gets vectors.
 
-import { bandPath, dotsPath, linePath, pixelOf } from './curves';
+import { bandPath, dotsPath, linePath, pixelOf, pointsAlong, roomiestCorner } from './curves';
 import { el, setText, svg, uniqueId } from './dom';
 import { font, type Ink, LABEL_FONT, type Ticks, TICK_FONT, ticksThatFit } from './ink';
 import type { Curve, LineDrawing } from './mixing';
@@ -130,19 +130,28 @@ export class LinePlotView {
     return axes;
   }
 
-  private legend({ curves }: LineDrawing, { left, inner }: Layout): SVGGElement {
+  /** Where it hides least of the curves. */
+  private legend({ curves }: LineDrawing, { left, inner, x: placeX, y: placeY }: Layout): SVGGElement {
     const legend = svg('g', { class: 'lw-legend' });
     const labelled = curves.filter(({ label }) => label);
     const room = Math.max(1, Math.floor((inner.height - 8) / ROW));
-    const right = left + inner.width;
     const shown = labelled.length > room ? labelled.slice(0, room - 1) : labelled;
+    this.ink.font = font(this.home.theme(), LABEL_FONT, 500);
+    const size = [
+      Math.min(0.7 * inner.width, Math.max(0, ...shown.map(({ label }) => this.ink.measureText(label).width))) + 40,
+      Math.min(labelled.length, room) * ROW + 8,
+    ] as const;
+    const lines = curves.filter(({ style }) => style === 'solid' || style === 'dashed');
+    const points = lines.flatMap((curve) => pointsAlong(Array.from(curve.x, placeX), Array.from(curve.y, placeY)));
+    const corner = roomiestCorner(points, [inner.width, inner.height], size);
+    const [edge, inwards, anchor] = corner.right ? [left + inner.width, -1, 'end'] : [left, 1, 'start'];
+    const start = corner.top ? TOP : TOP + inner.height - size[1];
+    const words = (k: number) => ({ x: edge + 34 * inwards, y: start + 16 + k * ROW, 'text-anchor': anchor });
     shown.forEach((curve, k) => {
-      const y = TOP + 12 + k * ROW;
-      legend.append(keyOf(curve, right - 28, right - 6, y), this.label(curve.label, 0.7 * inner.width, { x: right - 34, y: y + 4, 'text-anchor': 'end' }));
+      const [near, far] = [edge + 6 * inwards, edge + 28 * inwards];
+      legend.append(keyOf(curve, Math.min(near, far), Math.max(near, far), start + 12 + k * ROW), this.label(curve.label, 0.7 * inner.width, words(k)));
     });
-    if (shown.length < labelled.length) {
-      legend.append(svg('text', { x: right - 34, y: TOP + 16 + shown.length * ROW, 'text-anchor': 'end' }, `and ${labelled.length - shown.length} more`));
-    }
+    if (shown.length < labelled.length) legend.append(svg('text', words(shown.length), `and ${labelled.length - shown.length} more`));
     return legend;
   }
 
