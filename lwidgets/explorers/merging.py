@@ -419,15 +419,10 @@ class MergingExplorer(StudyWidget):
         def mark(
             places: dict[str, tuple[float, float, float]], towards: tuple[float, float] | None, scale: float
         ) -> None:
-            given = (BASE, *self._models)
-            self.height_field.markers = [
-                *({"x": x, "y": y, "label": name if name in given else ""} for name, (x, y, _) in places.items()),
-                *(
-                    [{"x": scale * towards[0], "y": scale * towards[1], "label": f"scale {scale:.3g}"}]
-                    if towards
-                    else []
-                ),
-            ]
+            marks = [{"x": x, "y": y, "label": self._numbered(name) or name} for name, (x, y, _) in places.items()]
+            if towards:
+                marks.append({"x": scale * towards[0], "y": scale * towards[1], "label": f"scale {scale:.3g}"})
+            self.height_field.markers = marks
 
         @study.view(widget=self.table)
         def tell(
@@ -442,9 +437,10 @@ class MergingExplorer(StudyWidget):
             rows = [self._row(name, compared[name], places.get(name), metric) for name in known]
             tasks = [f"{metric}, {task}" for task in (*self._tasks, "mean")] if len(self._tasks) > 1 else [metric]
             head = ("model", "scale", *tasks)
+            numbers = " Numbers are those on the map." if places else ""
             caption = (
                 f"Measured on the {_words(data)}. Scale: where the mean {self._own[0].names[0]} over the tasks, on the "
-                f"{_words(self._data[0])}, is lowest on the way from the base."
+                f"{_words(self._data[0])}, is lowest on the way from the base.{numbers}"
             )
             why = merged if isinstance(merged, str) else ""
             self.table.value = alert(f"{method} cannot merge these models", why) + table(
@@ -525,14 +521,20 @@ class MergingExplorer(StudyWidget):
         dashed = " Dashed: the model trained for the task." if len(here) > 1 else ""
         return f"{metric} of {method} at scale {scale:.3g}: {', '.join(told)} (measured).{dashed}"
 
+    def _numbered(self, name: str) -> str:
+        """Of a method, short enough for many of them to be told apart on the map; none for a model that was given."""
+        methods = self.study.sliders["method"].options or ()
+        return "" if name in (BASE, *self._models) else str(1 + methods.index(name))
+
     def _row(
         self, name: str, one: Merged | Why, place: tuple[float, float, float] | None, metric: str
     ) -> tuple[str, ...]:
         tasks = [*self._tasks] if len(self._tasks) > 1 else []
+        told = f"{self._numbered(name)} {name}".strip()
         if isinstance(one, str):
-            return (name, "", *[""] * len(tasks), "cannot merge these models")
+            return (told, "", *[""] * len(tasks), "cannot merge these models")
         each = [f"{one.scores[task][metric]:.4g}" for task in tasks]
-        cells = (name, _scale(one.scale), *each, f"{_mean(one.scores, metric):.4g}")
+        cells = (told, _scale(one.scale), *each, f"{_mean(one.scores, metric):.4g}")
         return cells if place is None else (*cells, f"{place[2]:.3g}")
 
 

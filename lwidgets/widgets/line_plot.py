@@ -281,7 +281,7 @@ def _arrays(one: Series) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _along(x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
-    """Points close together on a line, shape (2, n), whatever its own are; none on an upright one, which is a cursor."""
+    """Points close together on a line, shape (2, n), whatever its own are; none on an upright one, a cursor."""
     xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if len(xs) < 2 or np.ptp(xs) == 0:
         return np.empty((2, 0))

@@ -22,7 +22,7 @@ def lab(lab_server: Server, page: Page) -> Page:
 def test_a_method_is_chosen_and_its_scale_dragged(lab: Page):
     rows = lab.locator("table.lwidgets-readout tbody tr")
     expect(rows).to_have_count(11)
-    expect(rows.filter(has=lab.locator("[scope=row]", has_text="average"))).to_have_attribute("aria-current", "true")
+    expect(rows.filter(has=lab.locator("[scope=row]", has_text="1 average"))).to_have_attribute("aria-current", "true")
     expect(lab.locator(".lwidgets-density")).to_be_hidden()
     lab.locator(".lwidgets-method select").select_option("ties")
     expect(lab.locator(".lwidgets-density")).to_be_visible()

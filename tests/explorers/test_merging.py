@@ -169,7 +169,9 @@ def test_the_plane_holds_the_models_and_marks_where_each_method_ends(family):
     assert marks["green"] == pytest.approx((0, 1), abs=1e-6)
     nearest, *_ = np.linalg.lstsq(axes, flat(explorer.merged.parameters) - origin, rcond=None)
     assert marks["scale 1"] == pytest.approx(tuple(nearest), abs=1e-5)
-    assert set(marks) == {"base", "red", "green", "blue", "scale 1"}
+    assert set(marks) == {"base", "red", "green", "blue", "scale 1", *map(str, range(1, 9))}
+    assert marks["4"] == pytest.approx(explorer.study["places"]["dare"][:2])
+    assert ">4 dare<" in explorer.table.value
     explorer.scale, explorer.span = 0.5, (-0.25, 1.25)
     assert explorer.wait(60)
     assert (explorer.height_field.markers[-1]["x"], explorer.height_field.markers[-1]["y"]) == pytest.approx(
