@@ -92,7 +92,8 @@ class MergingExplorer(StudyWidget):
         >>> explorer = lw.MergingExplorer(base, models, tasks, method="ties", plane=False)
         >>> explorer.wait(120), list(explorer.landscapes)
         (True, ['digits 0 to 4', 'digits 5 to 9'])
-        >>> explorer.compared["ties"].scores["digits 0 to 4"]["error"] < 0.5
+        >>> forgotten, merged = (explorer.compared[name].scores["digits 0 to 4"] for name in ("digits 5 to 9", "ties"))
+        >>> merged["loss"] < forgotten["loss"]
         True
         >>> explorer.close()
     """
