@@ -23,6 +23,7 @@ from lwidgets.scheduler import LatestWins, Stopped, Superseded
 from lwidgets.sliders import Slider
 
 F = TypeVar("F", bound=Callable[..., Any])
+Judge = TypeVar("Judge", bound="Callable[..., Check]")
 
 PROGRESS = "progress"
 """An argument of this name receives ``progress(done, total)``, to be called between steps; it ends stale work."""
@@ -218,9 +219,23 @@ class Study:
             return lambda f: self._add_view(f, widget)
         return self._add_view(function, widget)
 
-    def check(self, function: Callable[..., Check]) -> Callable[..., Check]:
-        """Declare a self-check, run when everything it takes is final; its docstring's first line is its name."""
-        declared = self._declare(function, _CHECKS_KEPT)
+    @overload
+    def check(self, function: Judge, /) -> Judge: ...
+    @overload
+    def check(self, /, **names: str) -> Callable[[Judge], Judge]: ...
+    def check(self, function: Judge | None = None, /, **names: str) -> Judge | Callable[[Judge], Judge]:
+        """Declare a self-check, run when everything it takes is final; a decorator.
+
+        Args:
+            function: Its docstring's first line is the check's name.
+            **names: Argument -> the slider or node it takes, where that has another name.
+        """
+        if function is None:
+            return lambda f: self._add_check(f, names)
+        return self._add_check(function, {})
+
+    def _add_check(self, function: Judge, names: Mapping[str, str]) -> Judge:
+        declared = self._declare(function, _CHECKS_KEPT, names)
         if any(known.title == declared.title for known in self._checkers.values()):
             raise ValueError(
                 f"Study: a check must have a title of its own, got {declared.title!r} twice. Change one docstring."
@@ -566,8 +581,11 @@ class Study:
                 f"Study: {name!r} must be a new name and an identifier other than {PROGRESS!r}. Choose another."
             )
 
-    def _declare(self, function: Callable[..., Any], keep: int = 0) -> _Function:
-        takes = tuple(inspect.signature(function).parameters)
+    def _declare(
+        self, function: Callable[..., Any], keep: int = 0, names: Mapping[str, str] | None = None
+    ) -> _Function:
+        known_as = {argument: argument for argument in inspect.signature(function).parameters} | dict(names or {})
+        takes = tuple(known_as.values())
         unknown = [name for name in takes if name not in {*self.sliders, *self._nodes, PROGRESS}]
         if unknown:
             known = ", ".join([*self.sliders, *self._nodes, PROGRESS])
@@ -576,7 +594,8 @@ class Study:
                 f"Known are {known}."
             )
         title = (inspect.getdoc(function) or function.__name__).partition("\n")[0].rstrip(".")
-        return _Function(function.__name__, function, takes, keep, title, self._sliders_of(takes))
+        called = (lambda **taken: function(**{a: taken[name] for a, name in known_as.items()})) if names else function
+        return _Function(function.__name__, called, takes, keep, title, self._sliders_of(takes))
 
     def _sliders_of(self, takes: Sequence[str]) -> tuple[str, ...]:
         """The sliders that what is taken depends on, however far back."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from lwidgets.distances import l2
 from lwidgets.landscape import Landscape
 from lwidgets.objective import Objective
 from lwidgets.parameters import Source
-from lwidgets.study import Check
+from lwidgets.study import Check, Study
 from lwidgets.subspaces import Subspace
 
 _ROUNDING = 1e-6  # relative, of float32: sums of the same numbers in another order
+_NOTHING = "nothing is drawn"
 _MODES = {
     "none": "The model keeps no running statistics.",
     "frozen": "Frozen: every point uses the running statistics of the model in the origin, which fit its own "
@@ -59,26 +61,40 @@ def apart(path: Subspace) -> Check:
     return Check.that(gap > 0, f"distance {gap:.4g}", "warn")
 
 
-def batchnorm_mode(landscape: Landscape) -> Check:
-    """Which BatchNorm statistics the picture shows."""
-    return Check("info", _MODES[landscape.provenance["batchnorm"]])
+def add_sampled(study: Study, node: str) -> None:
+    """Add what is asked of everything that is sampled: BatchNorm, finite values, the error.
+
+    Args:
+        study: With a slider tolerance.
+        node: Name of a node: a Landscape, or several by name.
+    """
+
+    @study.check(shown=node)
+    def statistics(shown: Landscape | Mapping[str, Landscape]) -> Check:
+        """BatchNorm."""
+        return Check("info", _MODES[_each(shown)[0].provenance["batchnorm"]] if _each(shown) else _NOTHING)
+
+    @study.check(shown=node)
+    def all_finite(shown: Landscape | Mapping[str, Landscape]) -> Check:
+        """Every value is finite."""
+        count, total = sum(one.nonfinite for one in _each(shown)), sum(one.evaluated.size for one in _each(shown))
+        told = f"{count:,} of {total:,} values are not finite" + (", and are left blank" if count else "")
+        return Check.that(count == 0, told, "warn")
+
+    @study.check(shown=node)
+    def error_known(shown: Landscape | Mapping[str, Landscape], tolerance: float) -> Check:
+        """The interpolation error meets the tolerance."""
+        met = all(one.provenance["sampling"]["settled"] for one in _each(shown))
+        told = "; ".join(
+            f"{one.provenance['split']} {name} within {one.error[name]:.2g}"
+            for one in _each(shown)
+            for name in one.metrics
+        )
+        return Check.that(met, f"{told or _NOTHING} (tolerance {tolerance:g} of the range)", "warn")
 
 
-def finite(*landscapes: Landscape) -> Check:
-    """How many pixels are not finite."""
-    count, total = sum(one.nonfinite for one in landscapes), sum(one.evaluated.size for one in landscapes)
-    return Check.that(
-        count == 0, f"{count:,} of {total:,} values are not finite" + (", and are left blank" if count else ""), "warn"
-    )
-
-
-def error_estimate(tolerance: float, *landscapes: Landscape) -> Check:
-    """The estimate of every metric, and whether the deciding one met the tolerance."""
-    met = all(one.provenance["sampling"]["settled"] for one in landscapes)
-    told = "; ".join(
-        f"{one.provenance['split']} {name} within {one.error[name]:.2g}" for one in landscapes for name in one.metrics
-    )
-    return Check.that(met, f"{told} (tolerance {tolerance:g} of the range)", "warn")
+def _each(shown: Landscape | Mapping[str, Landscape]) -> list[Landscape]:
+    return [shown] if isinstance(shown, Landscape) else [*shown.values()]
 
 
 def _name(point: tuple[float, ...]) -> str:

@@ -447,20 +447,7 @@ class ConnectivityExplorer(StudyWidget):
             """The models are two."""
             return checks.apart(paths[STRAIGHT].path)
 
-        @study.check
-        def statistics(losses: dict[str, Landscape]) -> Check:
-            """BatchNorm."""
-            return checks.batchnorm_mode(losses[STRAIGHT])
-
-        @study.check
-        def all_finite(losses: dict[str, Landscape]) -> Check:
-            """Every value is finite."""
-            return checks.finite(*losses.values())
-
-        @study.check
-        def error_known(losses: dict[str, Landscape], tolerance: float) -> Check:
-            """The interpolation error meets the tolerance."""
-            return checks.error_estimate(tolerance, *losses.values())
+        checks.add_sampled(study, "losses")
 
 
 def _moved(aligned: Alignment) -> bool:

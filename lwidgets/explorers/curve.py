@@ -243,20 +243,7 @@ class CurveExplorer(StudyWidget):
             """The models are two."""
             return checks.apart(joined)
 
-        @study.check
-        def statistics(curves: dict[str, Landscape]) -> Check:
-            """BatchNorm."""
-            return checks.batchnorm_mode(next(iter(curves.values())))
-
-        @study.check
-        def all_finite(curves: dict[str, Landscape]) -> Check:
-            """Every value is finite."""
-            return checks.finite(*curves.values())
-
-        @study.check
-        def error_known(curves: dict[str, Landscape], tolerance: float) -> Check:
-            """The interpolation error meets the tolerance."""
-            return checks.error_estimate(tolerance, *curves.values())
+        checks.add_sampled(study, "curves")
 
         return study
 

@@ -117,17 +117,4 @@ class LayerwiseExplorer(StudyWidget):
             """The models are two."""
             return checks.apart(joined.line())
 
-        @study.check
-        def statistics(layer_curves: dict[str, Landscape]) -> Check:
-            """BatchNorm."""
-            return checks.batchnorm_mode(next(iter(layer_curves.values())))
-
-        @study.check
-        def all_finite(layer_curves: dict[str, Landscape]) -> Check:
-            """Every value is finite."""
-            return checks.finite(*layer_curves.values())
-
-        @study.check
-        def error_known(layer_curves: dict[str, Landscape], tolerance: float) -> Check:
-            """The interpolation error meets the tolerance."""
-            return checks.error_estimate(tolerance, *layer_curves.values())
+        checks.add_sampled(study, "layer_curves")

@@ -475,20 +475,7 @@ class MergingExplorer(StudyWidget):
             still = [name for name, line in moved.items() if checks.apart(line).state != "pass"]
             return Check.that(not still, ", ".join(still) + " equal it" if still else "none equals it", "warn")
 
-        @study.check
-        def statistics(curves: dict[str, Landscape]) -> Check:
-            """BatchNorm."""
-            return checks.batchnorm_mode(next(iter(curves.values()))) if curves else Check("info", "nothing is drawn")
-
-        @study.check
-        def all_finite(curves: dict[str, Landscape]) -> Check:
-            """Every value is finite."""
-            return checks.finite(*curves.values())
-
-        @study.check
-        def error_known(curves: dict[str, Landscape], tolerance: float) -> Check:
-            """The interpolation error meets the tolerance."""
-            return checks.error_estimate(tolerance, *curves.values())
+        checks.add_sampled(study, "curves")
 
     def _through(self, first: str, second: str) -> Subspace:
         made = Plane.through(self._base, self._models[first], self._models[second])

@@ -264,17 +264,4 @@ class SurfaceExplorer(StudyWidget):
                 else "move like everything else",
             )
 
-        @study.check
-        def statistics(surface: Landscape) -> Check:
-            """BatchNorm."""
-            return checks.batchnorm_mode(surface)
-
-        @study.check
-        def all_finite(surface: Landscape) -> Check:
-            """Every value is finite."""
-            return checks.finite(surface)
-
-        @study.check
-        def error_known(surface: Landscape, tolerance: float) -> Check:
-            """The interpolation error meets the tolerance."""
-            return checks.error_estimate(tolerance, surface)
+        checks.add_sampled(study, "surface")
