@@ -627,10 +627,16 @@ def test_a_page_has_every_coordinates(transformers, tmp_path):
 
 
 @pytest.mark.parametrize("coordinates", ["original", "circuits"])
-def test_the_plane_shows_the_paths_that_lie_in_its_coordinates(coordinates):
-    pair = lw.demo.digits_vit(steps=5)
+def test_the_plane_shows_the_paths_that_lie_in_its_coordinates(coordinates, transformers, monkeypatch):
+    monkeypatch.setattr(paths, "connect", partial(lw.connect, steps=3))
     explorer = open_explorer(
-        pair, alignment="weights", coordinates=coordinates, curve="bezier", repair=True, plane=True, by_example=False
+        transformers,
+        alignment="weights",
+        coordinates=coordinates,
+        curve="bezier",
+        repair=True,
+        plane=True,
+        resolution=9,
     )
     drawn = {path["label"]: path for path in explorer.height_field.paths}
     known, plane = explorer.study["paths"], explorer.study["through"]
