@@ -139,6 +139,22 @@ describe('sliders redraw', () => {
     expect(field(host).dataset.min).toBe('30');
   });
 
+  test('rows of cells are a table, named by its first row and cells; other lines stay lines', async () => {
+    const table = new Table();
+    const told = ['Measured.\nmodel | scale | loss\nbase |  | 0.5\n<b>x</b> | 1 | 0.25\nThat is all.', 'a | b'];
+    const { host } = await mount(await documentOf(table, study([slider('seed', [0, 1])], ['text'], [[0], [1]], told.map((text) => ({ text })))));
+    const words = host.querySelector('.lw-words')!;
+    const cells = (query: string) => [...words.querySelectorAll(query)].map((cell) => cell.textContent);
+    expect(cells('th[scope=col]')).toEqual(['model', 'scale', 'loss']);
+    expect(cells('th[scope=row]')).toEqual(['base', '<b>x</b>']);
+    expect(cells('td')).toEqual(['', '0.5', '1', '0.25']);
+    expect(words.firstChild!.textContent).toBe('Measured.');
+    expect(words.lastChild!.textContent).toBe('That is all.');
+    await put(host.querySelector<HTMLInputElement>('input[type=range]')!, 1);
+    expect(words.querySelector('table')).toBeNull();
+    expect(words.textContent).toBe('a | b');
+  });
+
   test('a native control for every kind, with label, value and keyboard', async () => {
     const table = new Table();
     const kinds: [string, unknown[], object][] = [

@@ -9,6 +9,7 @@ import { LinePlotView } from './line_plot';
 import { cornersOf, mixHeight, mixLines, mixPaths, nearestFrame, type Weighted } from './mixing';
 import { makeRoot } from './root';
 import { CompanionError } from './strict';
+import { wordsOf } from './words';
 
 export { decodeCompanion } from './document';
 export type { Companion } from './document';
@@ -131,7 +132,12 @@ function makeView(kind: ViewKind, place: HTMLElement): View {
     const home = makeRoot(place, 'lw-prose', () => undefined);
     const words = el('div', { class: 'lw-words', 'aria-live': 'polite' });
     home.root.append(words);
-    return { el: place, dispose: home.dispose, show: (_, near) => setText(words, near.kind === 'text' ? near.text : '') };
+    let told = '';
+    const show: View['show'] = (_, near) => {
+      if (near.kind !== 'text' || near.text === told) return; // a screen reader is not woken for nothing
+      words.replaceChildren(...wordsOf(told = near.text));
+    };
+    return { el: place, dispose: home.dispose, show };
   }
   if (kind === 'line_plot') {
     const view = new LinePlotView(place);

@@ -80,6 +80,10 @@ export const STYLE = `
 .lw-study-head .lw-caption { padding: 0 10px; }
 .lw-between { min-height: 1.5em; }
 .lw-words { padding: 0 10px; white-space: pre-wrap; overflow-wrap: anywhere; }
+.lw-table { margin: 4px 0; overflow-x: auto; }
+.lw-table table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+.lw-table th, .lw-table td { padding: 1px 16px 1px 0; text-align: left; font-weight: inherit; overflow-wrap: normal; }
+.lw-table thead th { font-weight: 600; border-bottom: 1px solid var(--lw-muted); }
 .lw-controls { display: grid; grid-template-columns: minmax(0, max-content) minmax(120px, 1fr) minmax(5em, max-content); gap: 6px 14px;
   align-items: center; padding: 4px 10px; font-size: 13px; color-scheme: var(--lw-scheme); }
 .lw-row { display: contents; }
