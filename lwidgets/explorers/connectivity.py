@@ -31,6 +31,7 @@ from lwidgets.subspaces import Bezier, Chain, Grouping, Layerwise, Plane, Simple
 from lwidgets.symmetry import Spec
 from lwidgets.symmetry.align import Alignment
 from lwidgets.symmetry.canonical import Coordinates
+from lwidgets.symmetry.spec import HEAD
 from lwidgets.widgets.height_field import HeightField, frame_of, path_of
 from lwidgets.widgets.line_plot import LinePlot, Series
 from lwidgets.widgets.study import StudyWidget
@@ -40,6 +41,9 @@ _PIXELS, _PLANE_TOLERANCE = 33, 2e-2  # of the plane
 _SIDE_BY_SIDE = "repeat(auto-fit, minmax(min(420px, 100%), 1fr))"  # where there is room
 _SAME = 1e-6  # change of outputs, relative, by a reparametrisation in float32
 _ROUNDED = 1e-4  # change of a loss, relative, by a rewriting of all layers in float32
+_FREEDOM = (
+    "What may be transformed while outputs stay as they are: tensor[dimension], with a star where the inverse acts."
+)
 _IN = {"original": "as they are", "folded": "folded", "circuits": "in circuits"}
 _NOTES = {
     "folded": "Folded: what norms scale and shift is in the layers around them, and streams are centred. The models "
@@ -503,10 +507,11 @@ def _symmetries(placed: Place, found: Spec, aligned: Alignment | None) -> str:
     count = sum(1 for group in found.groups.values() if group.level.value != "fixed")
     sure = "not certified" if found.certificate is None else f"certified to {found.certificate.error:.0e}"
     by = f"; {escape(repr(aligned))}" if aligned else ""
-    steps = "".join(f"<li>{escape(step)}</li>" for step in placed.steps)
+    steps, notes = ("".join(f"<li>{escape(line)}</li>" for line in lines) for lines in (placed.steps, found.notes()))
     return (
         '<details style="margin: 0 12px"><summary style="cursor: pointer">'
         f"Symmetries{_said(placed.coordinates)}: {count} group{'s' * (count != 1)}, {sure}{by}</summary>"
         + (f'<ul style="line-height: 1.35">{steps}</ul>' if steps else "")
-        + f'<pre style="overflow: auto; max-height: 320px; line-height: 1.35">{escape(found.table())}</pre></details>'
+        + f'<div style="overflow: hidden auto; max-height: 360px">{table(_FREEDOM, HEAD, found.rows())}</div>'
+        + f'<ul style="line-height: 1.35">{notes}</ul></details>'
     )

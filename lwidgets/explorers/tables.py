@@ -7,6 +7,7 @@ from html import escape
 
 _CHOSEN = ' style="font-weight: bold" aria-current="true"'
 _SCROLLS = "overflow-x: auto; width: 0; min-width: calc(100% - 24px)"  # within, instead of widening what it is in
+_WHOLE, _SHORT = "; white-space: nowrap", 24  # letters of a cell that is not broken into lines
 _CELL = "padding: 0 8px; text-align: left"
 
 
@@ -31,7 +32,7 @@ def table(
     body = "".join(
         f"<tr{_CHOSEN if i == chosen else ''}>"
         f'<th scope="row" style="{_CELL}; font-weight: inherit{_bar(colors, i)}">{escape(name)}</th>'
-        + "".join(f'<td style="{_CELL}; white-space: nowrap">{escape(cell)}</td>' for cell in row)
+        + "".join(f'<td style="{_CELL}{_WHOLE if len(cell) <= _SHORT else ""}">{escape(cell)}</td>' for cell in row)
         + "</tr>"
         for i, (name, *row) in enumerate(rows)
     )

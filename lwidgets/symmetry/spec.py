@@ -44,6 +44,9 @@ class Sum:
         return sum(size_of(part) for part in self.parts)
 
 
+HEAD = ("group", "size", "level", "acts on", "why")
+"""Of the columns of a spec as a table."""
+
 Axis = tuple[Factor | Sum, ...]
 """An axis as a product of factors, the last of which runs fastest; () is a whole axis on which nothing acts."""
 
@@ -321,30 +324,39 @@ class Spec:
             h      3     permutation  0.weight[0], 2.weight[1]  given
             not certified
         """
-        rows = [("group", "size", "level", "acts on", "why")]
+        rows = [HEAD, *self.rows()]
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[4]]) for row in rows]
+        return "\n".join(line.rstrip() for line in (*lines, *self.notes()))
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """The cells of each group under `HEAD`; tensor[dimension], with a star where its inverse acts."""
+        found: list[tuple[str, ...]] = []
         for group in self.groups.values():
             places = [f"{name}[{dim}]{'*' if dual else ''}" for name, dim, dual in self.acts_on(group.name)]
             shown = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
             size = str(group.size) if group.copies is None else f"{group.size} per {group.copies}"
-            rows.append((group.name, size, group.level.value, shown, group.reason))
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[4]]) for row in rows]
+            found.append((group.name, size, group.level.value, shown, group.reason))
+        return found
+
+    def notes(self) -> list[str]:
+        """A sentence for each operation without a rule, for each group that was lowered, and for the certificate."""
+        told = []
         for pin in self.pinned:
             on = f", which fixed {', '.join(pin.tensors[:3])}" if pin.tensors else ""
-            lines.append(f"no rule for {pin.op} in {pin.where}{on}{' and more' if len(pin.tensors) > 3 else ''}")
+            told.append(f"no rule for {pin.op} in {pin.where}{on}{' and more' if len(pin.tensors) > 3 else ''}")
         if self.certificate is None:
-            lines.append("not certified")
-        else:
-            lines += [
-                f"{low.group} was derived as {low.derived.value}, which changes outputs by {low.error:.1e}; "
-                f"it is {low.kept.value}"
-                for low in self.certificate.lowered
-            ]
-            lines.append(
-                f"certified: {self.certificate.elements} random elements change outputs by at most "
-                f"{self.certificate.error:.1e} of their size"
-            )
-        return "\n".join(line.rstrip() for line in lines)
+            return [*told, "not certified"]
+        told += [
+            f"{low.group} was derived as {low.derived.value}, which changes outputs by {low.error:.1e}; "
+            f"it is {low.kept.value}"
+            for low in self.certificate.lowered
+        ]
+        return [
+            *told,
+            f"certified: {self.certificate.elements} random elements change outputs by at most "
+            f"{self.certificate.error:.1e} of their size",
+        ]
 
 
 def _products(axes: Sequence[Axis]) -> Iterator[tuple[Factor, ...]]:
