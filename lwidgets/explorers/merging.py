@@ -114,7 +114,8 @@ class MergingExplorer(StudyWidget):
             base: What the models were trained from.
             models: Two or more: modules, state dicts or checkpoints.
             objectives: Each model's own task, with a name or without; or one for all. With test data of their own where
-                the sliders are to offer them.
+                the sliders are to offer them. A head that a task has for itself belongs in its loss:
+                ``lw.Objective(encoder, data, loss=lambda features, y: cross_entropy(head(features), y))``.
             methods: Others to offer beside those of `lwidgets.merging`: name -> function of
                 ``(base, models, objectives)`` that returns a model.
             title: Shown above.

@@ -175,7 +175,7 @@ def _looks(study: Mapping[str, Any], models: _Models) -> list[dict[str, Any]]:
         for index in sorted(shown):
             picture = study["pictures"][index]
             series = [{name: one[name] for name in one if name not in ("x", "y")} for one in picture["series"]]
-            key = json.dumps([picture["x_label"], picture["y_label"], picture["log"], series])
+            key = json.dumps([*(picture.get(name) for name in ("x_label", "y_label", "log", "legend")), series])
             if key not in figures:
                 figures[key] = _figure(picture, series, models)
             looks[str(index)] = {
@@ -191,6 +191,7 @@ def _figure(picture: Mapping[str, Any], series: Sequence[Mapping[str, Any]], mod
         plot.label(picture["y_label"].removesuffix(_LOG), log=picture["log"])
         plot.fit([0.0, 1.0], [1.0, 2.0])  # shows the axis of that scale
         plot.draw("all", [Series([], np.empty((2, 0) if one["style"] == "band" else 0), **one) for one in series])
+        plot.figure.legend_location = picture.get("legend", "top-right")
         plot.figure.display_toolbar = False  # its buttons show letters of a font that a page does not have
         return models.add(plot.figure)
 

@@ -117,8 +117,7 @@ class LinePlot(W.VBox):
     def draw(self, group: str, series: Sequence[Series]) -> None:
         """Replace a group; marks are reused, so an update is one small message a mark."""
         self._series[group] = tuple(series)
-        if any(one.label for one in series):
-            self.figure.legend_location = self._corner()
+        self.figure.legend_location = self._corner()
         marks = self._groups.get(group, [])
         if [_kind(mark) for mark in marks] != [_drawn_as(one) for one in series]:
             marks = [self._mark(one) for one in series]
@@ -138,7 +137,7 @@ class LinePlot(W.VBox):
         self.caption.value = f'<div class="lwidgets-caption" style="{_SMALL}">{escape(text)}</div>'
 
     def picture(self) -> dict[str, Any]:
-        """What is on show, as plain values and arrays: axes with their ranges, every series, and the caption."""
+        """What is on show, as plain values and arrays: axes, ranges, series, caption, the legend's corner."""
         scale = self._y[self._log]
         return {
             "x_label": self.x_axis.label,
@@ -147,6 +146,7 @@ class LinePlot(W.VBox):
             "x_range": [self._x.min, self._x.max],
             "y_range": [scale.min, scale.max],
             "caption": self._words,
+            "legend": self.figure.legend_location,
             "series": [
                 {**asdict(one), "x": np.asarray(one.x, dtype=np.float64), "y": np.asarray(one.y, dtype=np.float64)}
                 for group in self._series.values()

@@ -312,3 +312,22 @@ def test_what_cannot_be_merged_is_refused_in_words():
     wider, *_ = lw.demo.digits_tasks(hidden=(9,), steps=1)
     with pytest.raises(ValueError, match=r"0\.weight"):
         lw.MergingExplorer(wider, models, tasks)
+
+
+def test_a_head_of_each_task_is_in_its_loss():
+    torch.manual_seed(0)
+    base = nn.Sequential(nn.Linear(5, 6), nn.Tanh())
+    models = [nn.Sequential(nn.Linear(5, 6), nn.Tanh()) for _ in range(2)]
+    heads = [nn.Linear(6, 3), nn.Linear(6, 4)]
+    data = [(torch.randn(12, 5), torch.randint(count, (12,))) for count in (3, 4)]
+    tasks = [
+        lw.Objective(model, one, loss=lambda features, y, head=head: F.cross_entropy(head(features), y))
+        for model, one, head in zip(models, data, heads, strict=True)
+    ]
+    explorer = lw.MergingExplorer(base, models, tasks, scale=0.5, plane=False)
+    assert explorer.wait(60)
+    half = between(base, merging.average(*models), 0.5)
+    for (x, y), head, scores in zip(data, heads, explorer.study["here"].values(), strict=True):
+        with torch.no_grad():
+            assert scores["loss"] == pytest.approx(F.cross_entropy(head(half.float()(x)), y).item(), rel=1e-5)
+    explorer.close()

@@ -122,7 +122,7 @@ def test_curves_look_as_in_the_notebook_at_every_position():
         live = explorer.plot.figure
         look = study["looks"][0][str(frame[0])]
         figure = models[look["figure"]]
-        assert figure["fig_margin"] == live.fig_margin
+        assert (figure["fig_margin"], figure["legend_location"]) == (live.fig_margin, live.legend_location)
         assert len(figure["axes"]) == len(live.axes) == 2
         for axis, ticks, own in zip(map(model, figure["axes"]), look["ticks"], live.axes, strict=True):
             assert (axis["label"], axis["side"], axis["grid_color"]) == (own.label, own.side, own.grid_color)
