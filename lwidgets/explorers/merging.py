@@ -370,12 +370,10 @@ class MergingExplorer(StudyWidget):
             compare: bool, density: float, seed: int, data: str, progress: Any
         ) -> Iterator[dict[str, Merged | Why]]:
             found: dict[str, Merged | Why] = {}
-            for name, state in {BASE: self._base, **self._models}.items():
-                scale = 0.0 if name == BASE else 1.0
-                line = _ray(
-                    self._base, next(iter(self._models.values())) if name == BASE else state, (0.0, 1.0), self._own[0]
-                )
-                found[name] = Merged(state, None, self._scores(line, scale, data))
+            for name, state in self._models.items():
+                ray = _ray(self._base, state, (0.0, 1.0), self._own[0])
+                found.setdefault(BASE, Merged(self._base, None, self._scores(ray, 0.0, data)))
+                found[name] = Merged(state, None, self._scores(ray, 1.0, data))
             yield dict(found)
             known = study.sliders["method"].options or () if compare else ()
             for i, method in enumerate(known):
@@ -414,8 +412,10 @@ class MergingExplorer(StudyWidget):
 
         @study.view
         def draw_ray(ray: Subspace | None, through: Subspace | None, method: str) -> None:
-            there = ray is not None and through is not None
-            self.height_field.paths = [path_of(ray, through, label=method, color=_MEAN)] if there else []  # type: ignore[arg-type]
+            if ray is None or through is None:
+                self.height_field.paths = []
+            else:
+                self.height_field.paths = [path_of(ray, through, label=method, color=_MEAN)]
 
         @study.view
         def mark(
