@@ -340,9 +340,11 @@ def mean_of(landscapes: Sequence[Landscape]) -> Landscape:
                 f"mean_of: landscapes must have one grid and the same metrics, got {other!r} at {i} after {first!r}. "
                 "Sample them with one span and resolution."
             )
+    with np.errstate(invalid="ignore"):  # infinities of both signs have no mean
+        values = {name: np.mean([one.values[name] for one in landscapes], axis=0) for name in first.metrics}
     return replace(
         first,
-        values={name: np.mean([one.values[name] for one in landscapes], axis=0) for name in first.metrics},
+        values=values,
         evaluated=np.all([one.evaluated for one in landscapes], axis=0),
         evaluations=sum(one.evaluations for one in landscapes),
         error={name: float(np.mean([one.error[name] for one in landscapes])) for name in first.metrics},

@@ -301,16 +301,19 @@ def epimer(
             gradients of single examples.
         damping: See `frechet_mean`. None: whichever of 0, powers of 10 from 0.001 to 100, and no step from the plain
             mean in the subspace has the lowest sum of losses on all data of the objectives.
-        examples: How many of them.
+        examples: How many gradients "fisher" takes of each task.
 
     Raises:
-        ValueError: A model does not fit; the numbers of models and objectives differ; an unknown curvature.
+        ValueError: A model does not fit; the numbers of models and objectives differ; an unknown curvature; a negative
+            damping.
     """
     if curvature not in CURVATURES or (rank is not None and rank < 1):
         raise ValueError(
             f"epimer: curvature must be one of {', '.join(CURVATURES)} and rank at least 1, got {curvature!r} and "
             f"{rank}. Leave them out for the usual."
         )
+    if damping is not None:
+        _in_range("epimer", "damping", damping, damping >= 0, "[0, inf]")
     tasks = _tasks("epimer", models, objectives)
     states = [state for _, state in tasks]
     start = tasks[0][0].space.select(State.of(base), tasks[0][0].device)

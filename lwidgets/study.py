@@ -178,11 +178,15 @@ class Study:
             spec["options"] = tuple(spec["options"])
         slider = Slider(name, value, **spec)
         slider.coerce(value)
-        for other in slider.when:
+        for other, values in slider.when.items():
             if other not in self.sliders:
                 raise ValueError(
                     f"Study: when must name earlier sliders, got {other!r} for {name!r}. Declare {other!r} first."
                 )
+            if isinstance(values, str):
+                raise ValueError(f"Study: when must list values of {other!r}, got {values!r}. Pass ({values!r},).")
+            for one in values:
+                self.sliders[other].coerce(one)
         self.sliders[name] = slider
         self.values[name] = self._current[name] = value
         return slider
@@ -584,6 +588,11 @@ class Study:
     def _declare(
         self, function: Callable[..., Any], keep: int = 0, names: Mapping[str, str] | None = None
     ) -> _Function:
+        for argument in names or {}:
+            if argument not in inspect.signature(function).parameters:
+                raise ValueError(
+                    f"Study: names must be arguments of {function.__name__}, got {argument!r}. Check the spelling."
+                )
         known_as = {argument: argument for argument in inspect.signature(function).parameters} | dict(names or {})
         takes = tuple(known_as.values())
         unknown = [name for name in takes if name not in {*self.sliders, *self._nodes, PROGRESS}]

@@ -635,3 +635,10 @@ def test_a_merged_network_is_measured_with_recalibrated_statistics():
 def test_what_cannot_be_merged_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make(MLP.model(0), MLP.model(1), MLP.objective())
+
+
+@pytest.mark.parametrize("damping", [-1.0, math.nan, -math.inf])
+def test_epimer_refuses_a_damping_below_zero(damping):
+    base, *models = doubles(count=3)
+    with pytest.raises(ValueError, match=r"epimer: damping must lie in \[0, inf\], got"):
+        merging.epimer(base, models, objectives(count=2), damping=damping)

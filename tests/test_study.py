@@ -854,3 +854,25 @@ def test_a_slider_is_shown_with_earlier_ones_only():
     with pytest.raises(ValueError, match=r"when must name earlier sliders, got 'method' for 'keep'\. Declare 'method'"):
         study.slider("keep", 0.2, low=0.0, high=1.0, when={"method": ("ties",)})
     study.close()
+
+
+def test_a_check_refuses_an_argument_that_is_not_there():
+    study = Study("s")
+    study.slider("x", 1, low=0, high=2)
+    with pytest.raises(ValueError, match=r"names must be arguments of small, got 'value'\. Check the spelling"):
+
+        @study.check(value="x")
+        def small(x):
+            return Check.that(x < 2, "")
+
+    study.close()
+
+
+def test_a_slider_is_shown_with_values_the_other_may_have():
+    study = Study("s")
+    study.slider("method", "ties", options=("ties", "mean"))
+    with pytest.raises(ValueError, match=r"when must list values of 'method', got 'ties'\. Pass \('ties',\)"):
+        study.slider("keep", 0.2, low=0.0, high=1.0, when={"method": "ties"})
+    with pytest.raises(ValueError, match=r"method must be one of 'ties', 'mean', got 'dare'"):
+        study.slider("keep", 0.2, low=0.0, high=1.0, when={"method": ("dare",)})
+    study.close()

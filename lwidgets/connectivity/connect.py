@@ -142,6 +142,8 @@ def connector(
     if len(models) < 2:
         raise ValueError(f"connector: models must be two or more, got {len(models)}. Pass connector(objective, a, b).")
     _at_least_one("connector", steps=steps, batch=batch)
+    if not lr > 0:
+        raise ValueError(f"connector: lr must be above 0, got {lr}. Leave it out for the usual.")
     hull = Simplex(*models).bound(objective.space, objective.device)
     first, *others = [{name: v.parameters[name] for name in objective.space.moved} for v in hull.vertices]
     (found,) = _train(

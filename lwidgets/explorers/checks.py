@@ -36,7 +36,7 @@ def reproduces(objective: Objective, subspace: Subspace, landscape: Landscape) -
             own = objective.measure(model)[metric]
             drawn = landscape.values[metric][landscape.pixel(point)]
             worst = max(worst, abs(drawn - own) / max(abs(own), 1e-12))
-            told.append(f"{metric} {drawn:.6g} at {_name(point)}, {own:.6g} by itself")
+            told.append(f"{metric} {drawn:.6g} at {_name(subspace.axes[0].name, point)}, {own:.6g} by itself")
     if not told:
         return Check("info", "no model lies in the picture")
     if mode == "none" or (mode == "frozen" and len(subspace.models) == 1):
@@ -47,9 +47,8 @@ def reproduces(objective: Objective, subspace: Subspace, landscape: Landscape) -
 def deterministic(objective: Objective, model: Source) -> Check:
     """Two evaluations of one point."""
     first, second = (objective.measure(model)[objective.names[0]] for _ in range(2))
-    return Check.that(
-        math.isclose(first, second, rel_tol=_ROUNDING), f"two evaluations gave {first:.9g} and {second:.9g}"
-    )
+    same = math.isclose(first, second, rel_tol=_ROUNDING) or (math.isnan(first) and math.isnan(second))
+    return Check.that(same, f"two evaluations gave {first:.9g} and {second:.9g}")
 
 
 def apart(path: Subspace) -> Check:
@@ -97,9 +96,9 @@ def _each(shown: Landscape | Mapping[str, Landscape]) -> list[Landscape]:
     return [shown] if isinstance(shown, Landscape) else [*shown.values()]
 
 
-def _name(point: tuple[float, ...]) -> str:
+def _name(axis: str, point: tuple[float, ...]) -> str:
     return (
-        f"alpha = {point[0]:g}"
+        f"{axis} = {point[0]:g}"
         if len(point) == 1
         else "the centre"
         if not any(point)

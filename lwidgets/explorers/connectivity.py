@@ -18,7 +18,7 @@ from lwidgets.explorers.examples import Examples
 from lwidgets.explorers.mixture import Layers, Mixture
 from lwidgets.explorers.paths import ALIGNED, CURVED, REPAIRED, STRAIGHT, Why, add_paths, add_sliders
 from lwidgets.explorers.route import Place, Route, inherited
-from lwidgets.explorers.splits import splits
+from lwidgets.explorers.splits import in_words, splits
 from lwidgets.explorers.tables import alert, table
 from lwidgets.landscape import Landscape, drawable
 from lwidgets.objective import Objective
@@ -146,8 +146,8 @@ class ConnectivityExplorer(StudyWidget):
     @property
     def path(self) -> Bezier | Chain | None:
         """The trained curve; None where there is none."""
-        found: Bezier | Chain | None = self.latest("curved")
-        return found
+        found: Bezier | Chain | Why | None = self.latest("curved")
+        return None if isinstance(found, str) else found
 
     def model_at(self, alpha: float, path: str = STRAIGHT) -> nn.Module:
         """The model at an alpha of a path, "straight", "aligned", "repaired" or "curved", as a new module in eval mode.
@@ -250,7 +250,9 @@ class ConnectivityExplorer(StudyWidget):
             yield dict(found)
 
         @study.view(widget=self.pictures)
-        def draw(losses: dict[str, Landscape], metric: str, log: bool) -> None:
+        def draw(losses: dict[str, Landscape], pair: tuple[int, int], metric: str, log: bool) -> None:
+            first, second = (self._place.letters[i] for i in pair)
+            self.plot.x_axis.label = f"alpha (0 = {first}, 1 = {second})"
             self.plot.label(metric, log=log)
             lines = [
                 Series(one.coords[0], drawable(one.values[metric], log), name, _COLORS[name])
@@ -269,21 +271,29 @@ class ConnectivityExplorer(StudyWidget):
 
         @study.node(keep=16)
         def through(
-            plane: bool, ends: Place | None, aligned: Alignment | Why | None, curved: Bezier | Chain | None
+            plane: bool, ends: Place | None, aligned: Alignment | Why | None, curved: Bezier | Chain | Why | None
         ) -> Subspace | None:
             if not plane or ends is None:
                 return None
             if isinstance(aligned, Alignment) and aligned.before > 0 and _moved(aligned):
-                third, letter = aligned.state, "b aligned"
-            elif curved is not None and curved.bends:
+                third, letter = aligned.state, f"{ends.letters[1]} aligned"
+            elif isinstance(curved, Bezier | Chain) and curved.bends:
                 third, letter = curved.bends[0], "bend"
             else:
                 return None
             a, b = ends.models
             made = Plane.through(a, b, third).bound(ends.objective.space, ends.objective.device)
-            named = replace(made.vertices[2], label=f"{letter}: {third.label}")
-            axis = replace(made.axes[1], label=f"y (0 = a, 1 = {letter}{_said(ends.coordinates)})")
-            return replace(made, vertices=(*made.vertices[:2], named), axes=(made.axes[0], axis))
+            first, second = ends.letters
+            vertices = (
+                replace(vertex, label=f"{name}: {vertex.label.rpartition(': ')[2]}")
+                for name, vertex in zip((first, second, letter), made.vertices, strict=True)
+            )
+            x, y = made.axes
+            axes = (
+                replace(x, label=f"x (0 = {first}, 1 = {second})"),
+                replace(y, label=f"y (0 = {first}, 1 = {letter}{_said(ends.coordinates)})"),
+            )
+            return replace(made, vertices=tuple(vertices), axes=axes)
 
         @study.node(keep=16)
         def surface(
@@ -357,6 +367,8 @@ class ConnectivityExplorer(StudyWidget):
             paths: dict[str, Route],
             placed: Place | Why,
             aligned: Alignment | Why | None,
+            mended: Place | Why | None,
+            curved: Bezier | Chain | Why | None,
             coordinates: Coordinates,
             alpha: float,
             metric: str,
@@ -367,13 +379,13 @@ class ConnectivityExplorer(StudyWidget):
             ]
             shown = next((one for one in barriers.values() if isinstance(one, Barrier)), None)
             title = (
-                f"Barrier of the {shown.metric} on the {_data(shown.split)}: {shown.definition}"
+                f"Barrier of the {shown.metric} on the {in_words(shown.split)}: {shown.definition}"
                 if shown
                 else "No barrier"
             )
             head = ("path", "barrier", "where", f"{metric} at {alpha:.3g}", "L2 distance")
             self.table.value = (
-                _refusal(placed, coordinates, aligned)
+                _refusal(placed, coordinates, {"alignment": aligned, "repair": mended, "trained curve": curved})
                 + table(title, head, rows, colors=[_COLORS[name] for name in losses])
                 + _note(placed, coordinates)
             )
@@ -484,11 +496,11 @@ def _said(coordinates: Coordinates) -> str:
     return "" if coordinates == "original" else f", {_IN[coordinates]}"
 
 
-def _refusal(placed: Place | Why, coordinates: Coordinates, aligned: Alignment | Why | None) -> str:
+def _refusal(placed: Place | Why, coordinates: Coordinates, asked: Mapping[str, Any]) -> str:
     """Why there is less than was asked for, as HTML."""
     if isinstance(placed, str):
         return alert(f"Not {_IN[coordinates]}; only the straight path is there", placed)
-    return alert("No alignment", aligned if isinstance(aligned, str) else "")
+    return "".join(alert(f"No {what}", found) for what, found in asked.items() if isinstance(found, str))
 
 
 def _note(placed: Place | Why, coordinates: Coordinates) -> str:
@@ -497,10 +509,6 @@ def _note(placed: Place | Why, coordinates: Coordinates) -> str:
         return ""
     told = _NOTES.get(placed.coordinates, "Nothing in these models is there to be folded: they are as they are.")
     return f'<p role="note" style="margin: 4px 20px; line-height: 1.4">{escape(told)}</p>'
-
-
-def _data(split: str) -> str:
-    return "data" if split == "data" else f"{split} data"
 
 
 def _symmetries(placed: Place, found: Spec, aligned: Alignment | None) -> str:

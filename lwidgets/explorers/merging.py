@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any
 
 import ipywidgets as W
 import numpy as np
+from scipy.optimize import minimize_scalar
 from torch import nn
 
 from lwidgets import merging
 from lwidgets.distances import l2
 from lwidgets.explorers import checks
 from lwidgets.explorers.curve import TOLERANCE_HELP, alpha_marks
-from lwidgets.explorers.splits import splits
+from lwidgets.explorers.paths import Why
+from lwidgets.explorers.splits import in_words, splits
 from lwidgets.explorers.tables import alert, table
 from lwidgets.landscape import Landscape, drawable, mean_of
 from lwidgets.objective import Objective
@@ -29,13 +31,10 @@ from lwidgets.widgets.height_field import HeightField, frame_of, path_of
 from lwidgets.widgets.line_plot import LinePlot, Series
 from lwidgets.widgets.study import StudyWidget
 
-T = TypeVar("T")
 Merge = Callable[[State, Sequence[State], Sequence[Objective]], Source]
 """A way to merge: ``(base, models, objectives)``, each model with its own task's objective, to one model."""
 Scores = dict[str, dict[str, float]]
 """Task -> metric -> value."""
-Why = str
-"""In place of what cannot be had: the reason, for the person."""
 
 BASE, MEAN = "base", "mean of tasks"
 _COLORS = (BLUE, VERMILLION, GREEN, ORANGE, SKY)  # of the tasks
@@ -43,7 +42,8 @@ _MEAN = PURPLE
 _TRIMMED, _DRAWN = ("ties", "dare"), ("dare",)  # methods that leave entries out, and at random
 _SCALES = (0.0, 1.5)
 _PIXELS, _PLANE_TOLERANCE = 33, 2e-2  # of the plane
-_TRIED: dict[str, Any] = {"resolution": 31, "tolerance": 2e-2}  # of the curve on which a method's scale is chosen
+_PLACES = 7  # of a ray, around the best of which its lowest is looked for
+_PARALLEL = 0.9999  # cosine from which on two directions are one
 _ROUNDING = 1e-6  # of the distance between two models: less off the plane is none
 _SIDE_BY_SIDE = "repeat(auto-fit, minmax(min(420px, 100%), 1fr))"  # where there is room
 
@@ -125,22 +125,23 @@ class MergingExplorer(StudyWidget):
             ValueError: There are fewer than two models; as many objectives as models are not there; their metrics
                 differ; or a model does not fit, and the message has the key.
         """
-        self._names, self._own = _tasks(models, objectives)
+        names, self._own = _tasks(models, objectives)
+        self._others = dict(methods or {})
+        known = tuple(dict.fromkeys((*methods_of(1.0, 0), *self._others)))
+        _check_names([BASE, MEAN, *names, *known])
         one = self._own[0]
-        space, device = one.space, one.device
-        self._base = space.select(replace(State.of(base), label=f"{BASE}: {State.of(base).label}"), device)
-        given = zip(self._names, models, strict=True)
-        self._models = {
-            name: space.select(replace(State.of(model), label=f"{name}: {State.of(model).label}"), device)
-            for name, model in given
-        }
-        self._tasks = dict(zip(self._names, self._own, strict=True)) if len(set(map(id, self._own))) > 1 else {"": one}
+        self._base, *states = (
+            one.space.select(_called(name, source), one.device)
+            for name, source in zip((BASE, *names), (base, *models), strict=True)
+        )
+        self._models = dict(zip(names, states, strict=True))
+        self._tasks = dict(zip(names, self._own, strict=True)) if len(set(map(id, self._own))) > 1 else {"": one}
         held_out = all(o.test is not None for o in self._tasks.values())
         every = {task: splits(o) if held_out else {"data": o} for task, o in self._tasks.items()}
         self._data = tuple(next(iter(every.values())))
         self._objectives = {data: {task: split[data] for task, split in every.items()} for data in self._data}
-        self._others = dict(methods or {})
-        self._merge = lru_cache(maxsize=16)(self._merge_by)  # the picture and the comparison need the same model
+        self._merge = lru_cache(maxsize=4 * len(known))(self._merge_by)  # for the picture and for the comparison
+        self._scales: dict[tuple[str, float, int], float | Why] = {}
         self._frames = 0
         self.plot = LinePlot("scale (0 = base, 1 = merged)", height="360px")
         self.height_field = HeightField(description="Plane through the base and two models", panes=["map"])
@@ -192,16 +193,25 @@ class MergingExplorer(StudyWidget):
         return "; ".join(f"{task} {one.accuracy(self.metric, log=self.log)}".lstrip() for task, one in curves.items())
 
     def _merge_by(self, method: str, density: float, seed: int) -> State | Why:
-        known = {**methods_of(density, seed), **self._others}
+        one, given = self._own[0], (self._base, *self._models.values())
         try:
-            made = State.of(known[method](self._base, tuple(self._models.values()), self._own))
-            return self._own[0].space.select(made, self._own[0].device)
-        except (ValueError, TypeError, RuntimeError) as error:  # the other methods are still there to be seen
-            return str(error)
+            if method in self._others:
+                base, *models = map(_copied, given)  # what it does to them is its own business
+                made = State.of(self._others[method](base, tuple(models), self._own))
+            else:
+                made = State.of(methods_of(density, seed)[method](self._base, given[1:], self._own))
+            made = one.space.select(made, one.device)
+        except Exception as error:  # the other methods are still there to be seen
+            return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        if not all(bool(tensor.isfinite().all()) for tensor in made.parameters.values()):
+            return "Its parameters are not finite."
+        moved = set(one.space.moved)
+        still = {name: t for name, t in self._base.parameters.items() if name not in moved}
+        return replace(made, parameters={**made.parameters, **still})
 
-    def _merged(self, method: str, density: float, seed: int) -> State | Why:
-        """What a method makes; remembered for what it depends on."""
-        return self._merge(method, density if method in _TRIMMED else 1.0, seed if method in _DRAWN else 0)
+    def _depends(self, method: str, density: float, seed: int) -> tuple[str, float, int]:
+        """What a method is remembered by: it, and the sliders that it depends on."""
+        return method, density if method in _TRIMMED else 1.0, seed if method in _DRAWN else 0
 
     def _study(self, title: str) -> Study:
         study = Study(title or "One model of several")
@@ -257,7 +267,7 @@ class MergingExplorer(StudyWidget):
 
         @study.node(keep=32)
         def merged(method: str, density: float, seed: int) -> State | Why:
-            return self._merged(method, density, seed)
+            return self._merge(*self._depends(method, density, seed))
 
         @study.node(keep=32)
         def ray(merged: State | Why, span: tuple[float, float]) -> Subspace | None:
@@ -284,11 +294,7 @@ class MergingExplorer(StudyWidget):
             """Every task by the model that was trained for it."""
             if len(self._tasks) == 1:
                 return {}
-            found = {}
-            for task, model in self._models.items():
-                line = _ray(self._base, model, (0.0, 1.0), self._own[0])
-                found[task] = _measured(self._objectives[data][task], line, 1.0)
-            return found
+            return {task: _by_itself(self._objectives[data][task], model) for task, model in self._models.items()}
 
         @study.view(widget=self.pictures)
         def draw(curves: dict[str, Landscape], own: Scores, metric: str, log: bool) -> None:
@@ -365,26 +371,19 @@ class MergingExplorer(StudyWidget):
     def _add_comparison(self, study: Study) -> None:
         """Every method at the scale at which its mean loss over the tasks is lowest."""
 
-        @study.node(keep=8)
+        @study.node(keep=2)
         def compared(
             compare: bool, density: float, seed: int, data: str, progress: Any
         ) -> Iterator[dict[str, Merged | Why]]:
             found: dict[str, Merged | Why] = {}
-            for name, state in self._models.items():
-                ray = _ray(self._base, state, (0.0, 1.0), self._own[0])
-                found.setdefault(BASE, Merged(self._base, None, self._scores(ray, 0.0, data)))
-                found[name] = Merged(state, None, self._scores(ray, 1.0, data))
+            for name, state in {BASE: self._base, **self._models}.items():
+                scores = {task: _by_itself(one, state) for task, one in self._objectives[data].items()}
+                found[name] = Merged(state, None, scores)
             yield dict(found)
             known = study.sliders["method"].options or () if compare else ()
             for i, method in enumerate(known):
                 progress(i, len(known))
-                made = self._merged(method, density, seed)
-                if isinstance(made, str):
-                    found[method] = made
-                else:
-                    ray = _ray(self._base, made, _SCALES, self._own[0])
-                    scale = self._best_scale(ray, progress)
-                    found[method] = Merged(ray.point([scale]), scale, self._scores(ray, scale, data))
+                found[method] = self._tuned(self._depends(method, density, seed), data, progress)
                 yield dict(found)
 
         @study.node(keep=8)
@@ -395,8 +394,8 @@ class MergingExplorer(StudyWidget):
             if through is None:
                 return {}
             known = {name: one.state for name, one in compared.items() if isinstance(one, Merged)}
-            base, model, *_ = through.vertices
-            size = l2(base, model, through.space.moved)
+            base, *models = through.vertices
+            size = max(l2(base, model, through.space.moved) for model in models)
             return {
                 name: (float(x), float(y), float(gap) if gap > _ROUNDING * size else 0.0)
                 for name, (x, y), gap in zip(known, *through.project([*known.values()]), strict=True)
@@ -441,8 +440,8 @@ class MergingExplorer(StudyWidget):
             head = ("model", "scale", *tasks)
             numbers = " Numbers are those on the map." if places else ""
             caption = (
-                f"Measured on the {_words(data)}. Scale: where the mean {self._own[0].names[0]} over the tasks, on the "
-                f"{_words(self._data[0])}, is lowest on the way from the base.{numbers}"
+                f"Measured on the {in_words(data)}. Scale: where the mean {self._own[0].names[0]} over the tasks, on the "
+                f"{in_words(self._data[0])}, is lowest on the way from the base.{numbers}"
             )
             why = merged if isinstance(merged, str) else ""
             self.table.value = alert(f"{method} cannot merge these models", why) + table(
@@ -474,7 +473,18 @@ class MergingExplorer(StudyWidget):
             """The models are not the base."""
             moved = {name: _ray(self._base, model, (0.0, 1.0), own) for name, model in self._models.items()}
             still = [name for name, line in moved.items() if checks.apart(line).state != "pass"]
-            return Check.that(not still, ", ".join(still) + " equal it" if still else "none equals it", "warn")
+            told = "none equals it" if not still else f"equal to it: {', '.join(still)}"
+            return Check.that(not still, told, "warn")
+
+        @study.check
+        def plane_is_one(through: Subspace | None) -> Check:
+            """The plane has two directions."""
+            if through is None:
+                return Check("info", "it is not drawn")
+            cosine = through.cosine()
+            if cosine is None:
+                return Check("warn", "one of the models equals the base")
+            return Check.that(abs(cosine) < _PARALLEL, f"cosine of their angle {cosine:.4f}", "warn")
 
         checks.add_sampled(study, "curves")
 
@@ -489,16 +499,22 @@ class MergingExplorer(StudyWidget):
     def _scores(self, ray: Subspace, scale: float, data: str) -> Scores:
         return {task: _measured(one, ray, scale) for task, one in self._objectives[data].items()}
 
-    def _best_scale(self, ray: Subspace, progress: Any) -> float:
-        loss = self._own[0].names[0]
-        curves = [
-            _last(stream(one, ray, progress=progress, **_TRIED)) for one in self._objectives[self._data[0]].values()
-        ]
-        mean = mean_of(curves).values[loss]
-        return float(curves[0].coords[0][np.nanargmin(np.where(np.isfinite(mean), mean, np.inf))])
+    def _tuned(self, key: tuple[str, float, int], data: str, progress: Any) -> Merged | Why:
+        """What a method makes, at its best scale."""
+        made = self._merge(*key)
+        if isinstance(made, str):
+            return made
+        ray = _ray(self._base, made, _SCALES, self._own[0])
+        if key not in self._scales:
+            self._scales[key] = _best_scale(ray, [*self._objectives[self._data[0]].values()], progress)
+        scale = self._scales[key]
+        return scale if isinstance(scale, str) else Merged(ray.point([scale]), scale, self._scores(ray, scale, data))
 
     def _drawn(self, curves: Mapping[str, Landscape]) -> list[_Drawn]:
-        lines = [_Drawn(task, one, _COLORS[i % len(_COLORS)], 2.0) for i, (task, one) in enumerate(curves.items())]
+        lines = [
+            _Drawn(task, one, _COLORS[i % len(_COLORS)], 2.0 if i < len(_COLORS) else 1.0)
+            for i, (task, one) in enumerate(curves.items())
+        ]
         return lines + ([_Drawn(MEAN, mean_of([*curves.values()]), _MEAN, 3.0)] if len(lines) > 1 else [])
 
     def _told(self, method: str, scale: float, here: Scores, metric: str) -> str:
@@ -521,7 +537,7 @@ class MergingExplorer(StudyWidget):
         tasks = [*self._tasks] if len(self._tasks) > 1 else []
         told = f"{self._numbered(name)} {name}".strip()
         if isinstance(one, str):
-            return (told, "", *[""] * len(tasks), "cannot merge these models")
+            return (told, "", *[""] * len(tasks), one)
         each = [f"{one.scores[task][metric]:.4g}" for task in tasks]
         cells = (told, _scale(one.scale), *each, f"{_mean(one.scores, metric):.4g}")
         return cells if place is None else (*cells, f"{place[2]:.3g}")
@@ -550,18 +566,19 @@ def _tasks(
     models: Sequence[Source], objectives: Objective | Sequence[Objective] | Mapping[str, Objective]
 ) -> tuple[list[str], list[Objective]]:
     """Names of the models, and each one's own objective."""
-    if len(models) < 2:
-        raise ValueError(f"MergingExplorer: models must be two or more, got {len(models)}. Pass [a, b].")
+    if isinstance(models, Mapping | str) or not isinstance(models, Sequence) or len(models) < 2:
+        got = len(models) if isinstance(models, Sequence) and not isinstance(models, str) else type(models).__name__
+        raise ValueError(f"MergingExplorer: models must be a list of two or more, got {got}. Pass [a, b].")
     names = letters(len(models))
     if isinstance(objectives, Objective):
         return names, [objectives] * len(models)
     if isinstance(objectives, Mapping):
         names = [str(name) for name in objectives]
     each = list(objectives.values()) if isinstance(objectives, Mapping) else list(objectives)
-    if len(each) != len(models):
+    if len(each) != len(models) or not all(isinstance(one, Objective) for one in each):
         raise ValueError(
-            f"MergingExplorer: objectives must be one for each of {len(models)} models, got {len(each)}. "
-            "Pass one for each, in the same order, or one for all."
+            f"MergingExplorer: objectives must be one for each of {len(models)} models, got {len(each)}: "
+            f"{', '.join(type(one).__name__ for one in each)}. Pass one for each, in the same order, or one for all."
         )
     for name, one in zip(names, each, strict=True):
         if one.names != each[0].names:
@@ -569,7 +586,57 @@ def _tasks(
                 f"MergingExplorer: objectives must have the same metrics, got {', '.join(one.names)} of {name!r} "
                 f"beside {', '.join(each[0].names)}. Give all of them the same."
             )
+        if (one.space.shapes, one.space.moved) != (each[0].space.shapes, each[0].space.moved):
+            raise ValueError(
+                f"MergingExplorer: objectives must move the same parameters of one architecture, got {one!r} of "
+                f"{name!r} beside {each[0]!r}. A head that a task has for itself belongs in its loss."
+            )
     return names, each
+
+
+def _check_names(names: Sequence[str]) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(
+            f"MergingExplorer: names of tasks and methods must differ, and be none of {BASE!r} and {MEAN!r}, got "
+            f"{twice!r} twice. Rename one."
+        )
+
+
+def _called(name: str, source: Source) -> State:
+    state = State.of(source)
+    return replace(state, label=f"{name}: {state.label}")
+
+
+def _copied(state: State) -> State:
+    parameters, buffers = (
+        {name: t.clone() for name, t in tensors.items()} for tensors in (state.parameters, state.buffers)
+    )
+    return replace(state, parameters=parameters, buffers=buffers)
+
+
+def _by_itself(objective: Objective, state: State) -> dict[str, float]:
+    """A model's metrics, with BatchNorm as where models are merged."""
+    return objective.measure(state, objective.resolve(between_models=True))
+
+
+def _best_scale(ray: Subspace, objectives: Sequence[Objective], progress: Any) -> float | Why:
+    """Where on a ray the mean loss is lowest, to a hundredth: of a few places, and then around the best."""
+    measures = [Measure(one, ray) for one in objectives]
+    places = np.linspace(*_SCALES, _PLACES)
+
+    def mean(scale: float) -> float:
+        progress(0, 0)
+        found = np.mean([next(measure(ray.coefficients([scale])))[0] for measure in measures])
+        return float(found) if np.isfinite(found) else float("inf")
+
+    heights = [mean(place) for place in places]
+    best = int(np.argmin(heights))
+    if not np.isfinite(heights[best]):
+        return "The mean loss is finite nowhere on the way."
+    around = places[max(0, best - 1)], places[min(_PLACES - 1, best + 1)]
+    found = round(float(minimize_scalar(mean, bounds=around, method="bounded", options={"xatol": 5e-3}).x), 2)
+    return found if mean(found) < heights[best] else float(places[best])
 
 
 def _ray(base: State, merged: State, span: tuple[float, float], objective: Objective) -> Subspace:
@@ -591,13 +658,5 @@ def _mean(scores: Scores, metric: str) -> float:
 def _scale(scale: float | None) -> str:
     if scale is None:
         return ""
-    return f"{scale:.3g} or more" if scale >= _SCALES[1] else f"{scale:.3g}"
-
-
-def _words(data: str) -> str:
-    return "data" if data == "data" else f"{data} data"
-
-
-def _last(values: Iterator[T]) -> T:
-    *_, last = values
-    return last
+    end = {_SCALES[0]: " or less", _SCALES[1]: " or more"}.get(scale, "")
+    return f"{scale:.3g}{end}"

@@ -18,6 +18,8 @@ NONE = "none"
 STRAIGHT, ALIGNED, REPAIRED, CURVED = "straight", "aligned", "repaired", "curved"
 _OTHER_SPEC = "The symmetries given are those of the models as they are. Leave spec out to align in other coordinates."
 
+_FAILURES = (ValueError, TypeError, RuntimeError)  # of what a model or its loss cannot do
+
 Why = str
 """In place of what cannot be had: the reason, for the person."""
 
@@ -56,8 +58,9 @@ def add_paths(study: Study, as_they_are: Place, spec: Spec | None) -> None:
     """Add the nodes between the models and the paths to a study.
 
     pair: which two models. placed: all of them in the coordinates chosen. symmetries: of these. ends: the two there.
-    aligned: how b was moved. nearest: the two, b as aligned. curved: the trained curve between these. paths: all there
-    are. The straight path is between the models as they are, all others between those that are nearest.
+    aligned: how b was moved. nearest: the two, b as aligned. curved: the trained curve between these. mended: these,
+    with layers that keep their statistics. paths: all there are. The straight path is between the models as they are,
+    all others between those that are nearest.
 
     Args:
         study: With the sliders of `add_sliders`.
@@ -81,7 +84,7 @@ def add_paths(study: Study, as_they_are: Place, spec: Spec | None) -> None:
     def placed(coordinates: Coordinates) -> Place | Why:
         try:
             return as_they_are.rewritten(coordinates)
-        except (ValueError, TypeError, RuntimeError) as error:  # the straight line is still there to be seen
+        except _FAILURES as error:  # the straight line is still there to be seen
             return str(error)
 
     @study.node(keep=len(COORDINATES))
@@ -92,7 +95,7 @@ def add_paths(study: Study, as_they_are: Place, spec: Spec | None) -> None:
             return spec if placed is as_they_are else _OTHER_SPEC
         try:
             return symmetries_of(placed.objective, placed.models[0])
-        except (ValueError, TypeError, RuntimeError) as error:
+        except _FAILURES as error:
             return str(error)
 
     @study.node(keep=64)
@@ -108,7 +111,7 @@ def add_paths(study: Study, as_they_are: Place, spec: Spec | None) -> None:
         a, b = ends.models
         try:
             return align(a, b, ends.objective, alignment, spec=symmetries, progress=progress)  # type: ignore[arg-type]
-        except (ValueError, TypeError) as error:
+        except _FAILURES as error:
             return str(error)
 
     @study.node(keep=16)
@@ -118,28 +121,40 @@ def add_paths(study: Study, as_they_are: Place, spec: Spec | None) -> None:
         return replace(ends, models=(ends.models[0], aligned.state))
 
     @study.node(keep=16)
-    def curved(curve: str, nearest: Place | None, progress: Any) -> Bezier | Chain | None:
+    def curved(curve: str, nearest: Place | None, progress: Any) -> Bezier | Chain | Why | None:
         if curve == NONE or nearest is None:
             return None
         a, b = nearest.models
-        return connect(nearest.objective, a, b, curve, progress=progress)  # type: ignore[arg-type]
+        try:
+            return connect(nearest.objective, a, b, curve, progress=progress)  # type: ignore[arg-type]
+        except _FAILURES as error:
+            return str(error)
+
+    @study.node(keep=16)
+    def mended(repair: bool, nearest: Place | None) -> Place | Why | None:
+        if not repair or nearest is None:
+            return None
+        try:
+            return _repaired(nearest)
+        except _FAILURES as error:
+            return str(error)
 
     @study.node(keep=16)
     def paths(
         pair: tuple[int, int],
         nearest: Place | None,
         aligned: Alignment | Why | None,
-        repair: bool,
-        curved: Bezier | Chain | None,
+        mended: Place | Why | None,
+        curved: Bezier | Chain | Why | None,
     ) -> dict[str, Route]:
         found = {STRAIGHT: as_they_are.between(*pair).route()}
         if nearest is None:
             return found
         if isinstance(aligned, Alignment):
             found[ALIGNED] = nearest.route()
-        if repair:
-            found[REPAIRED] = _repaired(nearest).route()
-        if curved is not None:
+        if isinstance(mended, Place):
+            found[REPAIRED] = mended.route()
+        if isinstance(curved, Bezier | Chain):
             found[CURVED] = Route(curved, nearest.objectives, nearest.coordinates)
         return found
 

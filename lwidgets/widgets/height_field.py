@@ -219,6 +219,11 @@ def path_of(path: Subspace, plane: Subspace, *, label: str, color: str) -> dict[
         >>> drawn["x"][::32], drawn["y"][::32], drawn["dashed"]
         ([0.0, 0.0, 1.0], [0.0, 1.0, 0.0], False)
     """
+    if len(path.axes) != 1 or path.directions:
+        raise ValueError(
+            f"path_of: path must have one coordinate and be between models, got a {path.kind} of {len(path.axes)}. Use "
+            "Line(a, b) or a curve."
+        )
     corners, off = plane.project([*path.vertices])
     axis = path.axes[0]
     x, y = (path.coefficients(np.linspace(axis.low, axis.high, _STEPS)[:, None]) @ corners).T

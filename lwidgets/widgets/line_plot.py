@@ -16,6 +16,7 @@ from lwidgets.landscape import drawable
 from lwidgets.palette import BLUE
 
 _LEGEND_WIDTH, _LEGEND_ROW = 0.4, 20  # a share of the figure, and pixels
+_USUAL = 320.0  # pixels, where another unit was given for the height
 _CLOSER = 64  # points of a line for which room is left
 _SMALL = "font-size: 12px; line-height: 1.4; margin: 0 16px 4px 12px"
 
@@ -55,9 +56,9 @@ class LinePlot(W.VBox):
         Args:
             x_label: Of the horizontal axis.
             y_label: Of the vertical axis; `label` changes it.
-            height: Of the figure, in CSS pixels.
+            height: CSS height of the figure.
         """
-        self._height = float(height.removesuffix("px"))
+        self._height = float(height.removesuffix("px")) if height.endswith("px") else _USUAL
         self._x = bqplot.LinearScale()
         self._y: dict[bool, bqplot.Scale] = {False: bqplot.LinearScale(), True: bqplot.LogScale()}
         self._log = False
@@ -164,9 +165,11 @@ class LinePlot(W.VBox):
     def _corner(self) -> str:
         """Where the legend hides least of what is drawn."""
         scale = self._y[self._log]
-        ends = np.array([[self._x.min or 0.0, self._x.max or 1.0], [scale.min or 0.1, scale.max or 1.0]])
+        if self._x.min is None or scale.min is None:
+            return "top-right"
+        ends = np.array([[self._x.min, self._x.max], [scale.min, scale.max]])
         drawn = [one for group in self._series.values() for one in group]
-        places = [_along(one.x, one.y) for one in drawn if one.style in ("solid", "dashed")]
+        places = [_along(one.x, drawable(one.y, self._log)) for one in drawn if one.style in ("solid", "dashed")]
         if self._log:
             places, ends[1] = [np.stack([x, np.log(y)]) for x, y in places], np.log(ends[1])
         shares = [(place - ends[:, :1]) / np.diff(ends) for place in places]

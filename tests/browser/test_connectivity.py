@@ -17,12 +17,12 @@ def lab(lab_server: Server, page: Page) -> Page:
     write_notebook(lab_server.root / "connected.ipynb", CELLS)
     open_and_run(page, lab_server, "connected.ipynb")
     expect(page.locator(".lwidgets-explorer")).to_have_count(1)
-    page.locator("table.lwidgets-readout").wait_for()
+    page.locator("table[aria-label*='arrier']").wait_for()
     return page
 
 
 def test_an_alignment_is_chosen_and_its_barrier_told(lab: Page):
-    rows = lab.locator("table.lwidgets-readout tbody tr")
+    rows = lab.locator("table[aria-label*='arrier'] tbody tr")
     expect(rows).to_have_count(1)
     lab.locator(".lwidgets-alignment select").select_option("weights")
     expect(rows).to_have_count(2)
@@ -44,7 +44,7 @@ def test_a_transformer_is_aligned_in_circuits(lab_server: Server, page: Page):
     )
     write_notebook(lab_server.root / "circuits.ipynb", [SETUP, made])
     open_and_run(page, lab_server, "circuits.ipynb")
-    rows = page.locator("table.lwidgets-readout tbody tr")
+    rows = page.locator("table[aria-label*='arrier'] tbody tr")
     expect(rows).to_have_count(1, timeout=60_000)
     expect(rows.locator("th")).to_have_text("straight")
     page.locator(".lwidgets-alignment select").select_option("weights")
@@ -63,7 +63,7 @@ def test_a_transformer_is_aligned_in_circuits(lab_server: Server, page: Page):
 def test_what_has_no_circuits_says_so(lab: Page):
     lab.locator(".lwidgets-coordinates select").select_option("circuits")
     expect(lab.get_by_role("alert")).to_contain_text("Not in circuits; only the straight path is there.")
-    expect(lab.locator("table.lwidgets-readout tbody tr")).to_have_count(1)
+    expect(lab.locator("table[aria-label*='arrier'] tbody tr")).to_have_count(1)
     lab.locator(".lwidgets-coordinates select").select_option("folded")
     expect(lab.get_by_role("alert")).to_have_count(0)
     expect(lab.get_by_role("note")).to_contain_text("as they are")

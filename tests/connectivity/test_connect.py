@@ -395,3 +395,10 @@ def test_models_that_do_not_fit_are_refused_with_the_key():
         connector(MLP.objective(), MLP.model(0), MLP.model(1), steps=0)
     with pytest.raises(ValueError, match=r"simplexes: vertices must be at least 1, got 0"):
         simplexes(MLP.objective(), MLP.model(0), vertices=0)
+
+
+@pytest.mark.parametrize("lr", [0.0, -1.0, float("nan")])
+def test_a_connector_needs_a_rate(lr):
+    bowl = lw.Objective.from_function(lambda u: u.square().sum(dim=1), dim=2)
+    with pytest.raises(ValueError, match=r"connector: lr must be above 0, got .*\. Leave it out"):
+        connector(bowl, torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), lr=lr)

@@ -654,3 +654,26 @@ def test_the_plane_shows_the_paths_that_lie_in_its_coordinates(coordinates, tran
     assert explorer.wait(60)
     assert explorer.height_field.paths == []
     explorer.close()
+
+
+@pytest.mark.parametrize(
+    ("sliders", "what"), [({"alignment": "learned"}, "alignment"), ({"curve": "bezier"}, "trained curve")]
+)
+def test_what_cannot_be_learned_leaves_the_straight_path(pair, sliders, what):
+    objective, a, b = pair
+    steps = lw.Objective(a, objective.data.batches, loss=lambda output, y: (output.argmax(1) != y).float().mean())
+    explorer = open_explorer((steps, a, b), **sliders)
+    assert list(explorer.landscapes) == ["straight"]
+    assert f"<b>No {what}.</b>" in explorer.table.value
+    assert explorer.path is None
+    explorer.close()
+
+
+def test_two_of_three_models_keep_their_names(pair):
+    objective, a, b = pair
+    c = lw.demo.digits((2, 3), hidden=(16, 12), steps=80)[1]
+    explorer = open_explorer((objective, a, b, c), first="b", second="c", alignment="weights", plane=True)
+    assert {mark["label"] for mark in explorer.height_field.markers} == {"b", "c", "c aligned"}
+    assert explorer.study["surface"].labels == ("x (0 = b, 1 = c)", "y (0 = b, 1 = c aligned)")
+    assert explorer.plot.x_axis.label == "alpha (0 = b, 1 = c)"
+    explorer.close()

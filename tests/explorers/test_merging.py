@@ -302,13 +302,25 @@ def test_a_page_keeps_methods_and_scales(tmp_path):
 def test_what_cannot_be_merged_is_refused_in_words():
     base, models, tasks = lw.demo.digits_tasks(hidden=(8,), steps=2)
     one, _ = tasks.values()
-    with pytest.raises(ValueError, match=r"models must be two or more, got 1\. Pass"):
+    with pytest.raises(ValueError, match=r"models must be a list of two or more, got 1\. Pass"):
         lw.MergingExplorer(base, models[:1], one)
     with pytest.raises(ValueError, match=r"objectives must be one for each of 2 models, got 3"):
         lw.MergingExplorer(base, models, [one, one, one])
     other = lw.Objective(models[0], one.data.batches, loss=F.cross_entropy)
     with pytest.raises(ValueError, match=r"must have the same metrics, got loss of 'b' beside loss, error"):
         lw.MergingExplorer(base, models, [one, other])
+    with pytest.raises(ValueError, match=r"models must be a list of two or more, got dict\."):
+        lw.MergingExplorer(base, dict(enumerate(models)), one)
+    with pytest.raises(ValueError, match=r"objectives must be one for each of 2 models, got 2: Objective, int\."):
+        lw.MergingExplorer(base, models, [one, 3])
+    partly = lw.Objective(
+        models[0], one.data.batches, loss=F.cross_entropy, metrics={"error": lw.metrics.error}, params="0.*"
+    )
+    with pytest.raises(ValueError, match=r"must move the same parameters of one architecture, got .* of 'b' beside"):
+        lw.MergingExplorer(base, models, [one, partly])
+    for names, twice in (("ties", "b"), "ties"), (("mean of tasks", "b"), "mean of tasks"), (("base", "b"), "base"):
+        with pytest.raises(ValueError, match=f"names of tasks and methods must differ, .* got {twice!r} twice"):
+            lw.MergingExplorer(base, models, dict(zip(names, tasks.values(), strict=True)))
     wider, *_ = lw.demo.digits_tasks(hidden=(9,), steps=1)
     with pytest.raises(ValueError, match=r"0\.weight"):
         lw.MergingExplorer(wider, models, tasks)
@@ -331,3 +343,103 @@ def test_a_head_of_each_task_is_in_its_loss():
         with torch.no_grad():
             assert scores["loss"] == pytest.approx(F.cross_entropy(head(half.float()(x)), y).item(), rel=1e-5)
     explorer.close()
+
+
+@pytest.mark.parametrize("mode", ["frozen", "batch", "recalibrate"])
+def test_the_models_that_were_given_are_scored_as_themselves(mode):
+    torch.manual_seed(0)
+    models = [convolutional(True) for _ in range(3)]
+    data = [(torch.randn(24, 1, 6, 7) + k, torch.randint(4, (24,))) for k in range(2)]
+    for model, (x, _) in zip(models, (data[0], *data), strict=True):
+        model.train()(x)
+        model.eval()
+    tasks = [lw.Objective(models[0], one, loss=F.cross_entropy, batchnorm=mode) for one in data]
+    explorer = lw.MergingExplorer(models[0], models[1:], tasks, plane=False, compare=False)
+    assert explorer.wait(60)
+    for name, model in zip(("base", "a", "b"), models, strict=True):
+        for task, scores in zip(tasks, explorer.compared[name].scores.values(), strict=True):
+            assert scores == task.measure(model, mode)
+    explorer.close()
+
+
+def test_what_does_not_move_stays_the_bases_in_every_method():
+    torch.manual_seed(0)
+    base, *models = (nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 3)) for _ in range(3))
+    data = [(torch.randn(12, 5), torch.randint(3, (12,))) for _ in range(2)]
+    tasks = [lw.Objective(base, one, loss=F.cross_entropy, params="0.*") for one in data]
+    explorer = lw.MergingExplorer(base, models, tasks, plane=False)
+    for method in ("average", "ties", "fisher"):
+        explorer.method = method
+        assert explorer.wait(60)
+        assert explorer.merged.parameters["2.weight"].equal(base[2].weight)
+        drawn = [curve.at(1.0)["loss"] for curve in explorer.landscapes.values()]
+        assert drawn == pytest.approx([task.measure(explorer.merged)["loss"] for task in tasks], rel=1e-6)
+        assert explorer.verify(60)
+    explorer.close()
+
+
+def test_a_method_that_goes_wrong_spoils_nothing():
+    base, models, tasks = lw.demo.digits_tasks(hidden=(8,), steps=20)
+
+    def greedy(start, given, objectives):
+        for state in (start, *given):
+            for tensor in state.parameters.values():
+                tensor.zero_()
+        return given[0]
+
+    def nan(start, given, objectives):
+        return {name: tensor * float("nan") for name, tensor in start.parameters.items()}
+
+    own = {"greedy": greedy, "wrong": lambda start, given, objectives: start.weight, "nan": nan}
+    explorer = lw.MergingExplorer(base, models, tasks, methods=own)
+    assert explorer.wait(60)
+    before = {name: one.scores for name, one in explorer.compared.items() if one.scale is None}
+    for method, told in (("greedy", ""), ("wrong", "AttributeError: 'State' object has no"), ("nan", "not finite")):
+        explorer.method = method
+        assert explorer.wait(60)
+        assert explorer.study.error is None
+        assert (told.replace("'", "&#x27;") in explorer.table.value) or not told
+        assert all(np.isfinite([mark["x"], mark["y"]]).all() for mark in explorer.height_field.markers)
+    explorer.data = "train"
+    explorer.data = "test"
+    assert explorer.wait(60)
+    assert {name: one.scores for name, one in explorer.compared.items() if one.scale is None} == before
+    explorer.close()
+
+
+def test_a_loss_that_is_never_finite_has_no_best_scale():
+    base, models, tasks = lw.demo.digits_tasks(hidden=(8,), steps=2)
+    tasks["digits 0 to 4"] = lw.Objective(
+        models[0],
+        tasks["digits 0 to 4"].data.batches,
+        loss=lambda output, y: F.cross_entropy(output, y) * float("nan"),
+        metrics={"error": lw.metrics.error},
+    )
+    explorer = lw.MergingExplorer(base, models, tasks)
+    assert explorer.wait(60)
+    assert "The mean loss is finite nowhere on the way." in explorer.table.value
+    assert list(explorer.compared) == ["base", *tasks]
+    assert explorer.verify(60).checks["The data are the same in every pass"].state == "pass"
+    explorer.close()
+
+
+def test_methods_run_once_whatever_data_are_looked_at():
+    base, models, tasks = lw.demo.digits_tasks(hidden=(8,), steps=20)
+    runs = []
+    own = {f"own {i}": lambda *given, i=i: runs.append(i) or given[0] for i in range(12)}
+    explorer = lw.MergingExplorer(base, models, tasks, methods=own, plane=False)
+    assert explorer.wait(60)
+    explorer.data = "train"
+    explorer.density = 0.5
+    assert explorer.wait(60)
+    assert sorted(runs) == list(range(12))
+    explorer.close()
+
+
+def test_one_model_twice_makes_no_plane_and_is_told():
+    base, models, tasks = lw.demo.digits_tasks(hidden=(8,), steps=5)
+    for pair in ((models[0], models[0]), (base, models[0])):
+        explorer = lw.MergingExplorer(base, pair, tasks)
+        assert explorer.wait(60)
+        assert explorer.verify(60).checks["The plane has two directions"].state == "warn"
+        explorer.close()

@@ -4,8 +4,10 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
-from lwidgets.widgets.height_field import frame
+import lwidgets as lw
+from lwidgets.widgets.height_field import frame, path_of
 
 NX, NY = 5, 3
 X = np.linspace(-1.0, 1.0, NX)
@@ -107,3 +109,11 @@ REFUSED = [
 def test_refuses_with_a_message_that_names_the_fault(changes, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         pack(**changes)
+
+
+def test_only_a_path_between_models_is_drawn_on_a_plane():
+    a, b, c = (torch.tensor(x) for x in ([0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]))
+    plane = lw.Plane.through(a, b, c)
+    for path in (lw.Line.random(a), plane):
+        with pytest.raises(ValueError, match=r"path_of: path must have one coordinate and be between models, got a"):
+            path_of(path, plane, label="", color="#000000")

@@ -50,3 +50,12 @@ def test_a_legend_makes_room_for_the_curves(corner, log):
     plot.draw("lines", lines)
     assert plot.figure.legend_location == corner
     plot.close()
+
+
+def test_a_legend_on_a_logarithmic_axis_leaves_out_what_has_no_place_there():
+    plot = LinePlot("x", height="20em")
+    plot.label("y", log=True)
+    plot.fit([0.0, 1.0], [1e-3, 1.0])
+    plot.draw("lines", [Series([0.0, 0.5, 1.0], [0.0, -1.0, 1.0], "named")])
+    assert plot.figure.legend_location in CORNERS
+    plot.close()
