@@ -440,8 +440,8 @@ class MergingExplorer(StudyWidget):
             head = ("model", "scale", *tasks)
             numbers = " Numbers are those on the map." if places else ""
             caption = (
-                f"Measured on the {in_words(data)}. Scale: where the mean {self._own[0].names[0]} over the tasks, on the "
-                f"{in_words(self._data[0])}, is lowest on the way from the base.{numbers}"
+                f"Measured on the {in_words(data)}. Scale: where the mean {self._own[0].names[0]} over the tasks, "
+                f"on the {in_words(self._data[0])}, is lowest on the way from the base.{numbers}"
             )
             why = merged if isinstance(merged, str) else ""
             self.table.value = alert(f"{method} cannot merge these models", why) + table(
