@@ -304,6 +304,13 @@ class Study:
         state = "not computed yet" if name in self._nodes else f"not one of {known}"
         raise KeyError(f"Study: {name!r} is {state}. Call wait() first, or check the spelling.")
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """The newest value of a slider or node; the default while there is none."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
     def start(self, *, paint: bool = False) -> None:
         """Begin computing; with ``paint``, views are painted from now on.
 

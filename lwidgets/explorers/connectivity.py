@@ -17,6 +17,7 @@ from lwidgets.explorers.curve import TOLERANCE_HELP, alpha_marks, barrier_or_why
 from lwidgets.explorers.examples import Examples
 from lwidgets.explorers.mixture import Layers, Mixture
 from lwidgets.explorers.paths import ALIGNED, CURVED, REPAIRED, STRAIGHT, Why, add_paths, add_sliders
+from lwidgets.explorers.plane import PLANE, PlaneBeside
 from lwidgets.explorers.route import Place, Route, inherited
 from lwidgets.explorers.splits import in_words, splits
 from lwidgets.explorers.tables import alert, table
@@ -32,13 +33,11 @@ from lwidgets.symmetry import Spec
 from lwidgets.symmetry.align import Alignment
 from lwidgets.symmetry.canonical import Coordinates
 from lwidgets.symmetry.spec import HEAD
-from lwidgets.widgets.height_field import HeightField, frame_of, path_of
+from lwidgets.widgets.height_field import path_of
 from lwidgets.widgets.line_plot import LinePlot, Series
 from lwidgets.widgets.study import StudyWidget
 
 _COLORS = {STRAIGHT: BLUE, ALIGNED: VERMILLION, REPAIRED: ORANGE, CURVED: GREEN}
-_PIXELS, _PLANE_TOLERANCE = 33, 2e-2  # of the plane
-_SIDE_BY_SIDE = "repeat(auto-fit, minmax(min(420px, 100%), 1fr))"  # where there is room
 _SAME = 1e-6  # change of outputs, relative, by a reparametrisation in float32
 _ROUNDED = 1e-4  # change of a loss, relative, by a rewriting of all layers in float32
 _FREEDOM = (
@@ -118,12 +117,10 @@ class ConnectivityExplorer(StudyWidget):
         self._given, self._by = spec, by
         self._place = Place(Simplex(*models).bound(objective.space, objective.device).vertices, splits(objective, test))
         self._mixture, self._examples = Mixture(), Examples(_COLORS)
-        self._frames = 0
         self.plot = LinePlot("alpha (0 = a, 1 = b)", height="360px")
-        self.height_field = HeightField(description="Plane through the models", panes=["map"])
-        self.plane_box = W.VBox(layout=W.Layout(min_width="280px"))
         self.table, self.symmetries = W.HTML(), W.HTML()
-        self.pictures = W.GridBox([W.VBox([self.plot, self.table]), self.plane_box], layout=W.Layout(width="100%"))
+        self._plane = PlaneBeside(W.VBox([self.plot, self.table]), "Plane through the models")
+        self.height_field, self.plane_box = self._plane.height_field, self._plane.box
         super().__init__(self._study(title), **sliders)
 
     @property
@@ -171,17 +168,14 @@ class ConnectivityExplorer(StudyWidget):
     def close(self) -> None:
         """Close what is on the page only while it is drawn, too."""
         if self._open:
-            self.height_field.close()
+            self._plane.close()
             self._mixture.close()
             self._examples.close()
         super().close()
 
     def summary(self) -> str:
         """Of the curves for the status bar."""
-        try:
-            curves = self.study["losses"]
-        except KeyError:
-            return ""
+        curves = self.study.get("losses", {})
         return "; ".join(f"{name}: {one.accuracy(self.metric, log=self.log)}" for name, one in curves.items())
 
     def _study(self, title: str) -> Study:
@@ -249,7 +243,7 @@ class ConnectivityExplorer(StudyWidget):
                     )
             yield dict(found)
 
-        @study.view(widget=self.pictures)
+        @study.view(widget=self._plane.pictures)
         def draw(losses: dict[str, Landscape], pair: tuple[int, int], metric: str, log: bool) -> None:
             first, second = (self._place.letters[i] for i in pair)
             self.plot.x_axis.label = f"alpha (0 = {first}, 1 = {second})"
@@ -302,26 +296,16 @@ class ConnectivityExplorer(StudyWidget):
             if through is None or ends is None:
                 yield None
                 return
-            yield from stream(
-                ends.objectives[data],
-                through,
-                resolution=_PIXELS,
-                tolerance=_PLANE_TOLERANCE,
-                log=log,
-                progress=progress,
-            )
+            yield from stream(ends.objectives[data], through, log=log, progress=progress, **PLANE)
 
         @study.view
         def draw_plane(
             surface: Landscape | None, through: Subspace | None, ends: Place | None, metric: str, log: bool
         ) -> None:
-            self.plane_box.children = [] if surface is None else [self.height_field]
-            self.pictures.layout.grid_template_columns = "100%" if surface is None else _SIDE_BY_SIDE
+            self._plane.draw(surface, metric, log=log)
             if surface is None or through is None or ends is None:
                 return
             self.height_field.description = f"Plane through the models{_said(ends.coordinates)}"
-            self._frames += 1
-            self.height_field.frame = frame_of(surface, metric, log=log, tag=self._frames)
             self.height_field.markers = [
                 {"x": x, "y": y, "label": vertex.label.partition(":")[0]} for (x, y), vertex in through.models.items()
             ]

@@ -18,7 +18,7 @@ from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, GRAY, VERMILLION
 from lwidgets.parameters import Source
 from lwidgets.sampling import stream
-from lwidgets.sampling.measure import Measure
+from lwidgets.sampling.measure import measured
 from lwidgets.sampling.polish import polish_barrier
 from lwidgets.study import Check, Study, together
 from lwidgets.subspaces import Line, Subspace
@@ -98,10 +98,7 @@ class CurveExplorer(StudyWidget):
 
     def summary(self) -> str:
         """Of the curves for the status bar."""
-        try:
-            curves = self.study["curves"]
-        except KeyError:
-            return ""
+        curves = self.study.get("curves", {})
         return "; ".join(f"{split}: {one.accuracy(self.metric, log=self.log)}" for split, one in curves.items())
 
     def _study(self, objective: Objective, joined: Subspace, title: str) -> Study:
@@ -156,12 +153,11 @@ class CurveExplorer(StudyWidget):
 
         @study.node(keep=64)
         def here(line: Subspace, alpha: float, progress: Any) -> Iterator[dict[str, dict[str, float]]]:
-            measured = {}
+            found = {}
             for i, (split, one) in enumerate(objectives.items()):
                 progress(i, len(objectives))
-                row = next(Measure(one, line)(line.coefficients([alpha])))
-                measured[split] = dict(zip(one.names, map(float, row), strict=True))
-            yield measured
+                found[split] = measured(one, line, [alpha])
+            yield found
 
         @study.node(keep=64)
         def barriers(

@@ -91,9 +91,8 @@ class LayerwiseExplorer(StudyWidget):
 
     def summary(self) -> str:
         """Of the curves for the status bar."""
-        try:
-            curves = self.study["layer_curves"]
-        except KeyError:
+        curves = self.study.get("layer_curves")
+        if curves is None:
             return ""
         return f"{sum(one.evaluations for one in curves.values())} evaluations for {len(curves)} curves"
 

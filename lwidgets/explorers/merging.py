@@ -17,6 +17,7 @@ from lwidgets.distances import l2
 from lwidgets.explorers import checks
 from lwidgets.explorers.curve import TOLERANCE_HELP, alpha_marks
 from lwidgets.explorers.paths import Why
+from lwidgets.explorers.plane import PLANE, PlaneBeside
 from lwidgets.explorers.splits import in_words, splits
 from lwidgets.explorers.tables import alert, table
 from lwidgets.landscape import Landscape, drawable, mean_of
@@ -24,10 +25,10 @@ from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
 from lwidgets.parameters import Source, State
 from lwidgets.sampling import stream
-from lwidgets.sampling.measure import Measure
+from lwidgets.sampling.measure import Measure, measured
 from lwidgets.study import Check, Study, together
 from lwidgets.subspaces import Line, Plane, Subspace, letters
-from lwidgets.widgets.height_field import HeightField, frame_of, path_of
+from lwidgets.widgets.height_field import path_of
 from lwidgets.widgets.line_plot import LinePlot, Series
 from lwidgets.widgets.study import StudyWidget
 
@@ -41,11 +42,9 @@ _COLORS = (BLUE, VERMILLION, GREEN, ORANGE, SKY)  # of the tasks
 _MEAN = PURPLE
 _TRIMMED, _DRAWN = ("ties", "dare"), ("dare",)  # methods that leave entries out, and at random
 _SCALES = (0.0, 1.5)
-_PIXELS, _PLANE_TOLERANCE = 33, 2e-2  # of the plane
 _PLACES = 7  # of a ray, around the best of which its lowest is looked for
 _PARALLEL = 0.9999  # cosine from which on two directions are one
 _ROUNDING = 1e-6  # of the distance between two models: less off the plane is none
-_SIDE_BY_SIDE = "repeat(auto-fit, minmax(min(420px, 100%), 1fr))"  # where there is room
 
 
 @dataclass(frozen=True)
@@ -142,12 +141,10 @@ class MergingExplorer(StudyWidget):
         self._objectives = {data: {task: split[data] for task, split in every.items()} for data in self._data}
         self._merge = lru_cache(maxsize=4 * len(known))(self._merge_by)  # for the picture and for the comparison
         self._scales: dict[tuple[str, float, int], float | Why] = {}
-        self._frames = 0
         self.plot = LinePlot("scale (0 = base, 1 = merged)", height="360px")
-        self.height_field = HeightField(description="Plane through the base and two models", panes=["map"])
-        self.plane_box = W.VBox(layout=W.Layout(min_width="280px"))
+        self._plane = PlaneBeside(self.plot, "Plane through the base and two models")
+        self.height_field = self._plane.height_field
         self.table = W.HTML()
-        self.pictures = W.GridBox([self.plot, self.plane_box], layout=W.Layout(width="100%"))
         super().__init__(self._study(title), **sliders)
 
     @property
@@ -181,15 +178,12 @@ class MergingExplorer(StudyWidget):
     def close(self) -> None:
         """Close the map too, which is on the page only while it is drawn."""
         if self._open:
-            self.height_field.close()
+            self._plane.close()
         super().close()
 
     def summary(self) -> str:
         """Of the curves for the status bar."""
-        try:
-            curves = self.study["curves"]
-        except KeyError:
-            return ""
+        curves = self.study.get("curves", {})
         return "; ".join(f"{task} {one.accuracy(self.metric, log=self.log)}".lstrip() for task, one in curves.items())
 
     def _merge_by(self, method: str, density: float, seed: int) -> State | Why:
@@ -277,13 +271,8 @@ class MergingExplorer(StudyWidget):
         def curves(
             ray: Subspace | None, data: str, resolution: int, tolerance: float, log: bool, progress: Any
         ) -> Iterator[dict[str, Landscape]]:
-            if ray is None:
-                yield {}
-                return
             options: dict[str, Any] = {"resolution": resolution, "tolerance": tolerance, "log": log}
-            yield from together(
-                {task: stream(one, ray, progress=progress, **options) for task, one in self._objectives[data].items()}
-            )
+            yield from self._sampled(ray, data, progress=progress, **options)
 
         @study.node(keep=64)
         def here(ray: Subspace | None, scale: float, data: str) -> Scores:
@@ -296,7 +285,7 @@ class MergingExplorer(StudyWidget):
                 return {}
             return {task: _by_itself(self._objectives[data][task], model) for task, model in self._models.items()}
 
-        @study.view(widget=self.pictures)
+        @study.view(widget=self._plane.pictures)
         def draw(curves: dict[str, Landscape], own: Scores, metric: str, log: bool) -> None:
             drawn = self._drawn(curves)
             x = np.array([0.0, 1.0]) if not drawn else drawn[0].curve.coords[0]
@@ -337,24 +326,11 @@ class MergingExplorer(StudyWidget):
 
         @study.node(keep=8)
         def surfaces(through: Subspace | None, data: str, log: bool, progress: Any) -> Iterator[dict[str, Landscape]]:
-            if through is None:
-                yield {}
-                return
-            options: dict[str, Any] = {"resolution": _PIXELS, "tolerance": _PLANE_TOLERANCE, "log": log}
-            yield from together(
-                {
-                    task: stream(one, through, progress=progress, **options)
-                    for task, one in self._objectives[data].items()
-                }
-            )
+            yield from self._sampled(through, data, log=log, progress=progress, **PLANE)
 
         def draw_plane(surfaces: dict[str, Landscape], task: str, metric: str, log: bool) -> None:
-            self.plane_box.children = [self.height_field] if surfaces else []
-            self.pictures.layout.grid_template_columns = _SIDE_BY_SIDE if surfaces else "100%"
-            if surfaces:
-                self._frames += 1
-                shown = mean_of([*surfaces.values()]) if task == MEAN else surfaces[task]
-                self.height_field.frame = frame_of(shown, metric, log=log, tag=self._frames)
+            shown = mean_of([*surfaces.values()]) if surfaces and task == MEAN else surfaces.get(task)
+            self._plane.draw(shown, metric, log=log)
 
         if len(self._tasks) > 1:
 
@@ -496,8 +472,16 @@ class MergingExplorer(StudyWidget):
         )
         return made.measured_on(x, y).bound(self._own[0].space, self._own[0].device)
 
+    def _sampled(self, subspace: Subspace | None, data: str, **options: Any) -> Iterator[dict[str, Landscape]]:
+        """Every task's landscape over a subspace, side by side; nothing over none."""
+        if subspace is None:
+            yield {}
+            return
+        each = self._objectives[data].items()
+        yield from together({task: stream(one, subspace, **options) for task, one in each})
+
     def _scores(self, ray: Subspace, scale: float, data: str) -> Scores:
-        return {task: _measured(one, ray, scale) for task, one in self._objectives[data].items()}
+        return {task: measured(one, ray, [scale]) for task, one in self._objectives[data].items()}
 
     def _tuned(self, key: tuple[str, float, int], data: str, progress: Any) -> Merged | Why:
         """What a method makes, at its best scale."""
@@ -644,11 +628,6 @@ def _ray(base: State, merged: State, span: tuple[float, float], objective: Objec
     line = Line(base, merged, span=span)
     axis = replace(line.axes[0], name="scale", label="scale (0 = base, 1 = merged)")
     return line.measured_on(axis).bound(objective.space, objective.device)
-
-
-def _measured(objective: Objective, ray: Subspace, scale: float) -> dict[str, float]:
-    row = next(Measure(objective, ray)(ray.coefficients([scale])))
-    return dict(zip(objective.names, map(float, row), strict=True))
 
 
 def _mean(scores: Scores, metric: str) -> float:

@@ -13,7 +13,7 @@ from lwidgets.landscape import Landscape, drawable
 from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, GRAY, GREEN, ORANGE, PURPLE, SKY, VERMILLION
 from lwidgets.sampling import stream
-from lwidgets.sampling.measure import Measure
+from lwidgets.sampling.measure import measured
 from lwidgets.study import Study
 from lwidgets.subspaces import Layerwise
 from lwidgets.widgets.line_plot import LinePlot, Series
@@ -69,9 +69,7 @@ class Mixture:
             if layers is None:
                 return {}
             mixture, objectives = layers
-            alphas = [mix[names.index(name)] for name in mixture.names]
-            row = next(Measure(objectives[data], mixture)(mixture.coefficients([alphas])))
-            return dict(zip(objectives[data].names, map(float, row), strict=True))
+            return measured(objectives[data], mixture, [mix[names.index(name)] for name in mixture.names])
 
         @study.node(keep=64)
         def layer_curves(

@@ -18,7 +18,7 @@ from lwidgets.parameters import Source, State
 from lwidgets.sampling import stream
 from lwidgets.study import Check, Study
 from lwidgets.subspaces import Line, Plane, Subspace
-from lwidgets.widgets.height_field import HeightField, frame_of
+from lwidgets.widgets.height_field import HeightField
 from lwidgets.widgets.line_plot import LinePlot, Series
 from lwidgets.widgets.study import StudyWidget
 
@@ -61,7 +61,6 @@ class SurfaceExplorer(StudyWidget):
         self.envelope_plot = LinePlot("distance along one direction", height="260px")
         # Holds the plot once there are curves: a figure that is laid out while hidden draws nonsense.
         self.envelope_box = W.VBox()
-        self._frames = 0
         if model is None and isinstance(objective, FunctionObjective):
             model = Subspace.identity(objective.space.size, names=objective.coordinate_names)
         study = Study(title or "Loss surface")
@@ -104,11 +103,8 @@ class SurfaceExplorer(StudyWidget):
 
     def summary(self) -> str:
         """Of the surface for the status bar."""
-        try:
-            surface: Landscape = self.study["surface"]
-            return surface.accuracy(self.metric, log=self.log)
-        except KeyError:
-            return ""
+        surface: Landscape | None = self.study.get("surface")
+        return "" if surface is None else surface.accuracy(self.metric, log=self.log)
 
     def _add_given_plane(self, study: Study, given: Subspace) -> None:
         """A plane that is explored as it is."""
@@ -177,8 +173,7 @@ class SurfaceExplorer(StudyWidget):
 
         @study.view(widget=self.height_field)
         def draw(surface: Landscape, metric: str, log: bool, colormap: str) -> None:
-            self._frames += 1
-            self.height_field.frame = frame_of(surface, metric, log=log, colormap=colormap, tag=self._frames)
+            self.height_field.draw(surface, metric, log=log, colormap=colormap)
 
         @study.view
         def mark_models(plane: Subspace) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
@@ -54,3 +54,15 @@ class Measure:
         """For provenance: how points were evaluated, and how many were not because they were known."""
         remembered = self._remembered.remembered if self._remembered else 0
         return {**self._source.facts(), "remembered": remembered}
+
+
+def measured(objective: Objective, subspace: Subspace, point: Sequence[float]) -> dict[str, float]:
+    """Metrics at one point.
+
+    Args:
+        objective: What to evaluate.
+        subspace: Bound to its space.
+        point: Its coordinates.
+    """
+    row = next(Measure(objective, subspace)(subspace.coefficients([point])))
+    return dict(zip(objective.names, map(float, row), strict=True))

@@ -70,6 +70,7 @@ class HeightField(anywidget.AnyWidget):
     """
 
     _esm = script("height_field.js")
+    _tag = 0  # of the frame drawn last
 
     frame = traitlets.Dict().tag(sync=True)
     panes = traitlets.List(traitlets.Enum(["map", "surface"]), ["map", "surface"]).tag(sync=True)
@@ -84,6 +85,11 @@ class HeightField(anywidget.AnyWidget):
     def __init__(self, **kwargs: Any) -> None:
         # In a row of widgets nothing else asks for a width: the picture adapts to what it is given.
         super().__init__(**{"layout": {"width": "100%", "min_width": "280px"}, **kwargs})
+
+    def draw(self, landscape: Landscape, metric: str, *, log: bool = False, **looks: Any) -> None:
+        """Show a landscape over two axes as the next frame; arguments as for `frame_of`."""
+        self._tag += 1
+        self.frame = frame_of(landscape, metric, log=log, tag=self._tag, **looks)
 
     def picture(self) -> dict[str, Any]:
         """What is on show, as plain values and arrays: the frame's binary fields unpacked, and how it is looked at."""
