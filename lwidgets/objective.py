@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -15,21 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lwidgets.basis import Basis
-from lwidgets.batchnorm import (
-    BATCHNORM_MODES,
-    BatchNormMode,
-    batchnorm_layers,
-    cumulative_statistics,
-    resolve_batchnorm,
-)
+from lwidgets.batchnorm import BATCHNORM_MODES, BatchNormMode, cumulative_statistics, resolve_batchnorm
 from lwidgets.data import Batches, Copies, random_state_kept
+from lwidgets.measures import Measured, Metric, inputs_of, one_number_each, same_but_rounding, target_of
 from lwidgets.parameters import VECTOR, ParameterSpace, Source, State
+from lwidgets.replica import Replica
 
-Metric = Callable[..., Any]
-"""``metric(output, target)`` or ``metric(model, batch)``, a mean over the batch as a 0-d tensor."""
-
-_ROUNDING = 8  # times the machine epsilon, relative: two sums of the same numbers in another order
-_MOST = 1e-3  # relative: more is no rounding, in whatever precision
 _CHUNK = 1 << 14  # points of an analytic objective per call
 _LARGE = 1 << 28  # bytes of parameters from which on they are not copied where they can be shown as they are
 
@@ -190,9 +180,9 @@ class Objective:
             else:
                 with torch.no_grad():
                     if not shared:
-                        shared.append(module(_inputs(batch)))
-                    found[name] = measure.function(shared[0], _target(batch))
-        return _one_number_each(found)
+                        shared.append(module(inputs_of(batch)))
+                    found[name] = measure.function(shared[0], target_of(batch))
+        return one_number_each(found)
 
     def visit(self, module: nn.Module, batch: Any) -> None:
         """One forward pass over a training batch, through the loss where only it knows how to call the model."""
@@ -201,7 +191,7 @@ class Objective:
             with torch.enable_grad():
                 loss.function(module, batch)
         else:
-            module(_inputs(batch))
+            module(inputs_of(batch))
 
     def resolve(self, between_models: bool) -> str:
         """The BatchNorm mode for a subspace: "none", "frozen", "recalibrate" or "batch"."""
@@ -337,11 +327,11 @@ class Objective:
 
     def _probe(
         self, functions: Mapping[str, Metric], module: nn.Module
-    ) -> tuple[dict[str, _Measure], dict[str, Tensor]]:
+    ) -> tuple[dict[str, Measured], dict[str, Tensor]]:
         """Which form each metric has, by its argument names or else by trying it on the first batch; and its value."""
-        tried = {name: _Measure.of(name, f, module, next(iter(self.data))[0]) for name, f in functions.items()}
+        tried = {name: Measured.of(name, f, module, next(iter(self.data))[0]) for name, f in functions.items()}
         measures = {name: measure for name, (measure, _) in tried.items()}
-        return measures, _one_number_each({name: value for name, (_, value) in tried.items()})
+        return measures, one_number_each({name: value for name, (_, value) in tried.items()})
 
     def _check_names(self, module: nn.Module, first: Mapping[str, Tensor]) -> tuple[str, ...]:
         second = self.values(module, next(iter(self.data))[0])
@@ -351,7 +341,7 @@ class Objective:
                 "Rename one."
             )
         for name, value in first.items():
-            if not _same_but_rounding(value, second[name]):
+            if not same_but_rounding(value, second[name]):
                 raise ValueError(
                     f"Objective: model and loss must be deterministic in eval mode, got {name} = "
                     f"{value.item():.9g} and then "
@@ -359,12 +349,6 @@ class Objective:
                     "on in eval()."
                 )
         return tuple(first)
-
-
-def _same_but_rounding(a: Tensor, b: Tensor) -> bool:
-    """Attention kernels and sums on an accelerator may add in another order the second time; dropout does more."""
-    rounding = min(_ROUNDING * torch.finfo(a.dtype).eps, _MOST) if a.is_floating_point() else 0.0
-    return bool(torch.isclose(a, b, rtol=rounding, atol=0.0, equal_nan=True).all())
 
 
 class FunctionObjective(Objective):
@@ -441,125 +425,5 @@ class FunctionObjective(Objective):
         return {name: value.double() for name, value in values.items()}
 
 
-@dataclass(frozen=True)
-class _Measure:
-    """A loss or metric and the form it has."""
-
-    function: Metric
-    takes_model: bool
-    label: str
-
-    @classmethod
-    def of(cls, name: str, function: Metric, module: nn.Module, batch: Any) -> tuple[_Measure, Any]:
-        """The form that works, and what it returned."""
-        label = getattr(function, "__name__", type(function).__name__)
-        module.eval()
-        failures = []
-        named_like_model = _first_argument(function) in ("model", "module", "net", "network")
-        forms = (True,) if not _is_pair(batch) else (True, False) if named_like_model else (False, True)
-        for takes_model in forms:
-            try:
-                if takes_model:
-                    with torch.enable_grad():
-                        value = function(module, batch)
-                else:
-                    with torch.no_grad():
-                        value = function(module(_inputs(batch)), _target(batch))
-                return cls(function, takes_model, label), value
-            except Exception as error:
-                failures.append((takes_model, error))
-        told = "; ".join(
-            f"as {label}({'model, batch' if takes_model else 'output, target'}): {type(error).__name__}: "
-            f"{str(error)[:300]}"
-            for takes_model, error in failures
-        )
-        hint = " A pair of tensors must be the tuple (X, y), not a list." if isinstance(batch, Tensor) else ""
-        raise TypeError(
-            f"Objective: {name} must work as loss(output, target) or as loss(model, batch) on the first batch, "
-            f"got {told}. "
-            f"Call it by hand on one batch to see the whole traceback.{hint}"
-        ) from failures[0][1]
-
-
-class Replica:
-    """A private skeleton of the user's module that is given the tensors of one point after another."""
-
-    def __init__(self, model: nn.Module, device: torch.device) -> None:
-        """Copy the module; the copy owns its tensors until `show` gives it others."""
-        # A tensor that the module keeps from its last pass cannot be copied by deepcopy itself.
-        kept = [t for part in model.modules() for t in vars(part).values() if isinstance(t, Tensor) and not t.is_leaf]
-        memo = {id(tensor): tensor.detach().clone() for tensor in kept}
-        self.module = copy.deepcopy(model, memo).to(device).eval().requires_grad_(False)
-        self.parameters = dict(self.module.named_parameters())
-        self.buffers = dict(self.module.named_buffers())
-        self.batchnorms = batchnorm_layers(self.module)
-
-    @torch.no_grad()
-    def show(self, state: State, own: Iterable[str] = ()) -> None:
-        """Take on the parameters of a state, not copied where dtype and device are right, and copies of its buffers.
-
-        Args:
-            state: Shown as it is, and not to be written to.
-            own: Parameters that get memory of their own, to be overwritten.
-        """
-        own = set(own)
-        for name, tensor in state.tensors.items():
-            if name in self.buffers:
-                self.buffers[name].copy_(tensor)
-            elif name in self.parameters:
-                self.parameters[name].data = tensor.to(self.parameters[name], copy=name in own)
-
-    def release(self) -> None:
-        """Hold no parameters any more."""
-        for parameter in self.parameters.values():
-            parameter.data = parameter.data.new_empty(0)
-
-
 def _device_of(model: nn.Module) -> torch.device:
     return next((p.device for p in model.parameters()), torch.device("cpu"))
-
-
-def _first_argument(function: Metric) -> str | None:
-    try:
-        return next(iter(inspect.signature(function).parameters), None)
-    except (TypeError, ValueError):  # built-in functions have no signature
-        return None
-
-
-def _is_pair(batch: Any) -> bool:
-    return isinstance(batch, tuple | list) and len(batch) == 2
-
-
-def _inputs(batch: Any) -> Any:
-    return batch[0]
-
-
-def _target(batch: Any) -> Any:
-    return batch[1]
-
-
-def _one_number_each(found: Mapping[str, Any]) -> dict[str, Tensor]:
-    """What loss and metrics returned, as one number for each name; a loss may have returned several."""
-    values: dict[str, Tensor] = {}
-    for name, value in found.items():
-        if name in values:
-            raise ValueError(
-                f"Objective: metrics must not repeat {name!r}, a key of the loss's dict. Use another name."
-            )
-        if isinstance(value, Mapping) and name == "loss":
-            values.update({key: _one_number(key, part) for key, part in value.items()})
-        else:
-            values[name] = _one_number(name, value)
-    if "loss" in values:  # wherever a dict has it, it comes first: the first metric decides
-        values = {"loss": values.pop("loss"), **values}
-    return values
-
-
-def _one_number(name: str, value: Any) -> Tensor:
-    number: Tensor = torch.as_tensor(value)
-    if number.ndim != 0 or number.is_complex():
-        raise ValueError(
-            f"Objective: {name} must return one real number for a batch, got shape {tuple(number.shape)} of "
-            f"{number.dtype}. Use reduction='mean', or take .mean()."
-        )
-    return number.detach()

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import lwidgets as lw
-from lwidgets.objective import Replica
 from lwidgets.parameters import State
+from lwidgets.replica import Replica
 from tests.models import CASES, CNN, MLP, TRANSFORMER, at, everything_about, named, same
 
 ids = {"ids": lambda c: c.name}

@@ -20,8 +20,9 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from lwidgets.basis import Basis, combination
 from lwidgets.data import Batches
-from lwidgets.objective import Objective, Replica
+from lwidgets.objective import Objective
 from lwidgets.parameters import State
+from lwidgets.replica import Replica
 from lwidgets.sampling.folding import Kind, Split, Untraceable, fuse_batchnorm, split, trace
 
 Task = Literal["measure", "collect"]

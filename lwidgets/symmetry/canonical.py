@@ -19,7 +19,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from lwidgets.objective import FunctionObjective, Objective, Replica
+from lwidgets.objective import FunctionObjective, Objective
+from lwidgets.replica import Replica
 from lwidgets.symmetry.certify import difference, private
 from lwidgets.symmetry.circuits import find_circuits
 from lwidgets.symmetry.derive import derive

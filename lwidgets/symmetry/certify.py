@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_map
 
-from lwidgets.objective import Replica
 from lwidgets.parameters import State
+from lwidgets.replica import Replica
 from lwidgets.symmetry.elements import Element, Group, Level
 from lwidgets.symmetry.spec import Certificate, Lowered, Spec
 from lwidgets.symmetry.trace import in_double, run, tensors_in
