@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -26,6 +27,7 @@ from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, GREEN, ORANGE, VERMILLION
 from lwidgets.parameters import Source
 from lwidgets.sampling import stream
+from lwidgets.sampling.identity import version
 from lwidgets.sampling.polish import polish_barrier
 from lwidgets.study import Check, Study, together
 from lwidgets.subspaces import Bezier, Chain, Grouping, Layerwise, Plane, Simplex, Subspace
@@ -179,7 +181,7 @@ class ConnectivityExplorer(StudyWidget):
         return "; ".join(f"{name}: {one.accuracy(self.metric, log=self.log)}" for name, one in curves.items())
 
     def _study(self, title: str) -> Study:
-        study = Study(title or "Are they connected?")
+        study = Study(title or "Are they connected?", version=partial(version, *self._place.objectives.values()))
         self._add_sliders(study)
         add_paths(study, self._place, self._given)
         self._add_curves(study)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -18,6 +19,7 @@ from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, GRAY, VERMILLION
 from lwidgets.parameters import Source
 from lwidgets.sampling import stream
+from lwidgets.sampling.identity import version
 from lwidgets.sampling.measure import measured
 from lwidgets.sampling.polish import polish_barrier
 from lwidgets.study import Check, Study, together
@@ -103,7 +105,10 @@ class CurveExplorer(StudyWidget):
 
     def _study(self, objective: Objective, joined: Subspace, title: str) -> Study:
         objectives, names = self._objectives, objective.names
-        study = Study(title or ("Loss between two models" if joined.kind == "line" else "Loss along a path"))
+        study = Study(
+            title or ("Loss between two models" if joined.kind == "line" else "Loss along a path"),
+            version=partial(version, objective),
+        )
         low, high = joined.axes[0].low, joined.axes[0].high
         middle = 0.5 if low <= 0.5 <= high else (low + high) / 2
         study.slider("alpha", middle, low=low, high=high, step=0.01, bounds="span", help="Position on the path")

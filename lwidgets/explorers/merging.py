@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import ipywidgets as W
@@ -25,6 +25,7 @@ from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
 from lwidgets.parameters import Source, State
 from lwidgets.sampling import stream
+from lwidgets.sampling.identity import version
 from lwidgets.sampling.measure import Measure, measured
 from lwidgets.study import Check, Study, together
 from lwidgets.subspaces import Line, Plane, Subspace, letters
@@ -208,7 +209,10 @@ class MergingExplorer(StudyWidget):
         return method, density if method in _TRIMMED else 1.0, seed if method in _DRAWN else 0
 
     def _study(self, title: str) -> Study:
-        study = Study(title or "One model of several")
+        study = Study(
+            title or "One model of several",
+            version=partial(version, *(one for split in self._objectives.values() for one in split.values())),
+        )
         self._add_sliders(study)
         self._add_curves(study)
         self._add_plane(study)

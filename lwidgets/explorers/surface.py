@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import ipywidgets as W
@@ -16,6 +17,7 @@ from lwidgets.objective import FunctionObjective, Objective
 from lwidgets.palette import BLUE, COLORMAPS, GRAY
 from lwidgets.parameters import Source, State
 from lwidgets.sampling import stream
+from lwidgets.sampling.identity import version
 from lwidgets.study import Check, Study
 from lwidgets.subspaces import Line, Plane, Subspace
 from lwidgets.widgets.height_field import HeightField
@@ -63,7 +65,7 @@ class SurfaceExplorer(StudyWidget):
         self.envelope_box = W.VBox()
         if model is None and isinstance(objective, FunctionObjective):
             model = Subspace.identity(objective.space.size, names=objective.coordinate_names)
-        study = Study(title or "Loss surface")
+        study = Study(title or "Loss surface", version=partial(version, objective))
         if isinstance(model, Subspace):
             self._add_given_plane(study, model)
             self._add_surface(study)

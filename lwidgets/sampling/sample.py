@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import Any, NoReturn
 
 import numpy as np
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 
 from lwidgets.landscape import Landscape
 from lwidgets.objective import Objective
-from lwidgets.sampling.measure import CacheArgument, Measure
+from lwidgets.sampling.evaluate import Distrusted
+from lwidgets.sampling.identity import follow_no_more
+from lwidgets.sampling.measure import CacheArgument, Changed, Measure
 from lwidgets.sampling.part import LOOK, SLOW, Part, could_guide, landscapes_of_part
 from lwidgets.sampling.refine import Guide, Picture, refine
 from lwidgets.sampling.storage import storage_error
@@ -24,6 +27,7 @@ from lwidgets.subspaces import Subspace
 from lwidgets.version import __version__
 
 Array = NDArray[np.float64]
+_TRIES = 5  # pictures begun, and given up because what they show had changed, before it is taken as it comes
 Progress = Callable[[int, int], None]
 """``progress(evaluated, total)``, called after every point; raise in it to stop."""
 
@@ -139,9 +143,16 @@ def stream(
     shape, deciding = _check(objective, subspace, resolution, tolerance, budget, metric)
     subspace = subspace.bound(objective.space, objective.device)
     asked = _Asked(shape, deciding, float(tolerance), None if budget is None else int(budget), bool(log))
-    run = _Run(objective, subspace, asked, executor, cache, progress)
-    with closing(run.parts):
-        picture = yield from run.pictures(look=first_look and executor is None)
+    for tries in count(1):
+        run = _Run(objective, subspace, asked, executor, cache, progress)
+        try:
+            with closing(run.parts):
+                picture = yield from run.pictures(look=first_look and executor is None)
+                run.evaluate.require_steady()
+            break
+        except (Changed, Distrusted):  # a picture is of one thing: what was measured before is measured again
+            if tries == _TRIES:
+                follow_no_more(objective)
     if run.stopped is None:
         yield run.landscape(picture, final=True)
     else:
@@ -284,6 +295,8 @@ class _Run:
                     began = time.perf_counter()
                     try:
                         rows.append(next(values))
+                    except (Changed, Distrusted):
+                        raise
                     except Exception as error:
                         self._stop(error, point)
                         break

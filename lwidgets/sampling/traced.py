@@ -23,10 +23,13 @@ from lwidgets.data import Batches
 from lwidgets.objective import Objective
 from lwidgets.parameters import State
 from lwidgets.replica import Replica
-from lwidgets.sampling.folding import Kind, Split, Untraceable, fuse_batchnorm, split, trace
+from lwidgets.sampling.folding import Kind, Split, fuse_batchnorm, split
+from lwidgets.sampling.tracing import Untraceable, trace
 
 Task = Literal["measure", "collect"]
 """From one batch to its metrics, or to the statistics that its BatchNorm layers collect."""
+
+torch.vmap(torch.neg)(torch.zeros(1))  # torch registers rules the first time: here, not on whatever thread comes first
 
 _HELD = 1 << 28  # bytes of weights that are kept combined over the batches of a point; larger ones are made when used
 
@@ -145,16 +148,13 @@ def _normalize(layer: Any, found: list[tuple[Tensor, Tensor]], inputs: Tensor) -
     return functional.batch_norm(inputs, mean, variance, layer.weight, layer.bias, False, 0.0, layer.eps)
 
 
-@contextmanager
-def _no_fallback() -> Iterator[None]:
-    """Within: an operation that vmap could only loop over is an error, because then batching cannot pay."""
-    switches: Any = torch._C._functorch
-    before = switches._is_vmap_fallback_enabled()
-    switches._set_vmap_fallback_enabled(False)
-    try:
-        yield
-    finally:
-        switches._set_vmap_fallback_enabled(before)
+def _batches(graph: GraphModule) -> bool:
+    """Whether vmap has a rule for every operation; one that it could only loop over lets batching not pay."""
+    has = torch._C._dispatch_has_kernel_for_dispatch_key
+    keys = ("FuncTorchBatched", "FuncTorchBatchedDecomposition", "CompositeImplicitAutograd")
+    called = {node.target for node in graph.graph.nodes if node.op == "call_function"}
+    names = [target.name() for target in called if isinstance(target, torch._ops.OpOverload)]
+    return all(any(has(name, key) for key in keys) for name in names)
 
 
 def _totals(layer: Any, seen: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
@@ -253,6 +253,8 @@ class Traced:
         basis, device = self._basis, self._programs.objective.device
         if not self._finite:
             raise Untraceable("a weight that is not finite, times a coefficient of 0, must not count")
+        if not self._batches:
+            raise Untraceable("an operation can only be repeated for each point, not done for many at once")
 
         def stacked(tensors: Sequence[Tensor | None], like: Tensor) -> Tensor:
             wide = torch.promote_types(like.dtype, torch.float32)
@@ -277,8 +279,7 @@ class Traced:
                     value.expand(len(coefficients), *value.shape) for value in bound.split.rest(*bound.constants)
                 )
             dims = (None,) * len(bound.constants) + (0,) * len(each)
-            with _no_fallback():
-                values: tuple[Tensor, ...] = torch.vmap(bound.split.rest, in_dims=dims)(*bound.constants, *each)
+            values: tuple[Tensor, ...] = torch.vmap(bound.split.rest, in_dims=dims)(*bound.constants, *each)
             return values
 
         return self._average(apply).cpu().numpy()
@@ -298,6 +299,10 @@ class Traced:
     @cached_property
     def _finite(self) -> bool:
         return all(bool(tensor.isfinite().all()) for vector in self._basis.vectors for tensor in vector.values())
+
+    @cached_property
+    def _batches(self) -> bool:
+        return all(_batches(bound.split.rest) for bound in (*self._collect, *self._measure))
 
     def _direct(self) -> list[str]:
         """Weights that are combined as they are."""

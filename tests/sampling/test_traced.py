@@ -21,7 +21,7 @@ import lwidgets as lw
 from lwidgets.basis import Basis
 from lwidgets.parameters import State
 from lwidgets.sampling import traced as module_under_test
-from lwidgets.sampling.folding import Untraceable
+from lwidgets.sampling.tracing import Untraceable
 from lwidgets.sampling.traced import Programs, Traced
 from tests.models import CASES, MLP, at, named
 
