@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.fx import GraphModule
+from torch.fx.experimental import symbolic_shapes
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_flatten, tree_unflatten
@@ -29,7 +30,9 @@ from lwidgets.sampling.tracing import Untraceable, trace
 Task = Literal["measure", "collect"]
 """From one batch to its metrics, or to the statistics that its BatchNorm layers collect."""
 
-torch.vmap(torch.neg)(torch.zeros(1))  # torch registers rules the first time: here, not on whatever thread comes first
+# What torch imports and registers the first time it batches comes here, on the thread that imports this module: two
+# threads that import torch's own modules at once may leave them half made, until the process is started again.
+_ = symbolic_shapes, torch.vmap(torch.neg)(torch.zeros(1))
 
 _HELD = 1 << 28  # bytes of weights that are kept combined over the batches of a point; larger ones are made when used
 

@@ -21,8 +21,8 @@ import lwidgets as lw
 from lwidgets.basis import Basis
 from lwidgets.parameters import State
 from lwidgets.sampling import traced as module_under_test
-from lwidgets.sampling.tracing import Untraceable
 from lwidgets.sampling.traced import Programs, Traced
+from lwidgets.sampling.tracing import Untraceable
 from tests.models import CASES, MLP, at, named
 
 PLENTY = 1e12  # bytes
