@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import fields as dc_fields
@@ -15,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from lwidgets.basis import IN_FULL, Basis, Storage, inner
-from lwidgets.directions import Direction, Given, Made
+from lwidgets.directions import Direction, Gaussian, Given, Made
+from lwidgets.normals import GENERATOR
 from lwidgets.parameters import VECTOR, ParameterSpace, Source, State
 
 Span = float | tuple[float, float]
@@ -250,6 +252,23 @@ class Subspace:
         device = self.storage.device or device
         return self._with(space=space, vertices=tuple(space.select(v, device) for v in self.vertices))
 
+    @property
+    def unmoved(self) -> dict[str, int]:
+        """Name -> how many of its numbers no direction moves, because they are scaled to weights that are zero."""
+        counts = [direction.unmoved(self.vertices[0], self.space) for direction in self.directions] or [{}]
+        return {name: min(c[name] for c in counts) for name in counts[0] if all(name in c for c in counts)}
+
+    def told_unmoved(self) -> str:
+        """What is `unmoved` and how to move it, in words."""
+        counts, sizes = self.unmoved, {name: math.prod(self.space.shapes[name]) for name in self.unmoved}
+        some = [f"{name} ({counts[name]:,} of {sizes[name]:,})" for name in list(counts)[:5]]
+        more = f" and {len(counts) - 5} more" if len(counts) > 5 else ""
+        return (
+            f"{type(self).__name__}: weights must not be zero where directions are scaled to them, got "
+            f"{sum(counts.values()):,} zero numbers, which therefore do not move: {', '.join(some)}{more}. "
+            'Move them with normalize="none", or pass a model in which they have been trained.'
+        )
+
     def over(self, *spans: Span) -> Self:
         """The same subspace over other extents, one for all axes or one for each.
 
@@ -344,6 +363,8 @@ class Subspace:
             "cosine": self.cosine(),
             "moved": list(self.space.moved) if len(self.space.moved) < len(self.space.shapes) else "all",
             "zeroed": sorted(self.space.flat) if any(getattr(d, "zero_1d", False) for d in self.directions) else [],
+            "unmoved": self.unmoved,
+            **({"generator": GENERATOR} if any(isinstance(d, Gaussian) for d in self.directions) else {}),
             **({"storage": self.storage.provenance()} if self.storage != IN_FULL else {}),
         }
 
