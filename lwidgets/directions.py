@@ -272,7 +272,7 @@ def _norms(rows: Tensor) -> Tensor:
     if rows.stride(0) >= rows.stride(1):
         return torch.as_tensor(torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64))
     blocks = rows.split(max(1, _BLOCK // len(rows)), dim=1)  # the rows lie across memory: read it in its own order
-    squares = sum((block.to(torch.float64).square_().sum(dim=1) for block in blocks), start=torch.zeros(()))
+    squares = sum((block.to(torch.float64).square().sum(dim=1) for block in blocks), start=torch.zeros(()))
     return torch.as_tensor(squares).sqrt()
 
 

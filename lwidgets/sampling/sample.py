@@ -139,8 +139,8 @@ def stream(
     """
     shape, deciding = _check(objective, subspace, resolution, tolerance, budget, metric)
     subspace = subspace.bound(objective.space, objective.device)
-    if subspace.unmoved:
-        warnings.warn(subspace.told_unmoved(), stacklevel=2)
+    if told := subspace.told_unmoved():
+        warnings.warn(told, stacklevel=2)
     asked = _Asked(shape, deciding, float(tolerance), None if budget is None else int(budget), bool(log))
     run = _Run(objective, subspace, asked, executor, cache, progress)
     with closing(run.parts):

@@ -259,14 +259,16 @@ class Subspace:
         return {name: min(c[name] for c in counts) for name in counts[0] if all(name in c for c in counts)}
 
     def told_unmoved(self) -> str:
-        """What is `unmoved` and how to move it, in words."""
-        counts, sizes = self.unmoved, {name: math.prod(self.space.shapes[name]) for name in self.unmoved}
-        some = [f"{name} ({counts[name]:,} of {sizes[name]:,})" for name in list(counts)[:5]]
-        more = f" and {len(counts) - 5} more" if len(counts) > 5 else ""
+        """What is `unmoved` and how to move it, in words; nothing where everything moves."""
+        counts = self.unmoved
+        if not counts:
+            return ""
+        some = [f"{name} ({n:,} of {math.prod(self.space.shapes[name]):,})" for name, n in list(counts.items())[:5]]
         return (
-            f"{type(self).__name__}: weights must not be zero where directions are scaled to them, got "
-            f"{sum(counts.values()):,} zero numbers, which therefore do not move: {', '.join(some)}{more}. "
-            'Move them with normalize="none", or pass a model in which they have been trained.'
+            f"{type(self).__name__}: weights that directions are scaled to must not be zero, got "
+            f"{sum(counts.values()):,} numbers that stay where they are because theirs are: {', '.join(some)}"
+            f"{f' and {len(counts) - 5} more tensors' if len(counts) > 5 else ''}. "
+            'Pass normalize="none" with a smaller span, or a model in which they have been trained.'
         )
 
     def over(self, *spans: Span) -> Self:
