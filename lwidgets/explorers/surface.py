@@ -261,4 +261,9 @@ class SurfaceExplorer(StudyWidget):
                 else "move like everything else",
             )
 
+        @study.check
+        def zero_weights(plane: Subspace) -> Check:
+            """Weights of zero."""
+            return Check.that(not plane.unmoved, plane.told_unmoved() or "all that is drawn moves", "warn")
+
         checks.add_sampled(study, "surface")

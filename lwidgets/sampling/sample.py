@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
@@ -142,6 +143,8 @@ def stream(
     """
     shape, deciding = _check(objective, subspace, resolution, tolerance, budget, metric)
     subspace = subspace.bound(objective.space, objective.device)
+    if told := subspace.told_unmoved():
+        warnings.warn(told, stacklevel=2)
     asked = _Asked(shape, deciding, float(tolerance), None if budget is None else int(budget), bool(log))
     for tries in count(1):
         run = _Run(objective, subspace, asked, executor, cache, progress)

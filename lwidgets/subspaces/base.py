@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import fields as dc_fields
@@ -15,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from lwidgets.basis import IN_FULL, Basis, Storage, inner
-from lwidgets.directions import Direction, Given, Made
+from lwidgets.directions import Direction, Gaussian, Given, Made
+from lwidgets.normals import GENERATOR
 from lwidgets.parameters import VECTOR, ParameterSpace, Source, State
 
 Span = float | tuple[float, float]
@@ -250,6 +252,25 @@ class Subspace:
         device = self.storage.device or device
         return self._with(space=space, vertices=tuple(space.select(v, device) for v in self.vertices))
 
+    @property
+    def unmoved(self) -> dict[str, int]:
+        """Name -> how many of its numbers no direction moves, because they are scaled to weights that are zero."""
+        counts = [direction.unmoved(self.vertices[0], self.space) for direction in self.directions] or [{}]
+        return {name: min(c[name] for c in counts) for name in counts[0] if all(name in c for c in counts)}
+
+    def told_unmoved(self) -> str:
+        """What is `unmoved` and how to move it, in words; nothing where everything moves."""
+        counts = self.unmoved
+        if not counts:
+            return ""
+        some = [f"{name} ({n:,} of {math.prod(self.space.shapes[name]):,})" for name, n in list(counts.items())[:5]]
+        return (
+            f"{type(self).__name__}: weights that directions are scaled to must not be zero, got "
+            f"{sum(counts.values()):,} numbers that stay where they are because theirs are: {', '.join(some)}"
+            f"{f' and {len(counts) - 5} more tensors' if len(counts) > 5 else ''}. "
+            'Pass normalize="none" with a smaller span, or a model in which they have been trained.'
+        )
+
     def over(self, *spans: Span) -> Self:
         """The same subspace over other extents, one for all axes or one for each.
 
@@ -344,6 +365,8 @@ class Subspace:
             "cosine": self.cosine(),
             "moved": list(self.space.moved) if len(self.space.moved) < len(self.space.shapes) else "all",
             "zeroed": sorted(self.space.flat) if any(getattr(d, "zero_1d", False) for d in self.directions) else [],
+            "unmoved": self.unmoved,
+            **({"generator": GENERATOR} if any(isinstance(d, Gaussian) for d in self.directions) else {}),
             **({"storage": self.storage.provenance()} if self.storage != IN_FULL else {}),
         }
 
