@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from lwidgets.basis import Basis
 from lwidgets.batchnorm import BATCHNORM_MODES, BatchNormMode, cumulative_statistics, resolve_batchnorm
 from lwidgets.data import Batches, Copies, random_state_kept
+from lwidgets.hooks import backward_hooks, observe, settle
 from lwidgets.measures import Measured, Metric, inputs_of, one_number_each, same_but_rounding, target_of
 from lwidgets.parameters import VECTOR, ParameterSpace, Source, State
 from lwidgets.replica import Replica
+from lwidgets.wrappers import refuse_uncopyable, unwrapped
 
 _CHUNK = 1 << 14  # points of an analytic objective per call
 _LARGE = 1 << 28  # bytes of parameters from which on they are not copied where they can be shown as they are
@@ -77,8 +79,9 @@ class Objective:
             raise ValueError(
                 'Objective: metrics must not contain "loss", which names the loss itself. Use another name.'
             )
+        refuse_uncopyable(unwrapped(model), "Objective")
         self.space = ParameterSpace.of_module(model, params)
-        self.module = model
+        self.module = unwrapped(model)
         self.batchnorm = batchnorm
         self.device = torch.device(device) if device is not None else _device_of(model)
         self.data = Batches.of(data, self.device)
@@ -112,7 +115,7 @@ class Objective:
     def __repr__(self) -> str:
         facts = self.provenance()
         what = facts.get("model") or facts["function"]
-        return f"Objective({what}: {', '.join(self.names)}; {self.space.size:,} numbers move)"
+        return f"Objective({what}: {', '.join(self.names)}; {self.space})"
 
     def on(self, data: Any, split: str = "data") -> Self:
         """The same model, loss, metrics and parameter filter on other data.
@@ -143,10 +146,11 @@ class Objective:
             ValueError: The model gives different losses for the same batch, or losses that are not one real number.
         """
         other = copy.copy(self)
-        other.module, other.batchnorm = model, batchnorm or self.batchnorm
-        space = ParameterSpace.of_module(model, refuse=False)
+        other.module, other.batchnorm = unwrapped(model), batchnorm or self.batchnorm
+        space = ParameterSpace.of_module(model, "*", refuse=False)
         stay = self.space.shapes.keys() - set(self.space.moved)
-        other.space = replace(space, moved=tuple(name for name in space.moved if name not in stay))
+        moved = tuple(name for name in space.moved if name not in stay)
+        other.space = replace(space, moved=moved, frozen=self.space.frozen.intersection(space.shapes))
         other._begin({name: measure.function for name, measure in self._measures.items()})
         other.test = None if self.test is None else self.test.with_model(model, batchnorm=batchnorm)
         return other
@@ -223,7 +227,7 @@ class Objective:
                 else:
                     if not writable or self._changes_itself:
                         self._show(replica, basis.origin, moving)
-                    basis.combine(row, replica.parameters)
+                    basis.combine(row, replica.coordinates)
                 writable = vector is None
                 yield self._measure(replica, batchnorm, data)
 
@@ -252,8 +256,10 @@ class Objective:
         """What was evaluated, as plain values."""
         return {
             "model": type(self.module).__name__,
-            "parameters": sum(p.numel() for p in self.module.parameters()),
+            "parameters": self.space.count(self.space.shapes),
             "moved": self.space.size,
+            **({"frozen": self.space.count(self.space.frozen)} if self.space.frozen else {}),
+            **self._told,
             "metrics": list(self.names),
             "loss": self._measures["loss"].label,
             "samples": self.samples,
@@ -314,9 +320,20 @@ class Objective:
     def _begin(self, functions: Mapping[str, Metric]) -> None:
         """Try the functions on a private copy of the module, and keep it."""
         replica = Replica(self.module, self.device)
+        observed = observe(replica.module)
         with random_state_kept():
             self._measures, tried = self._probe(functions, replica.module)
             self.names = self._check_names(replica.module, tried)
+            watching, acting = settle(observed, lambda: self._gives(replica.module, tried))
+        self._told = {
+            key: names
+            for key, names in {
+                "shared with the model": list(replica.shared),
+                "hooks left out": [*(each.label for each in watching), *backward_hooks(self.module)],
+                "hooks that take part": [each.label for each in acting],
+            }.items()
+            if names
+        }
         self._changes_itself = not all(  # a forward pass that clips or projects its own weights
             torch.equal(replica.parameters[name], p.to(self.device)) for name, p in self.module.named_parameters()
         )
@@ -332,6 +349,14 @@ class Objective:
         tried = {name: Measured.of(name, f, module, next(iter(self.data))[0]) for name, f in functions.items()}
         measures = {name: measure for name, (measure, _) in tried.items()}
         return measures, one_number_each({name: value for name, (_, value) in tried.items()})
+
+    def _gives(self, module: nn.Module, expected: Mapping[str, Tensor]) -> bool:
+        """Whether the first batch has those values."""
+        try:
+            found = self.values(module, next(iter(self.data))[0])
+        except Exception:  # whatever the model says when something is missing
+            return False
+        return found.keys() == expected.keys() and all(same_but_rounding(expected[n], v) for n, v in found.items())
 
     def _check_names(self, module: nn.Module, first: Mapping[str, Tensor]) -> tuple[str, ...]:
         second = self.values(module, next(iter(self.data))[0])
