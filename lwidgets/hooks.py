@@ -45,9 +45,12 @@ class OwnGlobals(dict[str, Any]):
         """In either."""
         return super().__contains__(name) or name in self.live
 
-    def get(self, name: str, default: Any = None) -> Any:  # type: ignore[override]
+    def get(self, name: str, default: Any = None) -> Any:
         """From either."""
-        return self[name] if name in self else default
+        try:
+            return self[name]
+        except KeyError:
+            return default
 
 
 def own_functions(module: nn.Module, memo: dict[int, Any]) -> None:
@@ -111,18 +114,19 @@ def _function(function: FunctionType, memo: dict[int, Any], writes: bool) -> Fun
             continue
         cell.cell_contents = _reached(content, memo, writes)
         changed |= cell.cell_contents is not content
-    own = {}
-    if not installed(function.__code__.co_filename):
+    own, mine = {}, not installed(function.__code__.co_filename)
+    if mine:
         names = function.__globals__
         for name in _names(function.__code__):
             if name in names:
                 its = writes and (not isinstance(names, OwnGlobals) or dict.__contains__(names, name))
                 if (new := _reached(names[name], memo, its)) is not names[name]:
                     own[name] = new
-    if own:
+    if own or (mine and writes):
         changed, copied = True, _like(function, OwnGlobals(function.__globals__, own), tuple(cells))
-    memo[id(function)] = copied if changed else function
-    return memo[id(function)]
+    copied = copied if changed else function
+    memo[id(function)] = copied
+    return copied
 
 
 def _like(function: FunctionType, names: dict[str, Any], cells: tuple[CellType, ...]) -> FunctionType:
@@ -175,7 +179,9 @@ def _comes_installed(module: ModuleType) -> bool:
 def installed(file: str) -> bool:
     """Whether code comes with Python or a package, and is not somebody's own."""
     path = Path(file)
-    return bool({"site-packages", "dist-packages"} & set(path.parts)) or path.is_relative_to(os.path.dirname(os.__file__))
+    return bool({"site-packages", "dist-packages"} & set(path.parts)) or path.is_relative_to(
+        os.path.dirname(os.__file__)
+    )
 
 
 def _names(code: CodeType) -> set[str]:
@@ -184,7 +190,7 @@ def _names(code: CodeType) -> set[str]:
     return set(code.co_names).union(*map(_names, inner))
 
 
-@dataclass
+@dataclass(eq=False)
 class Observed:
     """A forward hook that tells, while it is observed, whether it does more than watch.
 
@@ -242,21 +248,24 @@ def observe(module: nn.Module) -> list[Observed]:
     return found
 
 
-def settle(observed: Sequence[Observed], same: Callable[[], bool]) -> tuple[list[Observed], list[Observed]]:
+def settle(observed: Sequence[Observed], values: Callable[[], Any]) -> tuple[list[Observed], list[Observed]]:
     """Take the observers out again, and with them the hooks that only watched.
 
     Args:
         observed: From `observe`, after the module was called.
-        same: Whether the module's values are the same without those.
+        values: What the module gives where it was not called before, in a form that can be compared.
 
     Returns:
         The hooks that are left out, and those that are kept because they take part in the function.
     """
     watching = [each for each in observed if not each.acts]
-    _put(observed, lambda each: None if not each.acts else each.hook)
-    if watching and not same():  # one of them is needed by something else
-        _put(observed, lambda each: each.hook)
-        watching = []
+    if watching:
+        _put(observed, lambda each: each if each.acts else None)
+        without = values()  # before those which are gone can leave anything for others to find
+        _put(observed, lambda each: each)
+        needed = values() != without
+        watching = [each for each in watching if not (needed or each.acts)]
+    _put(observed, lambda each: None if each in watching else each.hook)
     kept = [each for each in observed if each not in watching]
     for each in kept:
         _let_live(each.hook)
@@ -332,5 +341,8 @@ def _versions(module: nn.Module, given: Any) -> list[tuple[str, int, int]]:
     state = vars(module)
     parts = {**state, **state["_parameters"], **state["_buffers"]}
     things = [*parts.items(), *(("given", leaf) for leaf in tree_leaves(given))]
-    counted = [isinstance(thing, Tensor) and not thing.is_inference() for _, thing in things]
-    return [(name, id(thing), thing._version if count else 0) for (name, thing), count in zip(things, counted, strict=True)]
+    return [(name, id(thing), _writes(thing)) for name, thing in things]
+
+
+def _writes(thing: Any) -> int:
+    return thing._version if isinstance(thing, Tensor) and not thing.is_inference() else 0

@@ -324,19 +324,17 @@ class Objective:
         with random_state_kept():
             self._measures, tried = self._probe(functions, replica.module)
             self.names = self._check_names(replica.module, tried)
-            watching, acting = settle(observed, lambda: self._gives(replica.module, tried))
-        self._told = {
-            key: names
-            for key, names in {
-                "shared with the model": list(replica.shared),
-                "hooks left out": [*(each.label for each in watching), *backward_hooks(self.module)],
-                "hooks that take part": [each.label for each in acting],
-            }.items()
-            if names
-        }
         self._changes_itself = not all(  # a forward pass that clips or projects its own weights
             torch.equal(replica.parameters[name], p.to(self.device)) for name, p in self.module.named_parameters()
         )
+        with random_state_kept():
+            watching, acting = settle(observed, lambda: self._elsewhere(replica))
+        told = {
+            "shared with the model": list(replica.shared),
+            "hooks left out": [*(each.label for each in watching), *backward_hooks(self.module)],
+            "hooks that take part": [each.label for each in acting],
+        }
+        self._told = {what: names for what, names in told.items() if names}
         replica.release()
         self._spare: list[Replica] = []
         self._pristine = replica  # the user's module may change; what is copied from now on does not
@@ -350,13 +348,15 @@ class Objective:
         measures = {name: measure for name, (measure, _) in tried.items()}
         return measures, one_number_each({name: value for name, (_, value) in tried.items()})
 
-    def _gives(self, module: nn.Module, expected: Mapping[str, Tensor]) -> bool:
-        """Whether the first batch has those values."""
+    def _elsewhere(self, replica: Replica) -> str:
+        """The values of the first batch where no weight is the model's own, or what goes wrong there."""
+        replica.show(State.of(self.module), own=replica.parameters)
+        for name in self.space.moved:
+            replica.coordinates[name].mul_(1.25).add_(0.01)
         try:
-            found = self.values(module, next(iter(self.data))[0])
-        except Exception:  # whatever the model says when something is missing
-            return False
-        return found.keys() == expected.keys() and all(same_but_rounding(expected[n], v) for n, v in found.items())
+            return repr({n: v.item() for n, v in self.values(replica.module, next(iter(self.data))[0]).items()})
+        except Exception as error:  # whatever the model says when something is missing
+            return repr(error)
 
     def _check_names(self, module: nn.Module, first: Mapping[str, Tensor]) -> tuple[str, ...]:
         second = self.values(module, next(iter(self.data))[0])

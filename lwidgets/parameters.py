@@ -87,7 +87,8 @@ class State:
         prefix = _wrapper(tensors)
         tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
         is_buffer = {
-            name: not (tensor.is_floating_point() or tensor.is_complex()) or name.rpartition(".")[2] in _BATCHNORM_BUFFERS
+            name: not (tensor.is_floating_point() or tensor.is_complex())
+            or name.rpartition(".")[2] in _BATCHNORM_BUFFERS
             for name, tensor in tensors.items()
         }
         return cls(
@@ -372,7 +373,9 @@ def _filter_layouts(module: nn.Module) -> Iterator[tuple[str, Filters]]:
     if weight is not None:  # what a weight is computed from has its axes
         yield from ((name, weight) for name, p in own.items() if p.ndim > 1)
     experts = {
-        value for name, value in vars(module).items() if type(value) is int and _SEVERAL.search(name.lower()) is not None
+        value
+        for name, value in vars(module).items()
+        if type(value) is int and _SEVERAL.search(name.lower()) is not None
     }
     for name, p in module.named_parameters(recurse=False):
         if p.ndim > 1 and len(p) in experts:
@@ -391,7 +394,10 @@ def _inputs_first(module: nn.Module, name: str, weight: Tensor) -> bool:
     if isinstance(said := getattr(module, "is_transposed", None), bool):
         return said
     bias = {"weight": "bias"}.get(name, f"{name}_bias")
-    known = [getattr(module, "out_features", None), *(p.shape[-1:] for p in [getattr(module, bias, None)] if p is not None)]
+    known = [
+        getattr(module, "out_features", None),
+        *(p.shape[-1:] for p in [getattr(module, bias, None)] if p is not None),
+    ]
     outputs = {n if isinstance(n, int) else n[0] for n in known if n is not None}
     return weight.shape[2] in outputs and weight.shape[1] not in outputs
 
@@ -418,7 +424,9 @@ def _matching(
         return any(fnmatchcase(each, glob) for each in called[name] for glob in globs)
 
     chosen = tuple(
-        name for name in (called if wanted else otherwise) if not fits(name, unwanted) and (not wanted or fits(name, wanted))
+        name
+        for name in (called if wanted else otherwise)
+        if not fits(name, unwanted) and (not wanted or fits(name, wanted))
     )
     if not chosen:
         names = list(called)

@@ -50,6 +50,7 @@ class Replica:
         self.buffers = dict(self.module.named_buffers())
         self.batchnorms = batchnorm_layers(self.module)
         self._views = list(_views(model, self.module))
+        self._look()
 
     @property
     def coordinates(self) -> Mapping[str, Tensor]:
@@ -71,25 +72,29 @@ class Replica:
             elif name in self.parameters:
                 parameter = self.parameters[name]
                 parameter.data = as_held(as_real(tensor).to(as_real(parameter), copy=name in own), parameter)
-        for part, attribute, name, layout in self._views:
-            setattr(part, attribute, self.parameters[name].detach().as_strided(*layout))
+        self._look()
 
     def release(self) -> None:
         """Hold no parameters any more, unless a copy could not tell from empty ones which attributes look at them."""
         for parameter in () if self._views else self.parameters.values():
             parameter.data = parameter.data.new_empty(0)
 
+    def _look(self) -> None:
+        """Let attributes that look at the memory of a parameter look at what it is now."""
+        for part, attribute, name, layout in self._views:
+            setattr(part, attribute, self.parameters[name].detach().as_strided(*layout))
+
 
 def private_copy(model: nn.Module, function: str = "Objective") -> tuple[nn.Module, tuple[str, ...]]:
     """A module that shares with another only what cannot be copied, and the names of that.
 
     Locks are new ones. Any other object that deepcopy refuses, or that holds such an object, is shared whole: half a
-    copy of an open file would close it, and half a copy of a thread is none. A tensor kept from the last pass is copied without its graph.
+    copy of an open file would close it. A tensor kept from the last pass is copied without its graph.
 
     Raises:
         TypeError: A part of it is a module that refuses to be copied.
     """
-    instead = {
+    instead: dict[int, Any] = {
         id(value): value.detach().clone()
         for part in model.modules()
         for value in vars(part).values()
@@ -163,7 +168,7 @@ def _paths(model: nn.Module, things: Sequence[Any]) -> Iterator[str]:
 
 def _views(
     model: nn.Module, copied: nn.Module
-) -> Iterator[tuple[nn.Module, str, str, tuple[torch.Size, tuple[int, ...], int]]]:
+) -> Iterator[tuple[nn.Module, str, str, tuple[torch.Size, tuple[int, ...], Any]]]:
     """Plain attributes that look at the memory of a parameter: part of the copy, attribute, parameter, and layout."""
     owners = {p.untyped_storage().data_ptr(): (name, p) for name, p in model.named_parameters() if p.numel()}
     parts = dict(copied.named_modules())
