@@ -19,8 +19,8 @@ from lwidgets.data import Batches, Copies, random_state_kept
 from lwidgets.hooks import backward_hooks, observe, settle
 from lwidgets.measures import Measured, Metric, inputs_of, one_number_each, same_but_rounding, target_of
 from lwidgets.parameters import VECTOR, ParameterSpace, Source, State
-from lwidgets.replica import Replica
-from lwidgets.wrappers import refuse_uncopyable, unwrapped
+from lwidgets.replica import Replica, private_copy
+from lwidgets.wrappers import hidden_weights, refuse_uncopyable, unwrapped
 
 _CHUNK = 1 << 14  # points of an analytic objective per call
 _LARGE = 1 << 28  # bytes of parameters from which on they are not copied where they can be shown as they are
@@ -29,8 +29,9 @@ _LARGE = 1 << 28  # bytes of parameters from which on they are not copied where 
 class Objective:
     """A model, its data, a loss and further metrics, evaluated at any parameter point.
 
-    The user's module is never touched: points are written into private copies, in eval mode. Data are read once, kept,
-    and weighted by sample; losses are accumulated in float64.
+    The user's module is never touched: points are written into private copies, in eval mode. Hooks that only watch are
+    left out of these, and what cannot be copied, such as a trainer or an open file, is shared with them: `provenance`
+    names both. Data are read once, kept, and weighted by sample; losses are accumulated in float64.
     """
 
     def __init__(
@@ -48,7 +49,8 @@ class Objective:
         """Read the data and try the loss once, at the model's own parameters.
 
         Args:
-            model: Any module.
+            model: Any module. Out of DataParallel, DistributedDataParallel, torch.compile and AveragedModel the module
+                inside is taken, and that is what ``loss`` is called with.
             data: (X, y), a Dataset, a DataLoader, or whatever batches ``loss(model, batch)`` takes. See `Batches.of`.
             loss: ``loss(output, target)``, called with the model's output, or ``loss(model, batch)``, which calls the
                 model itself (physics-informed networks, autoencoders, language models). A mean over the batch: a 0-d
@@ -56,14 +58,16 @@ class Objective:
             metrics: Further metrics by name, of either form, computed in the same pass.
             batchnorm: "recalibrate", "frozen" or "batch"; None chooses recalibrate between models and frozen around
                 one.
-            params: Glob or globs on names of the parameters that may move; ``!glob`` leaves names out.
+            params: Glob or globs on names of the parameters that may move; ``!glob`` leaves names out. By default those
+                that the model trains (``requires_grad``), or all where it trains none; "*" is all.
             device: Where to compute; by default where the model's parameters are.
             test: Held-out data of the same kind; then ``objective.test`` evaluates the same metrics on them.
 
         Raises:
-            TypeError: The loss fits neither form, or a parameter that would move is integer or complex.
-            ValueError: Data are empty or differ between two passes; a loss is not one real number; an unknown mode;
-                or the model gives different losses for the same batch.
+            TypeError: The loss fits neither form; a parameter that would move is an integer or has 8 bits or fewer; or
+                the model cannot be copied: TorchScript, shards (FSDP), lazy layers, the meta device.
+            ValueError: The model has no parameters; data are empty or differ between two passes; a loss is not one real
+                number; an unknown mode; or the model gives different losses for the same batch.
         """
         if not isinstance(model, nn.Module):
             raise TypeError(
@@ -246,7 +250,7 @@ class Objective:
         with self.replica() as replica:
             self._show(replica, self.space.select(state))
             self._prepare(replica, batchnorm)
-            module = copy.deepcopy(replica.module)
+            module, _ = private_copy(replica.module)
         trained = dict(self.module.named_parameters())
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(trained[name].requires_grad)
@@ -258,7 +262,8 @@ class Objective:
             "model": type(self.module).__name__,
             "parameters": self.space.count(self.space.shapes),
             "moved": self.space.size,
-            **({"frozen": self.space.count(self.space.frozen)} if self.space.frozen else {}),
+            "frozen": self.space.count(self.space.frozen),
+            "moves": str(self.space),
             **self._told,
             "metrics": list(self.names),
             "loss": self._measures["loss"].label,
@@ -333,6 +338,7 @@ class Objective:
             "shared with the model": list(replica.shared),
             "hooks left out": [*(each.label for each in watching), *backward_hooks(self.module)],
             "hooks that take part": [each.label for each in acting],
+            "weights that are no parameters": [told for told, _ in hidden_weights(self.module)],
         }
         self._told = {what: names for what, names in told.items() if names}
         replica.release()

@@ -231,7 +231,7 @@ class ParameterSpace:
         named = [*module.named_parameters(remove_duplicate=False)]
         if refuse and not parameters:
             raise ValueError(
-                f"Objective: model must have parameters, got {type(module).__name__} with none. "
+                f"Objective: model must have parameters, got {type(module).__name__} without. "
                 f"{why_nothing_moves(module)}"
             )
         names = {id(p): name for name, p in parameters.items()}

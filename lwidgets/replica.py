@@ -127,7 +127,7 @@ def private_copy(model: nn.Module, function: str = "Objective") -> tuple[nn.Modu
             weights = {id(t): t for t in [*model.parameters(), *model.buffers()]}  # not copied only to be thrown away
     own_functions(module, memo)
     open_wrappers(module)
-    return module, tuple(_paths(model, shared))
+    return module, tuple(dict.fromkeys(_paths(model, shared)))
 
 
 def _copied(error: BaseException) -> list[Any]:
@@ -148,7 +148,7 @@ def _refuses(error: BaseException, model: nn.Module) -> str:
 
 
 def _paths(model: nn.Module, things: Sequence[Any]) -> Iterator[str]:
-    """The names of attributes, each once."""
+    """The name of the attribute that each of them is in."""
 
     def holds(value: Any, thing: Any) -> bool:
         inside = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple | set) else ()

@@ -125,28 +125,35 @@ _WHOLE = (
 )
 
 
-def why_nothing_moves(model: nn.Module) -> str:
-    """What a model without parameters has instead, and what to do about it; two sentences or one."""
+def hidden_weights(model: nn.Module) -> Iterator[tuple[str, str]]:
+    """Weights of a model that are none of its parameters, and so stay: where they are, and how they would be found."""
     registered = set(map(id, model.modules()))
+    packed: tuple[str, ...] = ()
     for path, part in model.named_modules():
-        prefix = f"{path}." if path else ""
         if type(part).__module__.startswith(("torch.ao.nn.quantized", "torch.nn.quantized")):
-            return (
-                f"The weights of {path or type(part).__name__!r} are packed by quantisation: "
-                "use the model as it was before, in floating point."
-            )
+            if not f"{path}.".startswith(packed):
+                packed = (*packed, f"{path}." if path else "")
+                yield (
+                    f"{path or type(part).__name__}, packed by quantisation",
+                    "Use the model as it was before it was quantised.",
+                )
+            continue
         for name, value in vars(part).items():
-            if name.startswith("_") and name in vars(nn.Module()):
-                continue
-            inside = list(value.values()) if isinstance(value, dict) else value
-            if isinstance(inside, list | tuple | set):
-                layers = [each for each in inside if isinstance(each, nn.Module) and id(each) not in registered]
-                if layers:
-                    kind, instead = ("dict", "ModuleDict") if isinstance(value, dict) else ("list", "ModuleList")
-                    return (
-                        f"Its layers sit in the {kind} {prefix + name!r}, where torch does not find them: "
-                        f"use nn.{instead}."
-                    )
-            if isinstance(value, Tensor) and value.is_floating_point() and value.requires_grad:
-                return f"Its tensor {prefix + name!r} is a plain attribute: use nn.Parameter."
+            attribute = f"{path}.{name}".lstrip(".")
+            if name != "_modules" and any(id(layer) not in registered for layer in _layers_in(value)):
+                kind, instead = type(value).__name__, "Dict" if isinstance(value, dict) else "List"
+                yield f"layers in the {kind} {attribute}", f"Use nn.Module{instead} in place of the {kind}."
+            elif isinstance(value, Tensor) and value.is_leaf and value.requires_grad:
+                yield f"the plain tensor {attribute}", "Make it an nn.Parameter."
+
+
+def _layers_in(value: Any) -> list[nn.Module]:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return [each for each in inside if isinstance(each, nn.Module)]
+
+
+def why_nothing_moves(model: nn.Module) -> str:
+    """What a model without parameters has instead, and the way out."""
+    for told, way_out in hidden_weights(model):
+        return f"It has {told}. {way_out}"
     return "Add one, or use lw.Objective.from_function for a function of a few numbers."
