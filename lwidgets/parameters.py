@@ -328,8 +328,9 @@ class ParameterSpace:
             if found is None:
                 alias = next((a for a, canonical in self.aliases.items() if canonical == name and a in given), None)
                 found = given[alias] if alias is not None else None
-            if found is not None and name in self.shapes:
-                found = as_real(found)
+            if found is not None:  # complex parameters are pairs of reals, complex buffers are not
+                pairs = name in self.buffers and tuple(found.shape) == (*shape, 2)
+                found = torch.view_as_complex(found) if pairs else as_real(found) if name in self.shapes else found
             if found is None:
                 close = difflib.get_close_matches(name, given, n=1)
                 faults.append(
