@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lwidgets.normals import normals
-from lwidgets.parameters import Filters, ParameterSpace, State
+from lwidgets.parameters import Filters, ParameterSpace, State, as_real
 
 Normalization = Literal["filter", "layer", "model", "none"]
 NORMALIZATIONS: tuple[str, ...] = get_args(Normalization)
@@ -153,7 +153,7 @@ class Given:
 
     def vector(self, origin: State, space: ParameterSpace) -> dict[str, Tensor]:
         """The moved part of the tensors, on the origin's device and in its dtypes."""
-        named = {space.aliases.get(n, n): t for n, t in self.tensors.parameters.items()}
+        named = {space.aliases.get(n, n): as_real(t) for n, t in self.tensors.parameters.items()}
         unknown = [name for name in named if name not in space.shapes]
         if unknown:
             raise ValueError(

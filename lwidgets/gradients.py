@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lwidgets.data import _leaves, _map
 from lwidgets.objective import FunctionObjective, Objective
-from lwidgets.parameters import VECTOR, State
+from lwidgets.parameters import VECTOR, State, as_held
 
 Tensors = Mapping[str, Tensor]
 
@@ -149,10 +149,12 @@ class _Called(nn.Module):
     def __init__(self, objective: Objective, origin: State) -> None:
         super().__init__()
         self.model = objective.model_at(origin)
+        self._like = dict(self.model.named_parameters())
         self.measure = objective._measures["loss"]
 
     def at(self, parameters: Tensors, batch: Any) -> Any:
-        return functional_call(self, {f"model.{name}": tensor for name, tensor in parameters.items()}, (batch,))
+        held = {f"model.{name}": as_held(tensor, self._like[name]) for name, tensor in parameters.items()}
+        return functional_call(self, held, (batch,))
 
     def forward(self, batch: Any) -> Any:
         if self.measure.takes_model:

@@ -127,7 +127,7 @@ class Landscape:
         return tuple(int(np.abs(c - x).argmin()) for c, x in zip(self.coords, u, strict=True))
 
     def accuracy(self, metric: str, *, log: bool = False) -> str:
-        """How wrong the interpolated values can be, and how many are none, in words.
+        """How wrong the interpolated values can be, how many are none, and whether frozen weights stay, in words.
 
         Args:
             metric: Which.
@@ -152,6 +152,9 @@ class Landscape:
             spread = float(np.ptp(finite)) if finite.size else 0.0
             share = f" ({100 * error / spread:.2g} % of range)" if spread > 0 and not log else ""
             told.insert(0, f"estimated error ≤ {error:.2g}{share}")
+        objective = self.provenance.get("objective")
+        if isinstance(objective, Mapping) and objective.get("frozen"):
+            told.append(objective["moves"])
         return " · ".join(told)
 
     def barrier(self, metric: str | None = None, kind: BarrierKind = "excess") -> Barrier:

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from lwidgets.basis import Basis
 from lwidgets.batchnorm import BATCHNORM_MODES, BatchNormMode, cumulative_statistics, resolve_batchnorm
 from lwidgets.data import Batches, Copies, random_state_kept
+from lwidgets.hooks import backward_hooks, observe, settle
 from lwidgets.measures import Measured, Metric, inputs_of, one_number_each, same_but_rounding, target_of
 from lwidgets.parameters import VECTOR, ParameterSpace, Source, State
-from lwidgets.replica import Replica
+from lwidgets.replica import Replica, private_copy
+from lwidgets.wrappers import hidden_weights, refuse_uncopyable, unwrapped
 
 _CHUNK = 1 << 14  # points of an analytic objective per call
 _LARGE = 1 << 28  # bytes of parameters from which on they are not copied where they can be shown as they are
@@ -27,8 +29,9 @@ _LARGE = 1 << 28  # bytes of parameters from which on they are not copied where 
 class Objective:
     """A model, its data, a loss and further metrics, evaluated at any parameter point.
 
-    The user's module is never touched: points are written into private copies, in eval mode. Data are read once, kept,
-    and weighted by sample; losses are accumulated in float64.
+    The user's module is never touched: points are written into private copies, in eval mode. Hooks that only watch are
+    left out of these, and what cannot be copied, such as a trainer or an open file, is shared with them: `provenance`
+    names both. Data are read once, kept, and weighted by sample; losses are accumulated in float64.
     """
 
     def __init__(
@@ -46,7 +49,8 @@ class Objective:
         """Read the data and try the loss once, at the model's own parameters.
 
         Args:
-            model: Any module.
+            model: Any module. Out of DataParallel, DistributedDataParallel, torch.compile and AveragedModel the module
+                inside is taken, and that is what ``loss`` is called with.
             data: (X, y), a Dataset, a DataLoader, or whatever batches ``loss(model, batch)`` takes. See `Batches.of`.
             loss: ``loss(output, target)``, called with the model's output, or ``loss(model, batch)``, which calls the
                 model itself (physics-informed networks, autoencoders, language models). A mean over the batch: a 0-d
@@ -54,14 +58,16 @@ class Objective:
             metrics: Further metrics by name, of either form, computed in the same pass.
             batchnorm: "recalibrate", "frozen" or "batch"; None chooses recalibrate between models and frozen around
                 one.
-            params: Glob or globs on names of the parameters that may move; ``!glob`` leaves names out.
+            params: Glob or globs on names of the parameters that may move; ``!glob`` leaves names out. By default those
+                that the model trains (``requires_grad``), or all where it trains none; "*" is all.
             device: Where to compute; by default where the model's parameters are.
             test: Held-out data of the same kind; then ``objective.test`` evaluates the same metrics on them.
 
         Raises:
-            TypeError: The loss fits neither form, or a parameter that would move is integer or complex.
-            ValueError: Data are empty or differ between two passes; a loss is not one real number; an unknown mode;
-                or the model gives different losses for the same batch.
+            TypeError: The loss fits neither form; a parameter that would move is an integer or has 8 bits or fewer; or
+                the model cannot be copied: TorchScript, shards (FSDP), lazy layers, the meta device.
+            ValueError: The model has no parameters; data are empty or differ between two passes; a loss is not one real
+                number; an unknown mode; or the model gives different losses for the same batch.
         """
         if not isinstance(model, nn.Module):
             raise TypeError(
@@ -77,8 +83,9 @@ class Objective:
             raise ValueError(
                 'Objective: metrics must not contain "loss", which names the loss itself. Use another name.'
             )
+        refuse_uncopyable(unwrapped(model), "Objective")
         self.space = ParameterSpace.of_module(model, params)
-        self.module = model
+        self.module = unwrapped(model)
         self.batchnorm = batchnorm
         self.device = torch.device(device) if device is not None else _device_of(model)
         self.data = Batches.of(data, self.device)
@@ -112,7 +119,7 @@ class Objective:
     def __repr__(self) -> str:
         facts = self.provenance()
         what = facts.get("model") or facts["function"]
-        return f"Objective({what}: {', '.join(self.names)}; {self.space.size:,} numbers move)"
+        return f"Objective({what}: {', '.join(self.names)}; {self.space})"
 
     def on(self, data: Any, split: str = "data") -> Self:
         """The same model, loss, metrics and parameter filter on other data.
@@ -143,10 +150,11 @@ class Objective:
             ValueError: The model gives different losses for the same batch, or losses that are not one real number.
         """
         other = copy.copy(self)
-        other.module, other.batchnorm = model, batchnorm or self.batchnorm
-        space = ParameterSpace.of_module(model, refuse=False)
+        other.module, other.batchnorm = unwrapped(model), batchnorm or self.batchnorm
+        space = ParameterSpace.of_module(model, "*", refuse=False)
         stay = self.space.shapes.keys() - set(self.space.moved)
-        other.space = replace(space, moved=tuple(name for name in space.moved if name not in stay))
+        moved = tuple(name for name in space.moved if name not in stay)
+        other.space = replace(space, moved=moved, frozen=self.space.frozen.intersection(space.shapes))
         other._begin({name: measure.function for name, measure in self._measures.items()})
         other.test = None if self.test is None else self.test.with_model(model, batchnorm=batchnorm)
         return other
@@ -223,7 +231,7 @@ class Objective:
                 else:
                     if not writable or self._changes_itself:
                         self._show(replica, basis.origin, moving)
-                    basis.combine(row, replica.parameters)
+                    basis.combine(row, replica.coordinates)
                 writable = vector is None
                 yield self._measure(replica, batchnorm, data)
 
@@ -242,7 +250,7 @@ class Objective:
         with self.replica() as replica:
             self._show(replica, self.space.select(state))
             self._prepare(replica, batchnorm)
-            module = copy.deepcopy(replica.module)
+            module, _ = private_copy(replica.module)
         trained = dict(self.module.named_parameters())
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(trained[name].requires_grad)
@@ -252,8 +260,11 @@ class Objective:
         """What was evaluated, as plain values."""
         return {
             "model": type(self.module).__name__,
-            "parameters": sum(p.numel() for p in self.module.parameters()),
+            "parameters": self.space.count(self.space.shapes),
             "moved": self.space.size,
+            "frozen": self.space.count(self.space.frozen),
+            "moves": str(self.space),
+            **self._told,
             "metrics": list(self.names),
             "loss": self._measures["loss"].label,
             "samples": self.samples,
@@ -314,12 +325,22 @@ class Objective:
     def _begin(self, functions: Mapping[str, Metric]) -> None:
         """Try the functions on a private copy of the module, and keep it."""
         replica = Replica(self.module, self.device)
+        observed = observe(replica.module)
         with random_state_kept():
             self._measures, tried = self._probe(functions, replica.module)
             self.names = self._check_names(replica.module, tried)
         self._changes_itself = not all(  # a forward pass that clips or projects its own weights
             torch.equal(replica.parameters[name], p.to(self.device)) for name, p in self.module.named_parameters()
         )
+        with random_state_kept():
+            watching, acting = settle(observed, lambda: self._elsewhere(replica))
+        told = {
+            "shared with the model": list(replica.shared),
+            "hooks left out": [*(each.label for each in watching), *backward_hooks(self.module)],
+            "hooks that take part": [each.label for each in acting],
+            "weights that are no parameters": [told for told, _ in hidden_weights(self.module)],
+        }
+        self._told = {what: names for what, names in told.items() if names}
         replica.release()
         self._spare: list[Replica] = []
         self._pristine = replica  # the user's module may change; what is copied from now on does not
@@ -332,6 +353,16 @@ class Objective:
         tried = {name: Measured.of(name, f, module, next(iter(self.data))[0]) for name, f in functions.items()}
         measures = {name: measure for name, (measure, _) in tried.items()}
         return measures, one_number_each({name: value for name, (_, value) in tried.items()})
+
+    def _elsewhere(self, replica: Replica) -> str:
+        """The values of the first batch where no weight is the model's own, or what goes wrong there."""
+        replica.show(State.of(self.module), own=replica.parameters)
+        for name in self.space.moved:
+            replica.coordinates[name].mul_(1.25).add_(0.01)
+        try:
+            return repr({n: v.item() for n, v in self.values(replica.module, next(iter(self.data))[0]).items()})
+        except Exception as error:  # whatever the model says when something is missing
+            return repr(error)
 
     def _check_names(self, module: nn.Module, first: Mapping[str, Tensor]) -> tuple[str, ...]:
         second = self.values(module, next(iter(self.data))[0])

@@ -61,12 +61,18 @@ def apart(path: Subspace) -> Check:
 
 
 def add_sampled(study: Study, node: str) -> None:
-    """Add what is asked of everything that is sampled: BatchNorm, finite values, the error.
+    """Add what is asked of everything that is sampled: what moves, BatchNorm, finite values, the error.
 
     Args:
         study: With a slider tolerance.
         node: Name of a node: a Landscape, or several by name.
     """
+
+    @study.check(shown=node)
+    def what_moves(shown: Landscape | Mapping[str, Landscape]) -> Check:
+        """What moves."""
+        told = [one.provenance.get("objective", {}).get("moves") for one in _each(shown)]
+        return Check("info", next(filter(None, told), "every coordinate" if told else _NOTHING))
 
     @study.check(shown=node)
     def statistics(shown: Landscape | Mapping[str, Landscape]) -> Check:

@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from lwidgets.basis import Basis, combination
 from lwidgets.data import Batches
 from lwidgets.objective import Objective
-from lwidgets.parameters import State
+from lwidgets.parameters import State, as_held
 from lwidgets.replica import Replica
 from lwidgets.sampling.folding import Kind, Split, fuse_batchnorm, split
 from lwidgets.sampling.tracing import Untraceable, trace
@@ -101,10 +101,12 @@ class Programs:
             replica = Replica(spare.module, objective.device)  # what a module keeps of a trace is of no use to a pass
         replica.show(origin)  # so that a parameter which is not reached by its name has a shape, and is found
         with _own_statistics(replica, task, self.batchnorm) as statistics:
+            like = replica.parameters
             harness = _Harness(replica.module, measure if task == "measure" else collect)
 
             def function(*tensors: Tensor) -> Any:
-                named = {f"module.{name}": tensor for name, tensor in zip(names, tensors, strict=False)}
+                given = zip(names, tensors, strict=False)
+                named = {f"module.{n}": as_held(t, like[n]) if n in like else t for n, t in given}
                 return functional_call(harness, named, (tree_unflatten(list(tensors[len(names) :]), structure),))
 
             yield function

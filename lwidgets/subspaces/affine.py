@@ -183,5 +183,6 @@ def _around(
         for name, d, (low, high) in zip(names, directions, extents(span, len(names)), strict=True)
     )
     subspace = object.__new__(cls)
-    Subspace.__init__(subspace, space_of(origin, state), (state,), directions, axes, orthogonal, kind)
+    space = space_of(origin, state)
+    Subspace.__init__(subspace, space, (space.select(state),), directions, axes, orthogonal, kind)
     return subspace

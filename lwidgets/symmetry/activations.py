@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lwidgets.data import _leaves, _map
 from lwidgets.objective import Objective
-from lwidgets.parameters import State
+from lwidgets.parameters import State, as_held
 from lwidgets.symmetry.elements import Element, Level, Matrix, Permutation, Value
 from lwidgets.symmetry.matching import Descent, Match, Progress, assignment, units, weight_blocks
 from lwidgets.symmetry.spec import Spec
@@ -240,7 +240,7 @@ def models_at(objective: Objective, *states: State, dtype: torch.dtype | None) -
     for state in states:
         module = objective.model_at(state)
         for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-            tensor.data = in_dtype(state.tensors.get(name, tensor.data), dtype).to(tensor.device)
+            tensor.data = as_held(in_dtype(state.tensors.get(name, tensor.data), dtype), tensor).to(tensor.device)
             tensor.requires_grad_(tensor.is_floating_point() and isinstance(tensor, nn.Parameter))
         models.append(module)
     return models

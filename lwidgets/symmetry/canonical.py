@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from lwidgets.objective import FunctionObjective, Objective
-from lwidgets.replica import Replica
+from lwidgets.replica import Replica, private_copy
 from lwidgets.symmetry.certify import difference, private
 from lwidgets.symmetry.circuits import find_circuits
 from lwidgets.symmetry.derive import derive
@@ -184,7 +184,7 @@ def _untie(module: nn.Module) -> list[str]:
 
 def _linear(module: nn.Module, inputs: Sequence[Any], norms: Sequence[Norm]) -> Spec:
     """The symmetries with a linear map in place of each norm: they tell what writes into it and what reads it."""
-    other = copy.deepcopy(module)
+    other, _ = private_copy(module)
     _place(other, {norm.path: nn.Linear(len(norm.gain), len(norm.gain), bias=False) for norm in norms})
     return derive(other, *copy.deepcopy(tuple(inputs)), certify=False)
 

@@ -18,7 +18,7 @@ from lwidgets.parameters import State
 from lwidgets.replica import Replica
 from lwidgets.symmetry.elements import Element, Group, Level
 from lwidgets.symmetry.spec import Certificate, Lowered, Spec
-from lwidgets.symmetry.trace import in_double, run, tensors_in
+from lwidgets.symmetry.trace import in_double, run, tensors_in, wide
 
 _LOWER = (Level.ORTHOGONAL, Level.SCALED, Level.SIGNED, Level.PERMUTATION, Level.FIXED)
 
@@ -62,9 +62,9 @@ def private(model: nn.Module, inputs: Sequence[Any]) -> tuple[nn.Module, tuple[A
         if not isinstance(value, Tensor):
             return copy.deepcopy(value)
         value = value.detach().cpu()
-        return value.to(torch.float64, copy=True) if value.is_floating_point() else value.clone()
+        return value.to(wide(value.dtype), copy=True)
 
-    module = Replica(model, torch.device("cpu")).module.double()
+    module = Replica(model, torch.device("cpu"), "symmetry").module._apply(cast)
     for part in module.modules():  # plain attributes are no buffers
         vars(part).update({name: cast(value) for name, value in vars(part).items() if isinstance(value, Tensor)})
     return module, tuple(tree_map(cast, tuple(inputs)))

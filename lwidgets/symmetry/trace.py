@@ -213,16 +213,17 @@ class _InDouble(_Mode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if isinstance(dtype := kwargs.get("dtype"), torch.dtype) and dtype.is_floating_point:
-            kwargs = {**kwargs, "dtype": torch.float64}
+        if isinstance(dtype := kwargs.get("dtype"), torch.dtype):
+            kwargs = {**kwargs, "dtype": wide(dtype)}
         result = func(*args, **kwargs)
         if func._schema.is_mutable:
             return result
-        return tree_map(lambda part: part.double() if _is_short(part) else part, result)
+        return tree_map(lambda part: part.to(wide(part.dtype)) if isinstance(part, Tensor) else part, result)
 
 
-def _is_short(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point() and value.dtype != torch.float64
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """The double precision of floating-point and complex numbers; other dtypes as they are."""
+    return torch.float64 if dtype.is_floating_point else torch.complex128 if dtype.is_complex else dtype
 
 
 class _Recorder(_Mode):
