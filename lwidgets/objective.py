@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from lwidgets.basis import Basis
 from lwidgets.batchnorm import BATCHNORM_MODES, BatchNormMode, cumulative_statistics, resolve_batchnorm
+from lwidgets.checkpoints import is_counter
 from lwidgets.data import Batches, Copies, random_state_kept
 from lwidgets.measures import Measured, Metric, inputs_of, one_number_each, same_but_rounding, target_of
 from lwidgets.parameters import VECTOR, ParameterSpace, Source, State
@@ -231,10 +233,26 @@ class Objective:
         """Metrics of one model: a module, state dict, checkpoint or State of this architecture.
 
         With "frozen" its own BatchNorm statistics are used, so a grid point that is the model must agree to the last
-        bit of float32.
+        bit of float32. What a file of an adapter or a head lacks is this objective's model's.
+
+        Warns:
+            UserWarning: What does not move has another shape in the source, or statistics that are read are missing.
         """
+        given = State.of(source)
+        state = self.space.select(given)
+        taken = [
+            n for n, was in state.borrowed.items() if was or (batchnorm == "frozen" and n in self.space.statistics)
+        ]
+        taken = [name for name in taken if name not in given.borrowed and not is_counter(name)]
+        if taken:
+            warnings.warn(
+                f"Objective.measure: {given.label} has no {', '.join(taken[:3])}{', ...' if len(taken) > 3 else ''} "
+                "that fits the objective's model, whose own is used. Evaluate it with an objective of its own.",
+                UserWarning,
+                stacklevel=2,
+            )
         with self.replica() as replica:
-            self._show(replica, self.space.select(State.of(source)))
+            self._show(replica, state)
             return self._measure(replica, batchnorm, self.data)
 
     def model_at(self, state: State, batchnorm: str = "frozen") -> nn.Module:

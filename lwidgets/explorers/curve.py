@@ -71,7 +71,7 @@ class CurveExplorer(StudyWidget):
         """
         self._objectives = splits(objective, test)
         joined = _path(a, b).bound(objective.space, objective.device)
-        self.plot = LinePlot(joined.axes[0].label)
+        self.plot = LinePlot(joined.labels[0])
         self.readout = W.HTML()
         super().__init__(self._study(objective, joined, title), **sliders)
 

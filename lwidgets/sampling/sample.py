@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
@@ -74,6 +75,10 @@ def sample(
             a folder's path, to resume an interrupted run or share between processes; a `Cache`; or False.
         progress: Called after every evaluation with (evaluated, pixels).
 
+    Warns:
+        UserWarning: A model differs from the origin in what does not move, and so is not quite at its place; the axis'
+            label says so, too.
+
     Raises:
         ValueError: An argument breaks its rule; the subspace does not fit the objective.
         Interrupted: Ctrl-C; the exception carries everything that was measured.
@@ -87,6 +92,9 @@ def sample(
         >>> landscape.values["loss"].shape, landscape.evaluations < 100
         ((65, 33), True)
     """
+    told = subspace.bound(objective.space, objective.device).warning(objective.resolve(subspace.between_models))
+    if told:
+        warnings.warn(f"sample: {told}", UserWarning, stacklevel=2)
     *_, last = stream(
         objective,
         subspace,
@@ -319,7 +327,7 @@ class _Run:
         return Landscape(
             coords=self.coords,
             axes=tuple(axis.name for axis in self.subspace.axes),
-            labels=tuple(axis.label for axis in self.subspace.axes),
+            labels=self.subspace.labels,
             values=picture.values,
             evaluated=picture.evaluated,
             evaluations=int(picture.evaluated.sum()),
