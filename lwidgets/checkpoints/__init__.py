@@ -5,13 +5,14 @@ rules by which two sets of names are told to be the same, and `fit` holds tensor
 """
 
 from lwidgets.checkpoints.files import read_checkpoint
-from lwidgets.checkpoints.fit import Fit, fit
+from lwidgets.checkpoints.fit import Fit, Untied, fit
 from lwidgets.checkpoints.names import Match, is_buffer, is_counter, match, shared_wrapper, unwrapped
 from lwidgets.checkpoints.nested import model_in
 
 __all__ = [
     "Fit",
     "Match",
+    "Untied",
     "fit",
     "is_buffer",
     "is_counter",

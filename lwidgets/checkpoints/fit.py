@@ -17,6 +17,10 @@ _SCALES = ("_scale", "_scale_inv", ".SCB", ".scales", ".qzeros", ".zero_point", 
 _DEQUANTISE = "Its weights are quantised: dequantise it before, or use the checkpoint that it was made from"
 
 
+class Untied(ValueError):
+    """Nothing is wrong but that tensors which are tied in the model are different in the checkpoint."""
+
+
 class Layout(Protocol):
     """What a model looks like; `lwidgets.parameters.ParameterSpace` is one."""
 
@@ -79,7 +83,8 @@ def fit(
 
     Raises:
         ValueError: A tensor that moves is missing, has another shape, has several values or is no plain number, or the
-            checkpoint has a parameter that the model does not have. The message names it and what to do.
+            checkpoint has a parameter that the model does not have. The message names it and what to do; an `Untied`
+            where only ties are broken.
     """
     spelled: dict[str, list[str]] = {name: [name] for name in (*layout.shapes, *layout.buffers)}
     for alias, name in layout.aliases.items():
@@ -104,8 +109,8 @@ def fit(
             else:
                 faults.misfit(name, shape, tensor)
                 continue
-        elif name in layout.shapes:
-            faults.number(name, sources[0])
+        elif name in layout.shapes and not faults.are_numbers(name, sources[0]):
+            continue
         if name in layout.shapes:
             parameters[name] = tensor.to(device=device, dtype=layout.dtypes[name])
         else:
@@ -114,7 +119,7 @@ def fit(
     extra = [n for n in matched.left if n in weights and (not given[n].numel() or given[n].data_ptr() not in used)]
     faults.unknown([name for name in extra if not any(name in names for names in faults.explained)])
     if faults.told:
-        raise ValueError(faults.message())
+        raise (Untied if faults.untied == len(faults.told) else ValueError)(faults.message())
     return Fit(parameters, buffers, borrowed, tuple(n for n in matched.left if n not in weights and not is_counter(n)))
 
 
@@ -127,9 +132,11 @@ class _Faults:
     given: Mapping[str, Tensor]
     unclear: Sequence[tuple[tuple[str, ...], str]]
     told: list[str] = field(default_factory=list)
+    untied: int = 0
     missing: list[str] = field(default_factory=list)
     shapes: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
     ways: list[str] = field(default_factory=list)  # out of what is neither of these
     explained: list[Collection[str]] = field(default_factory=list)  # names that have been told of
 
@@ -142,16 +149,15 @@ class _Faults:
             return
         names = f"{sources[0]!r} and {source!r}"
         if tied:
+            self.untied += 1
             self.told.append(
                 f"{names} must be equal, because {' and '.join(map(repr, tied))} are one tensor in the model (tied), "
                 f"got two that differ by up to {gap:.3g}"
             )
-            self.ways.append(
-                "Make the objective from the model whose tensors are two: it takes one with tied tensors, too"
-            )
+            self.ways.append("Use objective.untied(), which takes tied models, too")
         else:
             self.told.append(f"key {name!r} could be {names}, which differ by up to {gap:.3g}")
-            self.ways.append(f"Leave one out: {{n: t for n, t in tensors.items() if n != {source!r}}}")
+            self.doubled.append(source)
 
     def misfit(self, name: str, shape: tuple[int, ...], tensor: Tensor | None) -> None:
         """Missing, or of another shape."""
@@ -167,29 +173,31 @@ class _Faults:
             self.ways.append(f"Give it the name that it has in the model: {{{ours[0]!r}: tensors[{theirs!r}], ...}}")
             return
         self.missing.append(name)
-        close = difflib.get_close_matches(name, self.given, n=1)
+        close = difflib.get_close_matches(name, self.given, n=1, cutoff=0.8) if len(self.told) < _SHOWN else []
         self.told.append(f"key {name!r} of shape {shape} is missing" + (f" (is it {close[0]!r}?)" if close else ""))
 
-    def number(self, name: str, source: str) -> None:
+    def are_numbers(self, name: str, source: str) -> bool:
         """A weight must be the numbers themselves, not what they are computed from or a part of them."""
         tensor, wanted = self.given[source], self.layout.dtypes[name]
-        scales = [source + end for end in _SCALES if source + end in self.given]
-        scales += [source.removesuffix(".weight") + end for end in _SCALES if source.endswith(".weight")]
-        scale = next((name for name in scales if name in self.given), None)
-        if tensor.dtype == wanted and tensor.device.type != "meta":
-            return
         if tensor.device.type == "meta":
             self.told.append(f"key {source!r} holds no numbers (meta device)")
             self.ways.append("Load the checkpoint without device_map and init_empty_weights")
-        elif tensor.is_complex() and not wanted.is_complex:
+            return False
+        if tensor.dtype == wanted or not wanted.is_floating_point:
+            return True
+        if tensor.is_complex():
             self.told.append(f"key {source!r} must be real, got {tensor.dtype}")
             self.ways.append("Use a checkpoint of the same architecture")
-        elif wanted.is_floating_point and (not _is_number(tensor) or scale is not None):
-            beside = f" with its scale {scale!r} beside it" if scale else ""
-            self.told.append(f"key {source!r} must hold the weights themselves, got {tensor.dtype}{beside} (quantised)")
-            self.ways.append(_DEQUANTISE)
-            if scale:
-                self.explained.append(tuple(n for n in self.given if n.endswith(_SCALES)))
+            return False
+        scales = [whole + end for whole in (source, source.removesuffix(".weight")) for end in _SCALES]
+        scale = next((name for name in scales if name in self.given), None)
+        if scale is None and _is_plain(tensor):
+            return True
+        beside = f" with its scale {scale!r} beside it" if scale else ""
+        self.told.append(f"key {source!r} must hold the weights themselves, got {tensor.dtype}{beside} (quantised)")
+        self.ways.append(_DEQUANTISE)
+        self.explained.append([n for n in self.given if n.endswith(_SCALES)])
+        return False
 
     def unknown(self, names: Iterable[str]) -> None:
         """Parameters that the model does not have."""
@@ -206,6 +214,8 @@ class _Faults:
     def _way_out(self) -> str:
         if self.ways:
             return "; ".join(dict.fromkeys(self.ways))
+        if self.doubled:
+            return f"Leave one of them out: {self._without(self.doubled)}"
         if self.missing and any(name.endswith((".qweight", *_SCALES[2:])) for name in self.given):
             return _DEQUANTISE
         within = under(self.layout.moved, self.given) if self.missing else []
@@ -231,8 +241,17 @@ class _Faults:
             globs = _globs(fits, self.layout.shapes)
         return f"If they need not move, leave them out: an Objective with params={globs} keeps its own there"
 
+    def _without(self, names: Sequence[str]) -> str:
+        """What to copy for a checkpoint without some of its names."""
+        kept = self.given.keys() - set(names)
+        starts = {name.partition(".")[0] + "." for name in names}
+        if len(names) > _SHOWN and not any(name.startswith(tuple(starts)) for name in kept):
+            return f"{{n: t for n, t in tensors.items() if not n.startswith({tuple(sorted(starts))})}}"
+        few = ", ".join(map(repr, names[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")
+        return f"{{n: t for n, t in tensors.items() if n not in [{few}]}}"
 
-def _is_number(tensor: Tensor) -> bool:
+
+def _is_plain(tensor: Tensor) -> bool:
     return tensor.is_floating_point() and (tensor.dtype.itemsize > 1 or "float8" in str(tensor.dtype))
 
 

@@ -92,7 +92,8 @@ def sample(
         >>> landscape.values["loss"].shape, landscape.evaluations < 100
         ((65, 33), True)
     """
-    told = subspace.bound(objective.space, objective.device).warning(objective.resolve(subspace.between_models))
+    objective, subspace = objective.suited(lambda own: subspace.bound(own.space, own.device))
+    told = subspace.warning(objective.resolve(subspace.between_models))
     if told:
         warnings.warn(f"sample: {told}", UserWarning, stacklevel=2)
     *_, last = stream(
@@ -145,7 +146,7 @@ def stream(
         A Landscape whenever a grid or a round is complete. Each is a value of its own.
     """
     shape, deciding = _check(objective, subspace, resolution, tolerance, budget, metric)
-    subspace = subspace.bound(objective.space, objective.device)
+    objective, subspace = objective.suited(lambda own: subspace.bound(own.space, own.device))
     asked = _Asked(shape, deciding, float(tolerance), None if budget is None else int(budget), bool(log))
     run = _Run(objective, subspace, asked, executor, cache, progress)
     with closing(run.parts):

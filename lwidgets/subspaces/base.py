@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from lwidgets.basis import IN_FULL, Basis, Storage, inner
-from lwidgets.checkpoints import is_counter, match
+from lwidgets.checkpoints import is_counter
 from lwidgets.directions import Direction, Given, Made
 from lwidgets.parameters import VECTOR, ParameterSpace, Source, State
 from lwidgets.subspaces.remainders import Remainder, facts, remainders, told, warning
@@ -422,8 +422,9 @@ def selected(space: ParameterSpace, states: Sequence[State], device: torch.devic
 
 
 def _fits_in_part(space: ParameterSpace, state: State) -> bool:
-    found = match(space.shapes, state.named, weights=state.parameters).found
-    return any(tuple(state.named[theirs[0]].shape) == space.shapes[name] for name, theirs in found.items())
+    """Whether anything of a state could be in a space: a shape, under a name that ends alike."""
+    ends = {(name.rpartition(".")[2], tuple(shape)) for name, shape in space.shapes.items()}
+    return any((name.rpartition(".")[2], tuple(t.shape)) in ends for name, t in state.parameters.items())
 
 
 def space_of(source: Source, state: State) -> ParameterSpace:
