@@ -157,4 +157,4 @@ def _gap(a: Tensor, b: Tensor) -> float:
     wide = torch.promote_types(a.dtype, torch.complex128 if a.is_complex() else torch.float64)
     differ = ~((a == b) | ((a != a) & (b != b)))  # nan is the same nan, and an infinity of a mask the same infinity
     gap = (a.to(wide) - b.to(wide)).abs()[differ]
-    return float(gap.nan_to_num(nan=torch.inf).max()) if gap.numel() else 0.0
+    return float(gap.nan_to_num(nan=torch.inf, posinf=torch.inf).max()) if gap.numel() else 0.0

@@ -1,7 +1,11 @@
 """Checkpoints: every usual format gives the same point, none of them runs code, faults are named."""
 
+import argparse
+import json
 import os
 import pickle
+import warnings
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -134,3 +138,185 @@ def test_a_checkpoint_of_another_architecture_names_the_key_and_both_shapes(tmp_
         ValueError, match=r"wider.pt must fit .*key '4.weight' must have shape \(3, 12\), got \(5, 12\)"
     ):
         lw.sample(MLP.objective(), lw.Line(MLP.model(), tmp_path / "wider.pt"), resolution=3)
+
+
+# Folders, shards and names
+
+
+def sharded(model, folder, suffix="safetensors", name="model"):
+    """A checkpoint in two shards and an index, as save_pretrained writes it."""
+    tensors = dict(model.state_dict())
+    names = list(tensors)
+    shards = {f"{name}-0000{i + 1}-of-00002.{suffix}": names[i::2] for i in range(2)}
+    for shard, held in shards.items():
+        part = {n: tensors[n].contiguous().clone() for n in held}
+        safetensors.torch.save_file(part, folder / shard) if suffix == "safetensors" else torch.save(
+            part, folder / shard
+        )
+    index = folder / f"{name}.{suffix}.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": {n: s for s, held in shards.items() for n in held}}))
+    return index
+
+
+def as_pickled_shards(model, folder):
+    sharded(model, folder, "bin", "pytorch_model")
+
+
+def as_trainer(model, folder):
+    as_safetensors(model, folder / "model.safetensors")
+    for other in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin"):
+        torch.save({"state": torch.zeros(3)}, folder / other)
+
+
+FOLDERS = {
+    "safetensors": lambda model, folder: as_safetensors(model, folder / "model.safetensors"),
+    "bin": lambda model, folder: as_torch(model, folder / "pytorch_model.bin"),
+    "both": lambda model, folder: [f(model, folder) for f in (FOLDERS["safetensors"], FOLDERS["bin"])],
+    "sharded": sharded,
+    "sharded bin": as_pickled_shards,
+    "Trainer": as_trainer,
+    "diffusers": lambda model, folder: as_safetensors(model, folder / "diffusion_pytorch_model.safetensors"),
+    "capitals": lambda model, folder: as_safetensors(model, folder / "MODEL.SafeTensors"),
+    "one of any name": lambda model, folder: as_nested("state_dict")(model, folder / "epoch=3.ckpt"),
+    "adapter": lambda model, folder: as_safetensors(model, folder / "adapter_model.safetensors"),
+}
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+@pytest.mark.parametrize("case", [MLP, CNN, TRANSFORMER], ids=lambda c: c.name)
+def test_a_folder_with_one_checkpoint_is_that_checkpoint(tmp_path, case, kind):
+    folder = tmp_path / "checkpoint-16"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    model = case.model(1)
+    FOLDERS[kind](model, folder)
+    assert State.of(folder).label == "checkpoint-16"
+    assert case.objective().measure(str(folder))["loss"] == case.plain_loss(model)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_an_index_is_all_of_its_shards_and_a_missing_one_is_named(tmp_path, suffix):
+    model = MLP.model(1)
+    index = sharded(model, tmp_path, suffix)
+    assert MLP.objective().measure(index)["loss"] == MLP.plain_loss(model)
+    missing = f"model-00002-of-00002.{suffix}"
+    (tmp_path / missing).unlink()
+    with pytest.raises(FileNotFoundError, match=f"must have all of its 2 shards beside it, got no '{missing}'"):
+        State.of(index)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "must be an index of shards, with a 'weight_map'"),
+        ("[]", "must be an index of shards"),
+        ('{"metadata": {}}', "must be an index of shards"),
+        ('{"weight_map": 3}', "must be an index of shards"),
+        ('{"weight_map": {"w": "../other.safetensors"}}', "must list files beside itself, got '../other.safetensors'"),
+        ('{"weight_map": {"w": "/etc/passwd"}}', "must list files beside itself"),
+        ('{"weight_map": {"w": "model.safetensors.index.json"}}', "must list files beside itself"),
+        ('{"weight_map": {"0.weight": "a.safetensors", "9.weight": "a.safetensors"}}', "got no '9.weight'"),
+    ],
+)
+def test_an_index_that_is_wrong_is_refused_by_name(tmp_path, content, message):
+    as_safetensors(MLP.model(), tmp_path / "a.safetensors")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        State.of(index)
+
+
+def test_a_folder_with_several_checkpoints_or_none_is_refused_and_the_advice_works(tmp_path):
+    with pytest.raises(ValueError, match=r"with one checkpoint in it, got none. Save model.state_dict\(\) there"):
+        State.of(tmp_path)
+    for step in (8, 16):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        as_safetensors(MLP.model(step), tmp_path / f"checkpoint-{step}" / "model.safetensors")
+    with pytest.raises(ValueError, match=r"got none, but the folders checkpoint-16, checkpoint-8") as caught:
+        State.of(tmp_path)
+    assert MLP.objective().measure(eval(caught.value.args[0].split("such as ")[1][:-1], {"folder": str(tmp_path)}))
+    for step in (8, 16):
+        as_torch(MLP.model(step), tmp_path / f"step{step}.pt")
+    with pytest.raises(ValueError, match=r"got step16.pt, step8.pt. Pass one of them, such as folder \+ '/step8.pt'"):
+        State.of(tmp_path)
+    assert State.of(str(tmp_path) + "/step8.pt").label == "step8.pt"
+
+
+def test_a_base_and_an_adapter_in_one_folder_are_two_checkpoints(tmp_path):
+    for name in ("model.safetensors", "adapter_model.safetensors"):
+        as_safetensors(MLP.model(), tmp_path / name)
+    with pytest.raises(ValueError, match=r"got model.safetensors, adapter_model.safetensors"):
+        State.of(tmp_path)
+
+
+def test_checkpoints_in_pieces_are_refused_and_the_advice_works(tmp_path):
+    from torch.distributed.checkpoint import FileSystemWriter, save
+    from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+
+    model = MLP.model(1)
+    pieces = tmp_path / "pieces"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        save(dict(model.state_dict()), storage_writer=FileSystemWriter(pieces), no_dist=True)
+    with pytest.raises(ValueError, match=r"got a distributed checkpoint, .* Convert it: .*dcp_to_torch_save"):
+        State.of(pieces)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dcp_to_torch_save(pieces, tmp_path / "model.pt")
+    assert MLP.objective().measure(tmp_path / "model.pt")["loss"] == MLP.plain_loss(model)
+    deepspeed = tmp_path / "deepspeed"
+    deepspeed.mkdir()
+    (deepspeed / "zero_to_fp32.py").write_text("")
+    with pytest.raises(ValueError, match=r"DeepSpeed's.*Run the zero_to_fp32.py in it"):
+        State.of(deepspeed)
+
+
+@pytest.mark.parametrize("name", ["x.SAFETENSORS", "x.SafeTensors", "x.bin", "x.pt", "no suffix"])
+def test_safetensors_are_known_by_their_name_in_any_case_or_by_their_bytes(tmp_path, name):
+    model = MLP.model(1)
+    as_safetensors(model, tmp_path / name)
+    assert MLP.objective().measure(tmp_path / name)["loss"] == MLP.plain_loss(model)
+
+
+@pytest.mark.parametrize(
+    ("start", "format_"), [(b"GGUF", "a GGUF file"), (b"\x89HDF", "an HDF5 file"), (b"\x93NUMPY", "a NumPy array")]
+)
+def test_other_formats_are_named(tmp_path, start, format_):
+    (tmp_path / "weights.bin").write_bytes(start + bytes(100))
+    with pytest.raises(ValueError, match=f"weights.bin must .*It is {format_}|weights.bin must hold only tensors"):
+        State.of(tmp_path / "weights.bin")
+
+
+def test_messages_name_the_file_and_never_the_folders_above_it(tmp_path):
+    private = tmp_path / "someone" / "private"
+    private.mkdir(parents=True)
+    (private / "noise.pt").write_bytes(b"PK\x03\x04" + bytes(50))
+    (private / "noise.safetensors").write_bytes(bytes(50))
+    (private / "locked.pt").write_bytes(b"x")
+    (private / "namespace.pt").touch()
+    torch.save({"args": argparse.Namespace(lr=1)}, private / "namespace.pt")
+    (private / "model.safetensors.index.json").write_text('{"weight_map": {"w": "gone.safetensors"}}')
+    (private / "empty").mkdir()
+    told = []
+    for name in (*os.listdir(private), "absent.pt"):
+        with pytest.raises((ValueError, FileNotFoundError)) as caught:
+            State.of(private / name)
+        told.append(str(caught.value))
+    assert all(str(tmp_path) not in text and "private" not in text for text in told)
+    assert any("argparse.Namespace" in text for text in told)
+
+
+def test_what_went_wrong_is_told_without_folders():
+    from lwidgets.checkpoints.files import _told
+
+    path = Path("/home/someone/models/a.pt")
+    for error, expected in (
+        (PermissionError(13, "Permission denied", str(path)), "Permission denied"),
+        (RuntimeError(f"cannot read {path}: bad"), "cannot read a.pt: bad"),
+        (
+            RuntimeError("in /opt/lib/torch/serialization.py and http://x.org/a"),
+            "in serialization.py and http://x.org/a",
+        ),
+        (RuntimeError(""), "RuntimeError"),
+    ):
+        assert _told(error, path) == expected
