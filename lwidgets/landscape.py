@@ -440,8 +440,9 @@ def load(path: str | Path) -> Landscape:
 def _amiss(value: Any, wanted: Any, where: str = "it") -> str:
     """The first thing in a file that is of another kind than `Landscape.save` writes; nothing if all is well."""
     kind: type = wanted if isinstance(wanted, type) else list if isinstance(wanted, list) else dict
-    if type(value) is not kind:
-        return f"{where} must be {kind.__name__}, got {type(value).__name__}"
+    got = type(value)
+    if got is not kind:
+        return f"{where} must be {kind.__name__}, got {got.__name__}"
     parts: list[tuple[Any, Any, str]] = []
     if isinstance(wanted, list):
         parts = [(part, wanted[0], where) for part in value]
