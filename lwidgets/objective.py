@@ -288,18 +288,16 @@ class Objective:
         bit of float32. What a file of an adapter or a head lacks is this objective's model's.
 
         Warns:
-            UserWarning: What does not move has another shape in the source, or statistics that are read are missing.
+            UserWarning: The source has none of the BatchNorm statistics that are read.
         """
         given = State.of(source)
         objective, state = self.suited(lambda objective: objective.space.select(given))
-        taken = [
-            n for n, was in state.borrowed.items() if was or (batchnorm == "frozen" and n in self.space.statistics)
-        ]
-        taken = [name for name in taken if name not in given.borrowed and not is_counter(name)]
-        if taken:
+        taken = state.borrowed.keys() - given.borrowed.keys()
+        lacking = sorted(n for n in taken & objective.space.statistics if not is_counter(n))
+        if lacking and batchnorm == "frozen":
             warnings.warn(
-                f"Objective.measure: {given.label} has no {', '.join(taken[:3])}{', ...' if len(taken) > 3 else ''} "
-                "that fits the objective's model, whose own is used. Evaluate it with an objective of its own.",
+                f"Objective.measure: {given.label} has no BatchNorm statistics ({lacking[0]}), and the model's own "
+                'are read. Pass a state dict with buffers, or measure(source, "recalibrate").',
                 UserWarning,
                 stacklevel=2,
             )

@@ -284,7 +284,9 @@ class ParameterSpace:
             for name, _ in part.named_buffers(recurse=False)
         )
 
-    def select(self, state: State, device: torch.device | None = None, rest: State | None = None) -> State:
+    def select(
+        self, state: State, device: torch.device | None = None, rest: State | None = None, *, misfits: bool = False
+    ) -> State:
         """The state under canonical names, checked, in the space's dtypes; tensors are shared where nothing changes.
 
         Names are matched by the rules of `lwidgets.checkpoints.names`.
@@ -293,13 +295,14 @@ class ParameterSpace:
             state: Any point, or a part of one in which everything that moves is.
             device: Where its tensors shall be; None leaves them.
             rest: Has what the state lacks and does not move; by default the module.
+            misfits: Whether what does not move may have another shape; ``borrowed`` then has it.
 
         Raises:
             ValueError: A key that moves is missing, or one is unknown, of another shape, or has several values; the
                 message names it and the way out.
         """
         others = rest.tensors if rest is not None else {**_tensors_of(self.module), **self.transient}
-        found = fit(state.label, state.named, state.parameters, self, others, device)
+        found = fit(state.label, state.named, state.parameters, self, others, device, misfits=misfits)
         borrowed = {n: was for n, was in {**state.borrowed, **found.borrowed}.items() if n not in self.moved}
         return replace(
             state,

@@ -70,6 +70,8 @@ def fit(
     layout: Layout,
     rest: Mapping[str, Tensor],
     device: torch.device | None = None,
+    *,
+    misfits: bool = False,
 ) -> Fit:
     """The tensors under the model's names, checked, in the model's dtypes; shared where nothing changes.
 
@@ -80,6 +82,7 @@ def fit(
         layout: What the model looks like.
         rest: Has what the checkpoint lacks and does not move.
         device: Where the tensors shall be; None leaves them.
+        misfits: Whether what does not move may be there in another shape.
 
     Raises:
         ValueError: A tensor that moves is missing, has another shape, has several values or is no plain number, or the
@@ -101,7 +104,8 @@ def fit(
         if len(sources) > 1 and name in layout.shapes:
             faults.several(name, sources, tied=spelled[name][:2] if all(len(f) == 1 for f in each) else ())
         if tensor is None or tuple(tensor.shape) != shape:
-            if spare is not None and tuple(spare.shape) == shape:
+            allowed = misfits or tensor is None or name in layout.buffers
+            if allowed and spare is not None and tuple(spare.shape) == shape:
                 borrowed[name] = "" if tensor is None else str(tuple(tensor.shape))
                 tensor = spare
             elif tensor is None and name in layout.buffers and is_counter(name):
@@ -230,16 +234,30 @@ class _Faults:
         fits = [name for name in self.layout.moved if name not in {*self.missing, *self.shapes}]
         if not fits or self.extra or (self.missing and self.shapes):
             return "Use a checkpoint of the same architecture"
+        tied = [n for n, t in self.given.items() if self._could_be_tied(n, t)] if len(self.missing) == 1 else []
+        if tied:
+            (name,) = self.missing
+            return f"If its output is tied to its embedding, say so: {{**tensors, {name!r}: tensors[{tied[0]!r}]}}"
         if self.missing:
             globs = ["*lora_*"] if all("lora_" in name for name in fits) else _globs(fits, self.layout.shapes)
             return (
                 f"If it holds all that is to move, say so: an Objective with params={globs} keeps its own of the others"
+            )
+        if not set(self.shapes) & set(self.layout.moved):
+            return (
+                "It does not move, so a Line or Plane keeps the origin's there; for anything else put it into the "
+                "loss: Objective(model.encoder, data, loss=lambda features, y: loss(head(features), y))"
             )
         if len(self.layout.moved) == len(self.layout.shapes):
             globs = ["*", *(f"!{glob}" for glob in _globs(self.shapes, self.layout.shapes))]
         else:
             globs = _globs(fits, self.layout.shapes)
         return f"If they need not move, leave them out: an Objective with params={globs} keeps its own there"
+
+    def _could_be_tied(self, name: str, tensor: Tensor) -> bool:
+        """Whether it is an embedding of the shape of what is missing, which files of tied models have only once."""
+        embedding = any(word in name.lower() for word in ("embed", "wte", "shared"))
+        return embedding and tuple(tensor.shape) == self.layout.shapes.get(self.missing[0])
 
     def _without(self, names: Sequence[str]) -> str:
         """What to copy for a checkpoint without some of its names."""

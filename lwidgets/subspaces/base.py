@@ -313,6 +313,8 @@ class Subspace:
         new = object.__new__(type(self))
         for field in dc_fields(self):
             object.__setattr__(new, field.name, changes.get(field.name, getattr(self, field.name)))
+        if "remainders" in self.__dict__ and new.space is self.space:  # which compares whole models
+            new.__dict__["remainders"] = self.remainders
         return new
 
     def point(self, coordinates: Sequence[float]) -> State:
@@ -343,7 +345,7 @@ class Subspace:
         coordinates, residuals = [], []
         device = next(iter(self.vertices[0].parameters.values())).device
         for source in sources:
-            state = self.space.select(State.of(source), device)
+            state = self.space.select(State.of(source), device, misfits=True)  # only what moves counts
             theta = {name: state.parameters[name] for name in self.basis.names}
             against = np.array([inner(vector, theta) for vector in self.basis.vectors])
             u = np.linalg.lstsq(normal, slopes @ (against - gram @ start), rcond=None)[0]
@@ -417,8 +419,8 @@ def joined(sources: Sequence[Source], letters: Sequence[str]) -> tuple[Parameter
 
 def selected(space: ParameterSpace, states: Sequence[State], device: torch.device | None = None) -> tuple[State, ...]:
     """The states in a space; what the others lack is the first one's."""
-    origin = space.select(states[0], device)
-    return (origin, *(space.select(state, device, origin) for state in states[1:]))
+    origin = space.select(states[0], device, misfits=True)
+    return (origin, *(space.select(state, device, origin, misfits=True) for state in states[1:]))
 
 
 def _fits_in_part(space: ParameterSpace, state: State) -> bool:

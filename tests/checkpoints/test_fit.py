@@ -178,7 +178,7 @@ def test_constants_that_a_checkpoint_lacks_are_the_models_and_said():
 
 def test_statistics_that_are_missing_are_warned_of_where_they_are_read():
     here, weights = CNN.objective(batchnorm="frozen"), dict(CNN.model(1).named_parameters())
-    with pytest.warns(UserWarning, match="has no bn1.running_mean, bn1.running_var, .* whose own is used"):
+    with pytest.warns(UserWarning, match=r"has no BatchNorm statistics \(bn1.running_mean\), and the model's own"):
         here.measure(weights)
     with pytest.warns(UserWarning, match=r"state dict has no 4 tensors; the objective's own are used"):
         lw.sample(here, lw.Line.random(weights), resolution=3)
@@ -236,6 +236,15 @@ def test_a_tied_model_fits_an_untied_one(form, tmp_path):
     assert here.measure(forms[form])["loss"] == pytest.approx(own_loss(tied, TOKENS, NEXT), rel=1e-6)
     line = lw.sample(here, lw.Line(forms[form], here.module), resolution=3, tolerance=0)
     assert line.values["loss"][0] == pytest.approx(own_loss(tied, TOKENS, NEXT), rel=1e-6)
+
+
+def test_a_tied_file_without_the_second_name_is_refused_and_the_advice_works():
+    tied, here = LM(True, 0), objective(LM(False, 1), TOKENS, NEXT)
+    tensors = {n: t for n, t in tied.state_dict().items() if n != "lm_head.weight"}
+    with pytest.raises(ValueError, match=r"'lm_head.weight' of shape \(11, 8\) is missing.*tied") as caught:
+        here.measure(tensors)
+    whole = eval(str(caught.value).rpartition("say so: ")[2][:-1], {"tensors": tensors})
+    assert here.measure(whole)["loss"] == pytest.approx(own_loss(tied, TOKENS, NEXT), rel=1e-6)
 
 
 def test_three_tied_tensors_of_which_one_goes_its_own_way():
@@ -354,8 +363,12 @@ def test_a_head_of_another_shape_that_moves_is_refused_and_the_advice_works():
     assert params == ["*", "!head.*"]
     with pytest.warns(UserWarning, match="head.weight"):
         lw.sample(objective(a, params=params), lw.Line(a, b), resolution=3)
-    with pytest.warns(UserWarning, match="has no head.weight, head.bias that fits"):
-        objective(a, params=params).measure(b)
+    with pytest.raises(ValueError, match=r"It does not move, so a Line or Plane .* put it into the loss"):
+        objective(a, params=params).measure(b)  # which is not b, so there is no number for it
+    with pytest.raises(ValueError, match="put it into the loss"):
+        lw.merging.fisher([a, b], objective(a, params=params))
+    inner = lw.Objective(a.encoder, (X, Y), loss=lambda features, y: F.cross_entropy(a.head(features), y))
+    inner.measure(b.encoder)
 
 
 def test_a_line_of_models_that_do_not_fit_each_other_gives_no_points_of_its_own():
