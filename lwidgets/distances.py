@@ -13,7 +13,7 @@ from lwidgets.basis import inner
 from lwidgets.features import features
 from lwidgets.objective import Objective
 from lwidgets.parameters import Source
-from lwidgets.subspaces import Line
+from lwidgets.subspaces import Line, fitted, letters
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def l2_by_parameter(a: Source, b: Source) -> dict[str, float]:
         >>> l2_by_parameter({"w": torch.tensor([3.0, 0.0])}, {"w": torch.tensor([0.0, 4.0])})
         {'w': 5.0}
     """
-    first, second = Line(a, b).vertices
+    _, (first, second) = fitted((a, b), letters(2))
     gaps = {name: t.double() - second.parameters[name].to(t.device).double() for name, t in first.parameters.items()}
     return {name: float(torch.linalg.vector_norm(gap)) for name, gap in gaps.items()}
 

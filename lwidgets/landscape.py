@@ -356,6 +356,28 @@ def mean_of(landscapes: Sequence[Landscape]) -> Landscape:
     )
 
 
+class _Some(dict[str, Any]):
+    """Keys of which any may be missing."""
+
+
+_CONTENTS: dict[str, Any] = {  # of a file, by the kinds of its values
+    "shape": [int],
+    "axes": [{"name": str, "label": str, "coords": str}],
+    "metrics": [{"name": str, "values": str, "error": str}],
+    "evaluated": str,
+    "evaluations": int,
+    "final": bool,
+    "provenance": _Some(
+        objective=dict,
+        subspace=_Some(kind=str, models=[str], directions=[str], axes=list),
+        sampling=dict,
+        batchnorm=str,
+        split=str,
+    ),
+}
+_MOST = 2**53  # evaluations: the largest integer that every reader of JSON has exactly
+
+
 def load(path: str | Path) -> Landscape:
     """Read a landscape that `Landscape.save` wrote. Nothing in the file is executed.
 
@@ -382,11 +404,13 @@ def load(path: str | Path) -> Landscape:
             f"text that ends or breaks at character {error.pos}",
             "Copy or save it again.",
         ) from error
+    except ValueError as error:  # an integer of more digits than Python reads
+        raise refuse("be a landscape file", "too long a number", "Use a file that Landscape.save wrote.") from error
     except RecursionError as error:
         raise refuse("be a landscape file", "JSON nested too deep", "Use a file that Landscape.save wrote.") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise refuse("be a landscape file", "JSON of another kind", "Use a file that Landscape.save wrote.")
-    if content.get("version") != _VERSION:
+    if content.get("version") != _VERSION or content["version"] is True:
         raise refuse(
             f"have format version {_VERSION}", f"version {content.get('version')!r}", "Update lwidgets to read it."
         )
@@ -394,22 +418,40 @@ def load(path: str | Path) -> Landscape:
     if content.get("digest") != _digest(body):
         raise refuse("be as it was saved", "contents that do not match their digest", "Copy or save it again.")
     try:
-        shape = tuple(int(n) for n in body["shape"])
+        if wrong := _amiss(body, _CONTENTS):
+            raise TypeError(wrong)
+        if not body["metrics"] or not 0 <= body["evaluations"] <= _MOST or min(body["shape"], default=0) < 1:
+            raise ValueError("metrics, evaluations and shape must be numbers of something")
+        shape = tuple(body["shape"])
         return Landscape(
             coords=tuple(_unpack(axis["coords"], "<f8", (n,)) for axis, n in zip(body["axes"], shape, strict=True)),
             axes=tuple(axis["name"] for axis in body["axes"]),
             labels=tuple(axis["label"] for axis in body["axes"]),
             values={m["name"]: _unpack(m["values"], "<f8", shape) for m in body["metrics"]},
             evaluated=_unpack(body["evaluated"], "u1", shape).astype(bool),
-            evaluations=int(body["evaluations"]),
+            evaluations=body["evaluations"],
             error={m["name"]: float(_unpack(m["error"], "<f8", ())) for m in body["metrics"]},
             provenance=body["provenance"],
-            final=bool(body["final"]),
+            final=body["final"],
         )
     except (KeyError, TypeError, ValueError, binascii.Error) as error:
         raise refuse(
             "hold axes, metrics and their values", f"{type(error).__name__}: {error}", "Save it again."
         ) from error
+
+
+def _amiss(value: Any, wanted: Any, where: str = "it") -> str:
+    """The first thing in a file that is of another kind than `Landscape.save` writes; nothing if all is well."""
+    kind: type = wanted if isinstance(wanted, type) else list if isinstance(wanted, list) else dict
+    got = type(value)
+    if got is not kind:
+        return f"{where} must be {kind.__name__}, got {got.__name__}"
+    parts: list[tuple[Any, Any, str]] = []
+    if isinstance(wanted, list):
+        parts = [(part, wanted[0], where) for part in value]
+    elif isinstance(wanted, dict):
+        parts = [(value[key], w, key) for key, w in wanted.items() if key in value or not isinstance(wanted, _Some)]
+    return next(filter(None, (_amiss(*part) for part in parts)), "")
 
 
 def _pack(array: ArrayLike, dtype: str) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -15,12 +16,15 @@ from torch import Tensor, nn
 
 from lwidgets.basis import Basis
 from lwidgets.batchnorm import BATCHNORM_MODES, BatchNormMode, cumulative_statistics, resolve_batchnorm
+from lwidgets.checkpoints import Untied, is_counter
 from lwidgets.data import Batches, Copies, random_state_kept
 from lwidgets.hooks import backward_hooks, observe, settle
 from lwidgets.measures import Measured, Metric, inputs_of, one_number_each, same_but_rounding, target_of
 from lwidgets.parameters import VECTOR, ParameterSpace, Source, State
 from lwidgets.replica import Replica, private_copy
 from lwidgets.wrappers import hidden_weights, refuse_uncopyable, unwrapped
+
+T = TypeVar("T")
 
 _CHUNK = 1 << 14  # points of an analytic objective per call
 _LARGE = 1 << 28  # bytes of parameters from which on they are not copied where they can be shown as they are
@@ -33,6 +37,8 @@ class Objective:
     left out of these, and what cannot be copied, such as a trainer or an open file, is shared with them: `provenance`
     names both. Data are read once, kept, and weighted by sample; losses are accumulated in float64.
     """
+
+    _untied: Any = None  # made when it is first asked for
 
     def __init__(
         self,
@@ -114,7 +120,7 @@ class Objective:
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process: all but replicas and plans, which are made where they are needed, and test data."""
-        return {**vars(self), "_spare": [], "plans": {}, "test": None}
+        return {**vars(self), "_spare": [], "plans": {}, "test": None, "_untied": None}
 
     def __repr__(self) -> str:
         facts = self.provenance()
@@ -131,7 +137,7 @@ class Objective:
             split: Its name, "test" or "validation", for barriers and pictures.
         """
         other = copy.copy(self)
-        other._spare = self._spare
+        other._spare, other._untied = self._spare, None
         other.split = split
         other.data = Batches.of(data, self.device)
         other.test = None
@@ -158,6 +164,42 @@ class Objective:
         other._begin({name: measure.function for name, measure in self._measures.items()})
         other.test = None if self.test is None else self.test.with_model(model, batchnorm=batchnorm)
         return other
+
+    def untied(self) -> Self:
+        """The same objective with tied tensors apart, which then move each by itself; the same one every time.
+
+        For models of one architecture of which some tie their head to the embedding and some do not. `sample`,
+        `measure` and `CurveExplorer` use it by themselves where a model has different tensors for tied names.
+
+        Raises:
+            ValueError: They cannot be told apart, because a whole module is used twice.
+
+        Example:
+            >>> a, b = nn.Linear(2, 2), nn.Linear(2, 2)
+            >>> b.weight = a.weight
+            >>> tied = Objective(nn.Sequential(a, b), (torch.ones(4, 2), torch.ones(4, 2)), loss=nn.functional.mse_loss)
+            >>> tied, tied.untied()
+            (Objective(Sequential: loss; 8 numbers move), Objective(Sequential: loss; 12 numbers move))
+        """
+        if self._untied is None and self.space.aliases:
+            module = self.model_at(State.of(self.module))
+            for alias in self.space.aliases:
+                path, _, name = alias.rpartition(".")
+                own = module.get_parameter(alias)
+                setattr(module.get_submodule(path), name, nn.Parameter(own.detach().clone(), own.requires_grad))
+            other = self.with_model(module)
+            if other.space.aliases:
+                tied = next(iter(other.space.aliases))
+                raise ValueError(
+                    f"Objective.untied: tied tensors must have places of their own, got {tied!r} in a module "
+                    "that is used twice. Copy it in the model: copy.deepcopy."
+                )
+            still = self.space.shapes.keys() - set(self.space.moved)
+            moved = (n for n in other.space.shapes if self.space.aliases.get(n, n) not in still)
+            other.space = replace(other.space, moved=tuple(moved))
+            self._untied = other
+        untied: Self = self._untied or self
+        return untied
 
     def part(self, samples: int) -> Self | None:
         """The same objective on a fixed, stratified part of its data; BatchNorm is recalibrated on that part, too.
@@ -235,15 +277,41 @@ class Objective:
                 writable = vector is None
                 yield self._measure(replica, batchnorm, data)
 
+    def suited(self, place: Callable[[Self], T]) -> tuple[Self, T]:
+        """Itself and what ``place`` makes of it; or `untied`, where only that makes models fit.
+
+        Args:
+            place: Brings models into the objective's space; raises `Untied` where they have tied tensors apart.
+        """
+        try:
+            return self, place(self)
+        except Untied:
+            apart = self.untied()
+            return apart, place(apart)
+
     def measure(self, source: Source, batchnorm: str = "frozen") -> dict[str, float]:
         """Metrics of one model: a module, state dict, checkpoint or State of this architecture.
 
         With "frozen" its own BatchNorm statistics are used, so a grid point that is the model must agree to the last
-        bit of float32.
+        bit of float32. What a file of an adapter or a head lacks is this objective's model's.
+
+        Warns:
+            UserWarning: The source has none of the BatchNorm statistics that are read.
         """
-        with self.replica() as replica:
-            self._show(replica, self.space.select(State.of(source)))
-            return self._measure(replica, batchnorm, self.data)
+        given = State.of(source)
+        objective, state = self.suited(lambda objective: objective.space.select(given))
+        taken = state.borrowed.keys() - given.borrowed.keys()
+        lacking = sorted(n for n in taken & objective.space.statistics if not is_counter(n))
+        if lacking and batchnorm == "frozen":
+            warnings.warn(
+                f"Objective.measure: {given.label} has no BatchNorm statistics ({lacking[0]}), and the model's own "
+                'are read. Pass a state dict with buffers, or measure(source, "recalibrate").',
+                UserWarning,
+                stacklevel=2,
+            )
+        with objective.replica() as replica:
+            objective._show(replica, state)
+            return objective._measure(replica, batchnorm, objective.data)
 
     def model_at(self, state: State, batchnorm: str = "frozen") -> nn.Module:
         """A new module in eval mode with the parameters and buffers of a point; recalibrated where that is the mode."""
@@ -342,6 +410,7 @@ class Objective:
         }
         self._told = {what: names for what, names in told.items() if names}
         replica.release()
+        self._untied = None
         self._spare: list[Replica] = []
         self._pristine = replica  # the user's module may change; what is copied from now on does not
         self.plans: dict[Any, Any] = {}  # what sampling finds out about the fastest way to evaluate it
@@ -422,6 +491,18 @@ class FunctionObjective(Objective):
             values = self._call(chunk @ vectors)
             for i in range(len(chunk)):
                 yield {name: float(value[i]) for name, value in values.items()}
+
+    def suiting(self, fits: Callable[[ParameterSpace], Any]) -> Self:
+        """Itself, or `untied` where only that makes models fit.
+
+        Args:
+            fits: Called with a space; raises `Untied` where they do not.
+        """
+        try:
+            fits(self.space)
+        except Untied:
+            return self.untied()
+        return self
 
     def measure(self, source: Source, batchnorm: str = "none") -> dict[str, float]:
         """Values at one point, a vector of shape (dim,)."""

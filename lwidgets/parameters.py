@@ -6,23 +6,21 @@ point must look like (names, shapes, ties, filters) and which of its parameters 
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lwidgets.checkpoints import read_checkpoint
+from lwidgets.batchnorm import batchnorm_layers
+from lwidgets.checkpoints import fit, is_buffer, model_in, read_checkpoint, shared_wrapper
 from lwidgets.wrappers import unwrapped, why_nothing_moves
-
-_BATCHNORM_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
-_WRAPPERS = ("module.", "_orig_mod.")  # DataParallel and torch.compile put these before every name
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -34,24 +32,32 @@ class State:
             of shape (..., 2), once a `ParameterSpace` has selected them.
         buffers: Name -> tensor: BatchNorm statistics and whatever else the module registered.
         label: Where it came from, for provenance (a file's name, never its folder).
+        ties: Further names of tied tensors -> the name in ``parameters``.
+        borrowed: Names of tensors that are another model's, because they do not move and this one has none that fits
+            -> "", or the shape of its own.
+        left: Names of buffers that it had, and that the model it is a point of does not.
     """
 
     parameters: Mapping[str, Tensor]
     buffers: Mapping[str, Tensor] = field(default_factory=dict)
     label: str = "state"
+    ties: Mapping[str, str] = field(default_factory=dict)
+    borrowed: Mapping[str, str] = field(default_factory=dict)
+    left: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, source: Source, label: str | None = None) -> State:
         """Read a point from a module, a state dict, a checkpoint file or a vector, as copies.
 
         Args:
-            source: nn.Module; mapping of names to tensors; path of a safetensors or weights-only checkpoint;
-                1-D tensor of coordinates (the point of an analytic objective); or a State, returned as it is.
+            source: nn.Module; mapping of names to tensors, or a checkpoint with one in it; path of a safetensors or
+                weights-only checkpoint, an index of shards, or a folder; 1-D tensor of coordinates (the point of an
+                analytic objective); or a State, returned as it is.
             label: Name for provenance; by default the class or file name.
 
         Raises:
             TypeError: The source is none of these.
-            ValueError: The file or the mapping holds no tensors.
+            ValueError: The file or the mapping holds no tensors, or several models.
             FileNotFoundError: No file at that path.
         """
         if isinstance(source, State):
@@ -60,9 +66,10 @@ class State:
             source = unwrapped(source)
             parameters = {name: _own(p) for name, p in source.named_parameters()}
             buffers = {name: _own(b) for name, b in source.named_buffers()}
-            return cls(parameters, buffers, label or type(source).__name__)
+            return cls(parameters, buffers, label or type(source).__name__, _ties(source))
         if isinstance(source, str | Path):
-            return cls._split(read_checkpoint(Path(source)), label or Path(source).name)
+            tensors, where = read_checkpoint(Path(source))
+            return cls._split(tensors, label or _within(Path(source).name, where))
         if isinstance(source, Tensor):
             if source.ndim != 1:
                 raise ValueError(
@@ -71,9 +78,10 @@ class State:
                 )
             return cls({VECTOR: _own(source).to(torch.float64)}, label=label or "vector")
         if isinstance(source, Mapping):
-            return cls._split(
-                {name: _own(t) for name, t in source.items() if isinstance(t, Tensor)}, label or "state dict"
-            )
+            found, where = model_in(source, "State.of", "state dict")
+            if isinstance(found, nn.Module):
+                return cls.of(found, label or _within(type(found).__name__, where))
+            return cls._split({n: _own(t) for n, t in found.items()}, label or _within("state dict", where))
         raise TypeError(
             f"State.of: source must be a module, a state dict, a checkpoint path or a 1-D tensor, got "
             f"{type(source).__name__}. Pass for example model or model.state_dict()."
@@ -81,21 +89,13 @@ class State:
 
     @classmethod
     def _split(cls, tensors: Mapping[str, Tensor], label: str) -> State:
-        """Tell parameters from buffers in a bare mapping by dtype and BatchNorm's own names."""
+        """Tell parameters from buffers in a bare mapping."""
         if not tensors:
             raise ValueError(f"State.of: {label} must hold tensors, got none. Pass the dict that state_dict() returns.")
-        prefix = _wrapper(tensors)
+        prefix = shared_wrapper(tensors)
         tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-        is_buffer = {
-            name: not (tensor.is_floating_point() or tensor.is_complex())
-            or name.rpartition(".")[2] in _BATCHNORM_BUFFERS
-            for name, tensor in tensors.items()
-        }
-        return cls(
-            {name: t for name, t in tensors.items() if not is_buffer[name]},
-            {name: t for name, t in tensors.items() if is_buffer[name]},
-            label,
-        )
+        buffers = {name: tensor for name, tensor in tensors.items() if is_buffer(name, tensor)}
+        return cls({name: t for name, t in tensors.items() if name not in buffers}, buffers, label)
 
     def __repr__(self) -> str:
         size = sum(t.numel() for t in self.parameters.values())
@@ -108,23 +108,44 @@ class State:
         """Parameters and buffers in one dict."""
         return {**self.parameters, **self.buffers}
 
+    @property
+    def named(self) -> dict[str, Tensor]:
+        """The same, tied tensors under each of their names."""
+        return {**self.tensors, **{alias: self.parameters[name] for alias, name in self.ties.items()}}
+
 
 Source = nn.Module | Mapping[str, Any] | str | Path | Tensor | State
 """Anything that names one parameter point: module, state dict, checkpoint file, vector (analytic), State."""
+
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 VECTOR = "x"
 """The one parameter name of an analytic objective's space."""
 
 
-def _wrapper(names: Iterable[str]) -> str:
-    """The prefix that DataParallel and torch.compile have put before every name, or nothing."""
-    names, prefix = list(names), ""
-    while names and (found := next((w for w in _WRAPPERS if all(name.startswith(prefix + w) for name in names)), "")):
-        prefix += found
-    return prefix
+def _ties(module: nn.Module) -> dict[str, str]:
+    """Further names of a module's tied parameters -> the first."""
+    first = {id(p): name for name, p in module.named_parameters()}
+    every = module.named_parameters(remove_duplicate=False)
+    return {name: first[id(p)] for name, p in every if first[id(p)] != name}
+
+
+def _within(label: str, where: str) -> str:
+    return f"{label}[{where}]" if where else label
 
 
 def _own(tensor: Tensor) -> Tensor:
+    """A copy of the numbers.
+
+    Raises:
+        ValueError: It is a piece of a tensor that is spread over processes.
+    """
+    if hasattr(tensor, "full_tensor"):
+        raise ValueError(
+            "State.of: tensors must be whole, got one that is spread over processes (DTensor). Pass what "
+            "torch.distributed.checkpoint.state_dict.get_model_state_dict returns with "
+            "options=StateDictOptions(full_state_dict=True)."
+        )
     return tensor.detach().clone()
 
 
@@ -187,11 +208,14 @@ class ParameterSpace:
         dtypes: Canonical parameter name -> dtype; points are cast to it.
         moved: Names that subspaces move; the others keep the origin's values.
         aliases: Further names of tied tensors -> canonical name.
-        buffers: Name -> shape of the module's persistent buffers.
+        buffers: Name -> shape of the module's buffers.
         filters: Name -> layout of its filters, where that is not "dim 0".
         flat: Names of moved tensors that random directions leave alone unless asked: biases and norm scales.
         frozen: Names that stay, and that the model does not train either.
         guessed: True when read from a bare state dict, so ties and filters are not known.
+        module: Has what a point lacks and does not move: the rest of a model of which a file holds an adapter. Read
+            when it is needed, never written to.
+        transient: Copies of the module's buffers that no state dict has.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -203,6 +227,8 @@ class ParameterSpace:
     flat: frozenset[str] = frozenset()
     frozen: frozenset[str] = frozenset()
     guessed: bool = False
+    module: nn.Module | None = field(default=None, repr=False, compare=False)
+    transient: Mapping[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of_module(
@@ -265,11 +291,13 @@ class ParameterSpace:
             shapes={name: tuple(p.shape) for name, p in real.items()},
             dtypes={name: p.dtype for name, p in real.items()},
             moved=moved,
-            aliases={name: names[id(p)] for name, p in named if names[id(p)] != name},
-            buffers={name: tuple(b.shape) for name, b in module.named_buffers() if name not in transient},
+            aliases=_ties(module),
+            buffers={name: tuple(b.shape) for name, b in module.named_buffers()},
             filters={n: f for n, f in {**layouts, **dict.fromkeys(vectors, Filters(()))}.items() if n in parameters},
             flat=frozenset(name for name in moved if parameters[name].ndim < 2 or name in alone),
             frozen=frozenset(parameters).difference(moved, trained),
+            module=module,
+            transient={name: _own(b) for name, b in module.named_buffers() if name in transient},
         )
 
     @classmethod
@@ -306,56 +334,54 @@ class ParameterSpace:
         of = f" of {total:,}" if self.size < total else ""
         return f"{self.size:,}{of} numbers move" + (f" ({frozen:,} frozen)" if frozen else "")
 
-    def select(self, state: State, device: torch.device | None = None) -> State:
+    @cached_property
+    def statistics(self) -> frozenset[str]:
+        """Names of BatchNorm's buffers, for which there are modes; of a bare state dict, by their names."""
+        if self.module is None:
+            return frozenset(n for n in self.buffers if n.rpartition(".")[2] in _STATISTICS)
+        layers = {id(layer) for layer in batchnorm_layers(self.module)}
+        return frozenset(
+            f"{prefix}.{name}".lstrip(".")
+            for prefix, part in self.module.named_modules(remove_duplicate=False)
+            if id(part) in layers
+            for name, _ in part.named_buffers(recurse=False)
+        )
+
+    def select(
+        self, state: State, device: torch.device | None = None, rest: State | None = None, *, misfits: bool = False
+    ) -> State:
         """The state under canonical names, checked, in the space's dtypes; tensors are shared where nothing changes.
 
+        Names are matched by the rules of `lwidgets.checkpoints.names`.
+
         Args:
-            state: Any point.
+            state: Any point, or a part of one in which everything that moves is.
             device: Where its tensors shall be; None leaves them.
+            rest: Has what the state lacks and does not move; by default the module.
+            misfits: Whether what does not move may have another shape; ``borrowed`` then has it.
 
         Raises:
-            ValueError: A key is missing, unknown or of another shape; the message names it and both shapes.
+            ValueError: A key that moves is missing, or one is unknown, of another shape, or has several values; the
+                message names it and the way out.
         """
-        given = state.tensors
-        prefix = _wrapper(self.shapes)  # the model's own child may be called "module"
-        if prefix and not _wrapper(given):
-            given = {prefix + name: tensor for name, tensor in given.items()}
-        known = {**self.shapes, **self.buffers}
-        faults = []
-        parameters, buffers = {}, {}
-        for name, shape in known.items():
-            found = given.get(name)
-            if found is None:
-                alias = next((a for a, canonical in self.aliases.items() if canonical == name and a in given), None)
-                found = given[alias] if alias is not None else None
-            if found is not None:  # complex parameters are pairs of reals, complex buffers are not
-                pairs = name in self.buffers and tuple(found.shape) == (*shape, 2)
-                found = torch.view_as_complex(found) if pairs else as_real(found) if name in self.shapes else found
-            if found is None:
-                close = difflib.get_close_matches(name, given, n=1)
-                faults.append(
-                    f"key {name!r} of shape {shape} is missing" + (f" (is it {close[0]!r}?)" if close else "")
-                )
-            elif tuple(found.shape) != shape:
-                faults.append(f"key {name!r} must have shape {shape}, got {tuple(found.shape)}")
-            else:
-                if name in self.shapes:
-                    parameters[name] = found.to(device=device, dtype=self.dtypes[name])
-                else:
-                    buffers[name] = found.to(device=device)
-        buffers_given = {prefix + name for name in state.buffers} | set(state.buffers)
-        unknown = [n for n in given if n not in known and n not in self.aliases and n not in buffers_given]
-        faults += [f"key {name!r} is not one of the model's" for name in unknown]
-        if faults:
-            shown = "; ".join(faults[:5]) + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")
-            raise ValueError(
-                f"Subspace: {state.label} must fit the objective's model, got {len(faults)} mismatched keys: {shown}. "
-                "Use a checkpoint of the same architecture."
-                if len(faults) > 1
-                else f"Subspace: {state.label} must fit the objective's model: {shown}. "
-                "Use a checkpoint of the same architecture."
-            )
-        return replace(state, parameters=parameters, buffers=buffers)
+        others = rest.tensors if rest is not None else {**_tensors_of(self.module), **self.transient}
+        found = fit(state.label, state.named, state.parameters, self, others, device, misfits=misfits)
+        borrowed = {n: was for n, was in {**state.borrowed, **found.borrowed}.items() if n not in self.moved}
+        return replace(
+            state,
+            parameters=found.parameters,
+            buffers=found.buffers,
+            ties=self.aliases,
+            borrowed={n: was for n, was in borrowed.items() if was or n not in self.transient},
+            left=tuple(dict.fromkeys((*state.left, *found.left))),
+        )
+
+
+def _tensors_of(module: nn.Module | None) -> dict[str, Tensor]:
+    """A module's own tensors by name, not copied."""
+    if module is None:
+        return {}
+    return {n: t.detach() for n, t in (*module.named_parameters(), *module.named_buffers())}
 
 
 def _movable(parameter: Tensor) -> bool:

@@ -249,7 +249,7 @@ def test_what_stays_of_several_tensors_and_of_those_without_axes_or_entries():
         "unknown": torch.tensor([[0.0, float("nan")], [0.0, float("inf")]]),
     }
     ones = {"bias": 4, "scale": 1, "down": 6}
-    assert unmoved(weights, "filter", {"across": Filters(dim=1)}) == {**ones, "up": 2, "across": 4}
+    assert unmoved(weights, "filter", {"across": Filters((1,))}) == {**ones, "up": 2, "across": 4}
     assert unmoved(weights, "layer") == ones
     assert unmoved(weights, "model") == unmoved(weights, "none") == {}
     assert unmoved({"down": torch.zeros(2, 3)}, "model") == {"down": 6}
@@ -309,7 +309,7 @@ def test_many_tensors_that_stay_are_five_names_and_a_number():
 def test_filters_across_memory_are_scaled_like_any_others(shape, dtype):
     weight, drawn = torch.randn(shape).to(dtype), gaussian(1, "w", shape).to(dtype)
     kept = weight.clone(), drawn.clone()
-    scaled = normalize({"w": drawn}, {"w": weight}, "filter", {"w": Filters(dim=1)})["w"].double().numpy()
+    scaled = normalize({"w": drawn}, {"w": weight}, "filter", {"w": Filters((1,))})["w"].double().numpy()
     assert torch.equal(weight, kept[0])
     assert torch.equal(drawn, kept[1])
     w, d = (np.moveaxis(t.double().numpy(), 1, 0).reshape(shape[1], -1) for t in (weight, drawn))

@@ -162,8 +162,11 @@ def test_trap_10_buffers_other_than_batchnorms_never_move():
     torch.manual_seed(1)
     a, b = Scaled(2.0), Scaled(5.0)
     data = MLP.samples()
-    line = lw.sample(lw.Objective(a, data, loss=F.cross_entropy), lw.Line(a, b), resolution=3, tolerance=0)
+    objective = lw.Objective(a, data, loss=F.cross_entropy)
+    with pytest.warns(UserWarning, match="factor .differs by up to 3. and 1 more. .* give the models the same factor"):
+        line = lw.sample(objective, lw.Line(a, b), resolution=3, tolerance=0)
     by_hand = at(a, [(0.5, named(a)), (0.5, named(b))])
+    assert objective.measure(b)["loss"] == F.cross_entropy(b(data[0]), data[1]).item()
     assert line.values["loss"][1] == pytest.approx(F.cross_entropy(by_hand(data[0]), data[1]).item(), rel=1e-6)
 
 

@@ -39,6 +39,8 @@ def reproduces(objective: Objective, subspace: Subspace, landscape: Landscape) -
             told.append(f"{metric} {drawn:.6g} at {_name(subspace.axes[0].name, point)}, {own:.6g} by itself")
     if not told:
         return Check("info", "no model lies in the picture")
+    if any(subspace.remainders):
+        return Check("warn", f"{'; '.join(told)}. {subspace.warning('none')}")
     if mode == "none" or (mode == "frozen" and len(subspace.models) == 1):
         return Check.that(worst <= 1e-6, "; ".join(told))
     return Check("info" if worst <= 1e-2 else "warn", "; ".join(told) + " with its own BatchNorm statistics")

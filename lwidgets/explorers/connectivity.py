@@ -31,6 +31,7 @@ from lwidgets.sampling.identity import version
 from lwidgets.sampling.polish import polish_barrier
 from lwidgets.study import Check, Study, together
 from lwidgets.subspaces import Bezier, Chain, Grouping, Layerwise, Plane, Simplex, Subspace
+from lwidgets.subspaces.remainders import told
 from lwidgets.symmetry import Spec
 from lwidgets.symmetry.align import Alignment
 from lwidgets.symmetry.canonical import Coordinates
@@ -246,9 +247,12 @@ class ConnectivityExplorer(StudyWidget):
             yield dict(found)
 
         @study.view(widget=self._plane.pictures)
-        def draw(losses: dict[str, Landscape], pair: tuple[int, int], metric: str, log: bool) -> None:
+        def draw(
+            losses: dict[str, Landscape], paths: dict[str, Route], pair: tuple[int, int], metric: str, log: bool
+        ) -> None:
             first, second = (self._place.letters[i] for i in pair)
-            self.plot.x_axis.label = f"alpha (0 = {first}, 1 = {second})"
+            origin, *_, last = paths[STRAIGHT].path.remainders
+            self.plot.x_axis.label = told(f"alpha (0 = {first}, 1 = {second})", origin, last)
             self.plot.label(metric, log=log)
             lines = [
                 Series(one.coords[0], drawable(one.values[metric], log), name, _COLORS[name])

@@ -71,9 +71,10 @@ class CurveExplorer(StudyWidget):
             TypeError: b is missing, or there beside a path.
             ValueError: A subspace of more than one coordinate.
         """
+        path = _path(a, b)
+        objective, joined = objective.suited(lambda own: path.bound(own.space, own.device))
         self._objectives = splits(objective, test)
-        joined = _path(a, b).bound(objective.space, objective.device)
-        self.plot = LinePlot(joined.axes[0].label)
+        self.plot = LinePlot(joined.labels[0])
         self.readout = W.HTML()
         super().__init__(self._study(objective, joined, title), **sliders)
 

@@ -27,6 +27,7 @@ import torch
 from numpy.typing import NDArray
 
 from lwidgets.basis import Basis
+from lwidgets.files import without_folders
 from lwidgets.metrics import counts_samples
 from lwidgets.objective import FunctionObjective, Objective
 from lwidgets.sampling.identity import Meaning, meaning
@@ -438,5 +439,5 @@ def free_memory(device: torch.device) -> float:
 
 
 def _told(error: Exception) -> str:
-    text = str(error).strip().partition("\n")[0][:200]
+    text = without_folders(str(error).strip().partition("\n")[0])[:200]
     return text if isinstance(error, Untraceable) else f"{type(error).__name__}: {text}"

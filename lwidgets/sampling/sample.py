@@ -79,6 +79,10 @@ def sample(
             a folder's path, to resume an interrupted run or share between processes; a `Cache`; or False.
         progress: Called after every evaluation with (evaluated, pixels).
 
+    Warns:
+        UserWarning: A model differs from the origin in what does not move, and so is not quite at its place; the axis'
+            label says so, too.
+
     Raises:
         ValueError: An argument breaks its rule; the subspace does not fit the objective.
         Interrupted: Ctrl-C; the exception carries everything that was measured.
@@ -92,6 +96,10 @@ def sample(
         >>> landscape.values["loss"].shape, landscape.evaluations < 100
         ((65, 33), True)
     """
+    objective, subspace = objective.suited(lambda own: subspace.bound(own.space, own.device))
+    told = subspace.warning(objective.resolve(subspace.between_models))
+    if told:
+        warnings.warn(f"sample: {told}", UserWarning, stacklevel=2)
     *_, last = stream(
         objective,
         subspace,
@@ -142,7 +150,7 @@ def stream(
         A Landscape whenever a grid or a round is complete. Each is a value of its own.
     """
     shape, deciding = _check(objective, subspace, resolution, tolerance, budget, metric)
-    subspace = subspace.bound(objective.space, objective.device)
+    objective, subspace = objective.suited(lambda own: subspace.bound(own.space, own.device))
     if told := subspace.told_unmoved():
         warnings.warn(told, stacklevel=2)
     asked = _Asked(shape, deciding, float(tolerance), None if budget is None else int(budget), bool(log))
@@ -335,7 +343,7 @@ class _Run:
         return Landscape(
             coords=self.coords,
             axes=tuple(axis.name for axis in self.subspace.axes),
-            labels=tuple(axis.label for axis in self.subspace.axes),
+            labels=self.subspace.labels,
             values=picture.values,
             evaluated=picture.evaluated,
             evaluations=int(picture.evaluated.sum()),
