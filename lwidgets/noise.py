@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -138,6 +138,20 @@ class PrivateNoise(TorchDispatchMode):
         self.seeded = False
         self._seed = seed
         self._generators: dict[torch.device, torch.Generator] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing here is compiled; asking for that would import torch._dynamo, seconds, in whatever thread this is."""
+        return False
+
+    def __enter__(self) -> Self:
+        """Push it on this thread's stack only: torch's own method also sets flags of the whole process."""
+        torch._C._push_on_torch_dispatch_stack(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Pop it."""
+        torch._C._pop_torch_dispatch_stack(None)
 
     @property
     def used(self) -> bool:
