@@ -412,29 +412,41 @@ def _kind(value: Any) -> str:
 
 
 def modules_reached(function: Any, depth: int = _DEEP) -> dict[str, nn.Module]:
-    """Modules with parameters that a function uses without being given them, by name: globals, closures, attributes.
+    """Modules with parameters that a function uses without being given them, by the name that it has for them.
 
     Args:
         function: A loss.
-        depth: How many calls deep to look.
+        depth: How many calls and containers deep to look.
     """
     found: dict[str, nn.Module] = {}
-    function = inspect.unwrap(function)
-    for part in (getattr(function, "func", None), getattr(function, "function", None)):  # of a partial, of ours
-        if callable(part) and depth:
-            found |= modules_reached(part, depth - 1)
-    if isinstance(function, MethodType):
-        reached = {f"self.{name}": thing for name, thing in vars(function.__self__).items()}
-        function = function.__func__
-    else:
-        reached = {} if isinstance(function, FunctionType) else dict(getattr(function, "__dict__", {}))
-        function = function if isinstance(function, FunctionType) else type(function).__call__
-    if isinstance(function, FunctionType):
-        code = inspect.getclosurevars(function)
-        reached = {**reached, **code.globals, **code.nonlocals}
-    for name, thing in reached.items():
+    for name, thing in _named_in(function).items():
         if isinstance(thing, nn.Module):
             found |= {name: thing} if any(True for _ in thing.parameters()) else {}
-        elif isinstance(thing, FunctionType) and depth and thing is not function:
+        elif depth and callable(thing):
             found |= modules_reached(thing, depth - 1)
     return found
+
+
+def _named_in(function: Any) -> dict[str, Any]:
+    """What a function finds by name: globals, variables around it, defaults, attributes, and the entries of those."""
+    function = inspect.unwrap(function)
+    if isinstance(function, MethodType):
+        own = {f"self.{name}": thing for name, thing in vars(function.__self__).items()}
+        return {**own, **_named_in(function.__func__)}
+    if isinstance(function, partial):
+        found: dict[str, Any] = {"args": function.args, "func": function.func, **function.keywords}
+    elif not isinstance(function, FunctionType):
+        found = {**getattr(function, "__dict__", {}), "__call__": type(function).__call__}
+    elif function.__module__.startswith("torch."):
+        found = {}
+    else:
+        code, parameters = inspect.getclosurevars(function), inspect.signature(function).parameters.values()
+        defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+        found = {**defaults, **code.globals, **code.nonlocals}
+    entries = {
+        f"{name}[{key!r}]": entry
+        for name, thing in found.items()
+        if isinstance(thing, dict | list | tuple)
+        for key, entry in (thing.items() if isinstance(thing, dict) else enumerate(thing))
+    }
+    return {**found, **entries}

@@ -180,8 +180,10 @@ class PrivateNoise(TorchDispatchMode):
         return func(*args, **kwargs)
 
     def _random(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        names = [argument.name for argument in func._schema.arguments]
-        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        arguments = func._schema.arguments
+        names = [argument.name for argument in arguments]
+        defaults = {argument.name: argument.default_value for argument in arguments if argument.has_default_value()}
+        given = {**defaults, **dict(zip(names, args, strict=False)), **kwargs}
         generator, device = given.get("generator"), _device_of(given)
         if (generator is not None and not _is_default(generator)) or device.type == "meta":
             return func(*args, **kwargs)

@@ -113,6 +113,8 @@ def test_only_what_draws_counts_as_drawn(share):
         assert not noise.used
         torch.native_dropout(X, share, False)
         assert not noise.used
+        F.scaled_dot_product_attention(*[X.reshape(1, 2, 6, 6)] * 3, is_causal=True)
+        torch.rand(3, device="meta")  # has no values
         torch.get_rng_state()
         assert not noise.used
         layer.train()(X)
