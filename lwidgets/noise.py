@@ -337,38 +337,54 @@ class Shared:
             return self.function(*args, **kwargs)
 
 
-_SHARED: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
-    "torch.default_generator": (
+@dataclass(frozen=True)
+class _Stream:
+    """A generator that all threads share: how its state is read and set, and how it is seeded."""
+
+    get: Callable[[], Any]
+    put: Callable[[Any], Any]
+    seed: Callable[[int], Any]
+
+
+_SHARED = {
+    "torch.default_generator": _Stream(
         lambda: [generator.get_state().numpy() for generator in _defaults()],
         lambda states: [g.set_state(torch.from_numpy(s)) for g, s in zip(_defaults(), states, strict=False)],
+        lambda seed: [generator.manual_seed(seed) for generator in _defaults()],
     ),
-    "numpy.random": (np.random.get_state, np.random.set_state),
-    "random": (random.getstate, random.setstate),
+    "numpy.random": _Stream(np.random.get_state, np.random.set_state, np.random.seed),
+    "random": _Stream(random.getstate, random.setstate, random.seed),
 }
 
 
 @contextmanager
-def shared_kept(names: Iterable[str] = tuple(_SHARED)) -> Iterator[list[str]]:
+def shared_kept(names: Iterable[str] = tuple(_SHARED), *, seed: int | None = None) -> Iterator[list[str]]:
     """Within: whatever is drawn; afterwards the generators that all threads share are as they were found.
 
     Only where nobody else draws from them meanwhile: what they draw would be rolled back.
 
     Args:
         names: Which: "torch.default_generator", "numpy.random", "random".
+        seed: Seed them first, so that whoever sets one to the state that it happens to have is noticed, too.
 
     Yields:
         Those that were changed, known at the end.
     """
     changed: list[str] = []
-    states = {name: _SHARED[name][0]() for name in names}
+    streams = {name: _SHARED[name] for name in names}
+    found = {name: stream.get() for name, stream in streams.items()}
     try:
-        yield changed
+        if seed is not None:
+            for stream in streams.values():
+                stream.seed(seed)
+        began = {name: pickle.dumps(stream.get()) for name, stream in streams.items()}
+        try:
+            yield changed
+        finally:
+            changed += [name for name, stream in streams.items() if pickle.dumps(stream.get()) != began[name]]
     finally:
-        for name, state in states.items():
-            get, put = _SHARED[name]
-            if pickle.dumps(get()) != pickle.dumps(state):
-                changed.append(name)
-                put(state)
+        for name in streams if seed is not None else changed:
+            streams[name].put(found[name])
 
 
 @contextmanager

@@ -37,6 +37,7 @@ from lwidgets.replica import Replica
 _CHUNK = 1 << 14  # points of an analytic objective per call
 _LARGE = 1 << 28  # bytes of parameters from which on they are not copied where they can be shown as they are
 _STIRRED = (0.1, 1.0, 1.0)  # by which share parameters are changed, until the loss changes with them
+_UNLIKELY = 0x6C776964  # a seed that no loss uses
 _SMALL = 0.01  # what is added to their size for it, as zeros must change, too
 _OWN_GENERATORS = "np.random.default_rng(0), random.Random(0) or torch.Generator().manual_seed(0)"
 
@@ -340,7 +341,7 @@ class Objective:
     def _begin(self, functions: Mapping[str, Metric]) -> None:
         """Try the functions on a private copy of the module, and keep it."""
         replica = Replica(self.module, self.device)
-        with shared_kept() if on_main_thread() else nullcontext(self.shared) as changed:
+        with shared_kept(seed=_UNLIKELY) if on_main_thread() else nullcontext(self.shared) as changed:
             first, second, drawn = self._probe(functions, replica.module)
         self.shared = tuple(changed)
         self._check(first, second, drawn)
@@ -464,7 +465,7 @@ class FunctionObjective(Objective):
         self.plans = {}
         self.without_effect = ()
         origin = torch.zeros(1, dim, dtype=torch.float64)
-        with shared_kept() if on_main_thread() else nullcontext(()) as changed:
+        with shared_kept(seed=_UNLIKELY) if on_main_thread() else nullcontext(()) as changed:
             with private_noise(0) as noise:
                 first = self._evaluated(origin)
             self.names = tuple(first)

@@ -447,6 +447,15 @@ def test_shared_kept_tells_what_was_changed_and_puts_it_back():
             change()
         assert changed == [name]
         assert streams() == before
+    np.random.seed(0), random.seed(0), torch.manual_seed(0)  # noqa: NPY002
+    before = streams()
+    with shared_kept(seed=5) as changed:  # what sets a generator to the state that it has
+        np.random.seed(0), random.seed(0)  # noqa: NPY002
+    assert changed == ["numpy.random", "random"]
+    with shared_kept(seed=5) as changed:
+        pass
+    assert changed == []
+    assert streams() == before
     with shared_kept(("random",)) as changed:
         torch.rand(1)
     assert changed == []
