@@ -7,10 +7,8 @@ give a different loss surface at every point, and is refused by name.
 from __future__ import annotations
 
 import hashlib
-import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -20,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+
+from lwidgets.noise import undisturbed
 
 _BATCH_ENTRIES = 1 << 22  # input numbers per batch: few, large batches, while activations stay within reach
 _HELD = 1 << 26  # bytes of data of which a second copy is kept
@@ -168,7 +168,7 @@ def _read_twice(data: Any) -> tuple[list[Any], Counter[bytes]]:
             f"Objective: data must be (X, y), a Dataset, a DataLoader or a list of batches, got {type(data).__name__}. "
             "Pass for example data=(X, y)."
         )
-    with random_state_kept(*_generators(data)):  # a loader draws its shuffling seed from one of them
+    with undisturbed(*_generators(data)):  # a loader draws its shuffling seed from one of them
         first = [_map(batch, Tensor.clone) for batch in data]
         once, again = _samples(first), _samples(data)
     if once != again:
@@ -186,21 +186,6 @@ def _generators(data: Any) -> list[torch.Generator]:
     samplers = [getattr(data, "sampler", None), getattr(getattr(data, "batch_sampler", None), "sampler", None)]
     found = [getattr(owner, "generator", None) for owner in (data, *samplers)]
     return [generator for generator in found if isinstance(generator, torch.Generator)]
-
-
-@contextmanager
-def random_state_kept(*generators: torch.Generator) -> Iterator[None]:
-    """Leave the global generators of torch, NumPy and Python, and those given, as they were found."""
-    python, numpy_ = random.getstate(), np.random.get_state()
-    states = [generator.get_state() for generator in generators]
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        try:
-            yield
-        finally:
-            for generator, state in zip(generators, states, strict=True):
-                generator.set_state(state)
-            random.setstate(python)
-            np.random.set_state(numpy_)
 
 
 def _as_tensors(data: Any) -> Any | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import cache
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -17,9 +18,21 @@ from torch import Tensor, nn
 from lwidgets.basis import Basis
 from lwidgets.batchnorm import BATCHNORM_MODES, BatchNormMode, cumulative_statistics, resolve_batchnorm
 from lwidgets.checkpoints import Untied, is_counter
-from lwidgets.data import Batches, Copies, random_state_kept
+from lwidgets.data import Batches, Copies
 from lwidgets.hooks import backward_hooks, observe, settle
-from lwidgets.measures import Measured, Metric, inputs_of, one_number_each, same_but_rounding, target_of
+from lwidgets.measures import (
+    Measured,
+    Metric,
+    Trial,
+    call,
+    in_order,
+    inputs_of,
+    modules_reached,
+    one_number_each,
+    same_but_rounding,
+    together,
+)
+from lwidgets.noise import FrozenNoise, Shared, on_main_thread, private_noise, shared_kept
 from lwidgets.parameters import VECTOR, ParameterSpace, Source, State
 from lwidgets.replica import Replica, private_copy
 from lwidgets.wrappers import hidden_weights, refuse_uncopyable, unwrapped
@@ -28,6 +41,10 @@ T = TypeVar("T")
 
 _CHUNK = 1 << 14  # points of an analytic objective per call
 _LARGE = 1 << 28  # bytes of parameters from which on they are not copied where they can be shown as they are
+_STIRRED = (0.1, 1.0, 1.0)  # by which share parameters are changed, until the loss changes with them
+_UNLIKELY = 0x6C776964  # a seed that no loss uses
+_SMALL = 0.01  # what is added to their size for it, as zeros must change, too
+_OWN_GENERATORS = "np.random.default_rng(0), random.Random(0) or torch.Generator().manual_seed(0)"
 
 
 class Objective:
@@ -59,8 +76,11 @@ class Objective:
                 inside is taken, and that is what ``loss`` is called with.
             data: (X, y), a Dataset, a DataLoader, or whatever batches ``loss(model, batch)`` takes. See `Batches.of`.
             loss: ``loss(output, target)``, called with the model's output, or ``loss(model, batch)``, which calls the
-                model itself (physics-informed networks, autoencoders, language models). A mean over the batch: a 0-d
-                real tensor. It may return a dict of such tensors with the key "loss".
+                model itself (physics-informed networks, autoencoders, language models). A mean over the batch: one
+                real number. It may return a dict of numbers with the key "loss", an output with an attribute
+                ``loss``, or (loss, logs or outputs); of logs and outputs, what is one number is a metric as well.
+                What it draws by torch is private to it; unless it seeds its draws itself, freeze them by
+                `frozen_noise`.
             metrics: Further metrics by name, of either form, computed in the same pass.
             batchnorm: "recalibrate", "frozen" or "batch"; None chooses recalibrate between models and frozen around
                 one.
@@ -74,6 +94,14 @@ class Objective:
                 the model cannot be copied: TorchScript, shards (FSDP), lazy layers, the meta device.
             ValueError: The model has no parameters; data are empty or differ between two passes; a loss is not one real
                 number; an unknown mode; or the model gives different losses for the same batch.
+
+        Warns:
+            UserWarning: The loss does not change with the parameters that move.
+
+        Attributes:
+            shared: Generators that loss or model use though all threads share them: "torch.default_generator",
+                "numpy.random", "random". They are put back after every call; an explorer cannot, and refuses.
+            without_effect: Names of loss and metrics that do not change with the parameters that move.
         """
         if not isinstance(model, nn.Module):
             raise TypeError(
@@ -95,6 +123,8 @@ class Objective:
         self.batchnorm = batchnorm
         self.device = torch.device(device) if device is not None else _device_of(model)
         self.data = Batches.of(data, self.device)
+        self.shared: tuple[str, ...] = ()
+        self._measures: dict[str, Measured] = {}
         self.train = self.data  # what BatchNorm is recalibrated on; a test objective keeps the training data
         self._begin({"loss": loss, **(metrics or {})})
         self.split = "data" if test is None else "train"
@@ -161,7 +191,7 @@ class Objective:
         stay = self.space.shapes.keys() - set(self.space.moved)
         moved = tuple(name for name in space.moved if name not in stay)
         other.space = replace(space, moved=moved, frozen=self.space.frozen.intersection(space.shapes))
-        other._begin({name: measure.function for name, measure in self._measures.items()})
+        other._begin({name: measure.given for name, measure in self._measures.items()})
         other.test = None if self.test is None else self.test.with_model(model, batchnorm=batchnorm)
         return other
 
@@ -221,18 +251,13 @@ class Objective:
             module: The model, at whatever point it is.
             batch: One of ``data``'s.
         """
-        found: dict[str, Any] = {}
-        shared: list[Tensor] = []
-        for name, measure in self._measures.items():
-            if measure.takes_model:
-                with torch.enable_grad():  # a physics-informed loss differentiates the output by its input
-                    found[name] = measure.function(module, batch)
-            else:
-                with torch.no_grad():
-                    if not shared:
-                        shared.append(module(inputs_of(batch)))
-                    found[name] = measure.function(shared[0], target_of(batch))
-        return one_number_each(found)
+        return in_order(one_number_each(self._call(module, batch)), self.names)
+
+    def _call(self, module: nn.Module, batch: Any, names: Iterable[str] | None = None) -> dict[str, Any]:
+        """What loss and metrics return, all or those named."""
+        output = cache(lambda: module(inputs_of(batch)))
+        chosen = self._measures if names is None else {name: self._measures[name] for name in names}
+        return {name: call(measure, module, batch, output) for name, measure in chosen.items()}
 
     def visit(self, module: nn.Module, batch: Any) -> None:
         """One forward pass over a training batch, through the loss where only it knows how to call the model."""
@@ -341,6 +366,7 @@ class Objective:
             "device": str(self.device),
             "dtype": sorted({str(self.space.dtypes[name]).removeprefix("torch.") for name in self.space.moved}),
             "torch": torch.__version__,
+            **({"without effect": list(self.without_effect)} if self.without_effect else {}),
         }
 
     @property
@@ -394,14 +420,17 @@ class Objective:
         """Try the functions on a private copy of the module, and keep it."""
         replica = Replica(self.module, self.device)
         observed = observe(replica.module)
-        with random_state_kept():
-            self._measures, tried = self._probe(functions, replica.module)
-            self.names = self._check_names(replica.module, tried)
+        with shared_kept(seed=_UNLIKELY) if on_main_thread() else nullcontext(self.shared) as changed:
+            first, second, drawn = self._probe(functions, replica.module)
+        self.shared = tuple(changed)
+        self._check(first, second, drawn)
+        self.names = tuple(first)
         self._changes_itself = not all(  # a forward pass that clips or projects its own weights
             torch.equal(replica.parameters[name], p.to(self.device)) for name, p in self.module.named_parameters()
         )
-        with random_state_kept():
-            watching, acting = settle(observed, lambda: self._elsewhere(replica))
+        if self.shared:
+            self._measures = {name: measure.shared(self.shared) for name, measure in self._measures.items()}
+        watching, acting = settle(observed, lambda: self._elsewhere(replica))
         told = {
             "shared with the model": list(replica.shared),
             "hooks left out": [*(each.label for each in watching), *backward_hooks(self.module)],
@@ -409,6 +438,7 @@ class Objective:
             "weights that are no parameters": [told for told, _ in hidden_weights(self.module)],
         }
         self._told = {what: names for what, names in told.items() if names}
+        self.without_effect = self._unmoved(replica, first)
         replica.release()
         self._untied = None
         self._spare: list[Replica] = []
@@ -417,11 +447,17 @@ class Objective:
 
     def _probe(
         self, functions: Mapping[str, Metric], module: nn.Module
-    ) -> tuple[dict[str, Measured], dict[str, Tensor]]:
-        """Which form each metric has, by its argument names or else by trying it on the first batch; and its value."""
-        tried = {name: Measured.of(name, f, module, next(iter(self.data))[0]) for name, f in functions.items()}
-        measures = {name: measure for name, (measure, _) in tried.items()}
-        return measures, one_number_each({name: value for name, (_, value) in tried.items()})
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], list[str]]:
+        """Which form each metric has; its values in two calls; and by which operations they drew."""
+        batch = next(iter(self.data))[0]
+        trained = frozenset(name for name, p in self.module.named_parameters() if p.requires_grad)
+        moved = frozenset(self.space.moved)
+        trials = {name: Trial.of(name, f, module, batch, trained, moved) for name, f in functions.items()}
+        self._measures = {name: trial.measure for name, trial in trials.items()}
+        first = together(trial.first for trial in trials.values())
+        rest = one_number_each(self._call(module, batch, [n for n, trial in trials.items() if trial.second is None]))
+        second = together([*(trial.second for trial in trials.values() if trial.second is not None), rest])
+        return first, second, [name for trial in trials.values() for name in trial.drawn]
 
     def _elsewhere(self, replica: Replica) -> str:
         """The values of the first batch where no weight is the model's own, or what goes wrong there."""
@@ -433,22 +469,76 @@ class Objective:
         except Exception as error:  # whatever the model says when something is missing
             return repr(error)
 
-    def _check_names(self, module: nn.Module, first: Mapping[str, Tensor]) -> tuple[str, ...]:
-        second = self.values(module, next(iter(self.data))[0])
+    def _check(self, first: Mapping[str, Tensor], second: Mapping[str, Tensor], drawn: list[str]) -> None:
         if "loss" not in first:
             raise ValueError(
                 f"Objective: loss must return a number or a dict with the key 'loss', got keys {list(first)}. "
                 "Rename one."
             )
+        in_order(second, tuple(first))
         for name, value in first.items():
             if not same_but_rounding(value, second[name]):
                 raise ValueError(
                     f"Objective: model and loss must be deterministic in eval mode, got {name} = "
-                    f"{value.item():.9g} and then "
-                    f"{second[name].item():.9g} on the same batch. Switch off the dropout or sampling that stays "
-                    "on in eval()."
+                    f"{value.item():.9g} and then {second[name].item():.9g} on the same batch. "
+                    f"{_way_to_determinism(name, drawn, self.shared)}"
                 )
-        return tuple(first)
+
+    def _unmoved(self, replica: Replica, first: Mapping[str, Tensor]) -> tuple[str, ...]:
+        """Loss and metrics that are the same to the last bit when all that moves is changed; warns of a loss."""
+        batch = next(iter(self.data))[0]
+        unmoved = [name for name, value in first.items() if value.isfinite()]
+        try:
+            for seed, share in enumerate(_STIRRED):
+                if not unmoved:
+                    return ()
+                with torch.no_grad(), private_noise(seed):
+                    for parameter in (replica.parameters[name] for name in self.space.moved):
+                        noise = 2 * torch.rand_like(parameter) - 1
+                        parameter.add_(noise * (parameter.abs() + _SMALL), alpha=share)
+                found = self.values(replica.module, batch)
+                unmoved = [name for name in unmoved if torch.equal(found[name], first[name])]
+        except Exception:  # another point may be out of bounds, which shows that it matters
+            return ()
+        if "loss" in unmoved:
+            warnings.warn(self._unmoved_told(first["loss"].item()), stacklevel=4)
+        return tuple(unmoved)
+
+    def _unmoved_told(self, value: float) -> str:
+        moved = [repr(name) for name in self.space.moved]
+        modules = modules_reached(self._measures["loss"].given)
+        if modules:
+            uses = ", ".join(f"{name} ({type(module).__name__})" for name, module in modules.items())
+            advice = (
+                f"It uses {uses} from outside of it. Write loss(model, batch), and call the model that it is given, "
+                "whose parameters are those of the point."
+            )
+        elif len(moved) < len(self.space.shapes):
+            advice = "Let other parameters move by params=, or check that the model uses these."
+        else:
+            advice = "Check that it uses its model's output, and not a constant, a copy or the target alone."
+        return (
+            f"Objective: loss must depend on what moves, got {value:.6g} at the model and again when "
+            f"{', '.join(moved[:4])}{f' and {len(moved) - 4} more' if len(moved) > 4 else ''} were changed. {advice}"
+        )
+
+
+def _way_to_determinism(name: str, drawn: list[str], shared: tuple[str, ...]) -> str:
+    """What to do about a loss or metric that is different every time."""
+    advice = []
+    if shared:
+        advice.append(
+            f"It uses {', '.join(shared)}. Draw from a generator made in the loss, {_OWN_GENERATORS}, or make the "
+            "noise part of the data."
+        )
+    if drawn:
+        frozen = "loss=lw.frozen_noise(loss, seed=0)" if name == "loss" else f"lw.frozen_noise({name}, seed=0)"
+        advice.append(
+            f"It draws random numbers ({', '.join(dict.fromkeys(drawn))}). Draw the same ones at every point by "
+            f"{frozen}, which freezes those of the model, too; or draw by generator=torch.Generator().manual_seed(0), "
+            "made in the loss; or make the noise part of the data; or switch off a dropout that stays on in eval()."
+        )
+    return " ".join(advice) or "Switch off what changes from call to call: a dropout, a counter, a clock, a cache."
 
 
 class FunctionObjective(Objective):
@@ -471,7 +561,19 @@ class FunctionObjective(Objective):
         self.test = None
         self.split = "data"
         self.plans = {}
-        self.names = tuple(self._call(torch.zeros(1, dim, dtype=torch.float64)))
+        self.without_effect = ()
+        origin = torch.zeros(1, dim, dtype=torch.float64)
+        with shared_kept(seed=_UNLIKELY) if on_main_thread() else nullcontext(()) as changed:
+            with private_noise(0) as noise:
+                first = self._evaluated(origin)
+            self.names = tuple(first)
+            if noise.used or isinstance(f, FrozenNoise):
+                self._check_draws(first, origin, list(noise.drawn))
+        self.shared = tuple(changed)
+        if noise.used:
+            self.function = FrozenNoise(self.function, 0)
+        if self.shared:
+            self.function = Shared(self.function, self.shared)
 
     @property
     def samples(self) -> int:
@@ -488,7 +590,7 @@ class FunctionObjective(Objective):
         """Values at every point, computed many at once."""
         vectors = torch.stack([v[VECTOR] for v in basis.vectors])
         for chunk in torch.as_tensor(np.asarray(list(coefficients))).split(_CHUNK):
-            values = self._call(chunk @ vectors)
+            values = in_order(self._evaluated(chunk @ vectors), self.names)
             for i in range(len(chunk)):
                 yield {name: float(value[i]) for name, value in values.items()}
 
@@ -507,7 +609,7 @@ class FunctionObjective(Objective):
     def measure(self, source: Source, batchnorm: str = "none") -> dict[str, float]:
         """Values at one point, a vector of shape (dim,)."""
         point = self.space.select(State.of(source)).parameters[VECTOR]
-        return {name: float(value[0]) for name, value in self._call(point[None]).items()}
+        return {name: float(value[0]) for name, value in in_order(self._evaluated(point[None]), self.names).items()}
 
     def model_at(self, state: State, batchnorm: str = "none") -> nn.Module:
         """There is no model to return."""
@@ -523,7 +625,23 @@ class FunctionObjective(Objective):
             "metrics": list(self.names),
         }
 
-    def _call(self, points: Tensor) -> dict[str, Tensor]:
+    def _check_draws(self, first: Mapping[str, Tensor], origin: Tensor, drawn: list[str]) -> None:
+        """A function that draws: the same value after other draws, and beside other points."""
+        for points in (origin, origin.expand(3, -1)):
+            with private_noise(1):
+                again = in_order(self._evaluated(points), self.names)
+            for name, value in first.items():
+                for other in again[name]:
+                    if not same_but_rounding(value[0], other):
+                        raise ValueError(
+                            f"Objective.from_function: f must be deterministic, and give a point the same value beside "
+                            f"others as alone, got {name} = {value[0].item():.9g} and then {other.item():.9g}. "
+                            f"It draws random numbers ({', '.join(dict.fromkeys(drawn)) or 'frozen'}). Draw the same "
+                            "for all points, in shape (1, ...), by generator=torch.Generator().manual_seed(0) made in "
+                            "f, or with f=lw.frozen_noise(f, seed=0)."
+                        )
+
+    def _evaluated(self, points: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
             found = self.function(points)
         values = dict(found) if isinstance(found, Mapping) else {"loss": found}

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from lwidgets.basis import inner
-from lwidgets.data import random_state_kept
 from lwidgets.directions import gaussian
 from lwidgets.gradients import DifferentiableLoss, mini_batches
+from lwidgets.noise import shared_kept
 from lwidgets.objective import Objective
 from lwidgets.parameters import State, as_real
 
@@ -172,7 +172,7 @@ def _forked(
 
 
 def _run(train: Callable[[Before], nn.Module], before: Before) -> State:
-    with random_state_kept(), torch.enable_grad():
+    with shared_kept(), torch.enable_grad():
         return State.of(train(before))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from lwidgets.distances import l2
 from lwidgets.landscape import Landscape
@@ -82,6 +84,11 @@ def add_sampled(study: Study, node: str) -> None:
         return Check("info", _MODES[_each(shown)[0].provenance["batchnorm"]] if _each(shown) else _NOTHING)
 
     @study.check(shown=node)
+    def depends(shown: Landscape | Mapping[str, Landscape]) -> Check:
+        """The loss depends on what moves."""
+        return _depends(_each(shown))
+
+    @study.check(shown=node)
     def all_finite(shown: Landscape | Mapping[str, Landscape]) -> Check:
         """Every value is finite."""
         count, total = sum(one.nonfinite for one in _each(shown)), sum(one.evaluated.size for one in _each(shown))
@@ -98,6 +105,22 @@ def add_sampled(study: Study, node: str) -> None:
             for name in one.metrics
         )
         return Check.that(met, f"{told or _NOTHING} (tolerance {tolerance:g} of the range)", "warn")
+
+
+def _depends(shown: Sequence[Landscape]) -> Check:
+    """Whether what decides changes from point to point; a layer without effect among others is only mentioned."""
+    told, still = [], []
+    for one in shown:
+        metric = one.metrics[0]
+        values = one.values[metric][one.evaluated & np.isfinite(one.values[metric])]
+        if values.size > 1 and values.min() == values.max():
+            still.append(metric in one.provenance["objective"].get("without effect", ()))
+            told.append(f"{metric} is {values[0]:.6g} at all {values.size:,} points evaluated")
+        elif values.size:
+            told.append(f"{metric} {values.min():.6g} to {values.max():.6g}")
+    flat = bool(still) and (any(still) or len(still) == len(told))
+    advice = ": what moves has no effect on it" if flat else ""
+    return Check.that(not flat, ("; ".join(told) or _NOTHING) + advice, "warn")
 
 
 def _each(shown: Landscape | Mapping[str, Landscape]) -> list[Landscape]:

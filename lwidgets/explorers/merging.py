@@ -18,7 +18,7 @@ from lwidgets.explorers import checks
 from lwidgets.explorers.curve import TOLERANCE_HELP, alpha_marks
 from lwidgets.explorers.paths import Why
 from lwidgets.explorers.plane import PLANE, PlaneBeside
-from lwidgets.explorers.splits import in_words, splits
+from lwidgets.explorers.splits import beside_cells, in_words, splits
 from lwidgets.explorers.tables import alert, table
 from lwidgets.landscape import Landscape, drawable, mean_of
 from lwidgets.objective import Objective
@@ -126,6 +126,8 @@ class MergingExplorer(StudyWidget):
                 differ; or a model does not fit, and the message has the key.
         """
         names, self._own = _tasks(models, objectives)
+        for objective in self._own:
+            beside_cells(objective)
         self._others = dict(methods or {})
         known = tuple(dict.fromkeys((*methods_of(1.0, 0), *self._others)))
         _check_names([BASE, MEAN, *names, *known])

@@ -12,6 +12,7 @@ from torch import nn
 
 from lwidgets.directions import NORMALIZATIONS, Normalization
 from lwidgets.explorers import checks
+from lwidgets.explorers.splits import beside_cells
 from lwidgets.landscape import Landscape, drawable
 from lwidgets.objective import FunctionObjective, Objective
 from lwidgets.palette import BLUE, COLORMAPS, GRAY
@@ -58,6 +59,7 @@ class SurfaceExplorer(StudyWidget):
             title: Shown above.
             **sliders: Where the sliders start.
         """
+        beside_cells(objective)
         self._objective = objective
         self.height_field = HeightField(description="Loss surface")
         self.envelope_plot = LinePlot("distance along one direction", height="260px")

@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from lwidgets.noise import private_noise
 from lwidgets.objective import FunctionObjective, Objective
 from lwidgets.replica import Replica, private_copy
 from lwidgets.symmetry.certify import difference, private
@@ -98,7 +99,7 @@ def canonical(model: nn.Module, *inputs: Any, circuits: bool = False) -> Canonic
         Canonical(Sequential: circuits coordinates, 8 steps, outputs changed by ...)
     """
     module, arguments = private(model, inputs)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with private_noise(), torch.no_grad():
         before = _run(module, arguments)
         norms = [n for n in find_norms(module, copy.deepcopy(arguments)) if circuits or n.centred or n.parameters]
         steps, new = _rewrite(module, arguments, norms, circuits) if norms or circuits else ([], {})

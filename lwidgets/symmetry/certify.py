@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_map
 
+from lwidgets.noise import private_noise
 from lwidgets.parameters import State
 from lwidgets.replica import Replica
 from lwidgets.symmetry.elements import Element, Group, Level
@@ -51,7 +52,7 @@ def certify(model: nn.Module, spec: Spec, *inputs: Any, elements: int = 5, toler
         Level.PERMUTATION
     """
     module, arguments = private(model, inputs)
-    with torch.random.fork_rng(devices=[]):
+    with private_noise():
         return certified(module, spec, arguments, elements, tolerance)
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
+from lwidgets.noise import private_noise
 from lwidgets.parameters import ParameterSpace
 from lwidgets.symmetry import atoms
 from lwidgets.symmetry.atoms import Atom, Axes, Refs
@@ -48,7 +48,7 @@ def derive(model: nn.Module, *inputs: Any, certify: bool = True) -> Spec:
         {'0': Level.SCALED, '2': Level.SIGNED}
     """
     module, arguments = private(model, inputs)
-    with torch.random.fork_rng(devices=[]):
+    with private_noise():
         recorded = trace(module, arguments)
     spec = _spec(recorded, ParameterSpace.of_module(model, refuse=False).aliases)
     return certified(module, spec, arguments) if certify else spec
