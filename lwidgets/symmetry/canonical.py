@@ -98,7 +98,7 @@ def canonical(model: nn.Module, *inputs: Any, circuits: bool = False) -> Canonic
         Canonical(Sequential: circuits coordinates, 8 steps, outputs changed by ...)
     """
     module, arguments = private(model, inputs)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with torch.no_grad():
         before = _run(module, arguments)
         norms = [n for n in find_norms(module, copy.deepcopy(arguments)) if circuits or n.centred or n.parameters]
         steps, new = _rewrite(module, arguments, norms, circuits) if norms or circuits else ([], {})
@@ -185,8 +185,16 @@ def _untie(module: nn.Module) -> list[str]:
 def _linear(module: nn.Module, inputs: Sequence[Any], norms: Sequence[Norm]) -> Spec:
     """The symmetries with a linear map in place of each norm: they tell what writes into it and what reads it."""
     other = copy.deepcopy(module)
-    _place(other, {norm.path: nn.Linear(len(norm.gain), len(norm.gain), bias=False) for norm in norms})
+    _place(other, {norm.path: _any_map(len(norm.gain)) for norm in norms})
     return derive(other, *copy.deepcopy(tuple(inputs)), certify=False)
+
+
+def _any_map(size: int) -> nn.Linear:
+    """A linear map without symmetries of its own, drawn without the process's generator."""
+    layer = nn.Linear(size, size, bias=False, device="meta")
+    generator = torch.Generator().manual_seed(size)
+    layer.weight = nn.Parameter(torch.randn(size, size, generator=generator, dtype=torch.float64) / size**0.5)
+    return layer
 
 
 def _groups(spec: Spec, norm: Norm) -> tuple[str | None, str | None]:

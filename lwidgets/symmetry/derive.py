@@ -48,8 +48,7 @@ def derive(model: nn.Module, *inputs: Any, certify: bool = True) -> Spec:
         {'0': Level.SCALED, '2': Level.SIGNED}
     """
     module, arguments = private(model, inputs)
-    with torch.random.fork_rng(devices=[]):
-        recorded = trace(module, arguments)
+    recorded = trace(module, arguments)
     spec = _spec(recorded, ParameterSpace.of_module(model, refuse=False).aliases)
     return certified(module, spec, arguments) if certify else spec
 

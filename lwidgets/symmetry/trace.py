@@ -13,12 +13,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakIdKeyDictionary
 
-_NOT_THE_USERS = (os.path.dirname(torch.__file__) + os.sep, os.path.dirname(__file__) + os.sep)
+from lwidgets import attention
+from lwidgets.attention import PlainAttention
+
+_NOT_THE_USERS = (os.path.dirname(torch.__file__) + os.sep, os.path.dirname(__file__) + os.sep, attention.__file__)
 
 _STATISTICS = ("running_mean", "running_var", "_u", "_v")
 
@@ -132,14 +134,12 @@ def run(function: Callable[..., Any], inputs: Sequence[Any]) -> Any:
 
 @contextmanager
 def in_double() -> Iterator[None]:
-    """Attention as the matrix products it is, and everything in float64, where recurrent layers are their cells."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH), _InDouble():
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+    """Attention as the matrix products it is, and everything in float64, where recurrent layers are their cells.
+
+    What draws random numbers draws them from a generator of its own. All this holds in this thread only.
+    """
+    with PlainAttention(), _InDouble():
+        yield
 
 
 def tensors_in(value: Any) -> tuple[Tensor, ...]:
@@ -211,14 +211,31 @@ class _Mode(TorchDispatchMode):
 class _InDouble(_Mode):
     """What a layer casts to float32, or makes as float32, is float64, so that nothing is rounded on the way."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._generator = torch.Generator()
+        self._generator.seed()  # two runs must differ, so that a model that draws is found out
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if isinstance(dtype := kwargs.get("dtype"), torch.dtype) and dtype.is_floating_point:
             kwargs = {**kwargs, "dtype": torch.float64}
+        if torch.Tag.nondeterministic_seeded in func.tags and kwargs.get("generator") is None:
+            func, kwargs = _drawing(func, kwargs, self._generator)
         result = func(*args, **kwargs)
         if func._schema.is_mutable:
             return result
         return tree_map(lambda part: part.double() if _is_short(part) else part, result)
+
+
+def _drawing(func: Any, kwargs: Mapping[str, Any], generator: torch.Generator) -> tuple[Any, dict[str, Any]]:
+    """The overload of an operation that takes a generator, and its arguments; itself where there is none."""
+    name = func._schema.overload_name
+    for overload in (name or "default", f"{name}_generator".lstrip("_"), name.replace("_dtype", "_generator_dtype")):
+        found = getattr(func.overloadpacket, overload, None)
+        if found is not None and any(argument.name == "generator" for argument in found._schema.arguments):
+            return found, {**kwargs, "generator": generator}
+    return func, dict(kwargs)
 
 
 def _is_short(value: Any) -> bool:
