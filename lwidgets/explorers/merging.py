@@ -540,9 +540,9 @@ def methods_of(density: float, seed: int) -> dict[str, Merge]:
         "ties": lambda base, models, tasks: merging.ties(base, *models, keep=density),
         "dare": lambda base, models, tasks: merging.dare(base, *models, drop=1 - density, seed=seed),
         "isotropic": lambda base, models, tasks: merging.isotropic(base, *models),
-        "fisher": lambda base, models, tasks: merging.fisher(models, tasks),
-        "regmean": lambda base, models, tasks: merging.regmean(models, tasks),
-        "epimer": lambda base, models, tasks: merging.epimer(base, models, tasks),
+        "fisher": lambda base, models, tasks: merging.fisher(*models, objectives=tasks),
+        "regmean": lambda base, models, tasks: merging.regmean(*models, objectives=tasks),
+        "epimer": lambda base, models, tasks: merging.epimer(base, *models, objectives=tasks),
     }
 
 

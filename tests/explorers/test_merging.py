@@ -73,9 +73,9 @@ DIRECT = {
     "ties": lambda base, models, tasks: merging.ties(base, *models, keep=0.3),
     "dare": lambda base, models, tasks: merging.dare(base, *models, drop=0.7, seed=4),
     "isotropic": lambda base, models, tasks: merging.isotropic(base, *models),
-    "fisher": lambda base, models, tasks: merging.fisher(models, tasks),
-    "regmean": lambda base, models, tasks: merging.regmean(models, tasks),
-    "epimer": lambda base, models, tasks: merging.epimer(base, models, tasks),
+    "fisher": lambda base, models, tasks: merging.fisher(*models, objectives=tasks),
+    "regmean": lambda base, models, tasks: merging.regmean(*models, objectives=tasks),
+    "epimer": lambda base, models, tasks: merging.epimer(base, *models, objectives=tasks),
 }
 
 
