@@ -5,8 +5,9 @@ it was made; nothing it is given changes. Sums are made in float64. Buffers are 
 fit no merged model, so measure it with ``objective.measure(merged, "recalibrate")`` or as a point between models.
 
 Parameters are merged where models differ. A module among the models, or as ``like``, tells what is a parameter. Of
-state dicts and checkpoint files alone, all floating-point tensors in which they differ count, but for BatchNorm's
-statistics; what is the same in all, as masks and tables of positions are, stays as it is to the last bit.
+state dicts and checkpoint files alone, all floating-point tensors in which they differ count, but for what torch names
+itself: BatchNorm's statistics, masks of pruning, vectors of spectral norm. What is the same in all, as masks and tables
+of positions are, stays as it is to the last bit.
 
 A method with a base works on task vectors, tau_t = model_t - base. One with objectives leaves parameters that do not
 move there as the first model, or the base, has them.
@@ -492,7 +493,16 @@ def _models(asking: str, models: Sequence[Source], like: nn.Module | None, base:
     lettered = _lettered(models)
     device = next(iter(lettered[0].parameters.values())).device
     states = [own.select(state, device) for state in lettered]
-    return _Models.of(asking, states, space.shapes, space.guessed)
+    moved = [name for name in space.shapes if not (space.guessed and _is_of_torch(name, space.shapes))]
+    return _Models.of(asking, states, moved, space.guessed)
+
+
+def _is_of_torch(name: str, names: Collection[str]) -> bool:
+    """A buffer by which torch prunes a weight (a mask) or normalises its spectrum (two vectors)."""
+    path, _, own = name.rpartition("_")
+    return (own in ("mask", "u", "v") and f"{path}_orig" in names) or (
+        ".parametrizations." in name and name.endswith(("._u", "._v"))
+    )
 
 
 def _tasks(

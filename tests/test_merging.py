@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from torch.nn import functional as F
+from torch.nn.utils import prune
 
 import lwidgets as lw
 from lwidgets import merging
+from lwidgets.data import same_bits
 from lwidgets.directions import gaussian
 from tests.models import CASES, CNN, MLP, TRANSFORMER, everything_about, flat, named, same
 
@@ -654,3 +656,168 @@ def test_epimer_refuses_a_damping_below_zero(damping):
     base, *models = doubles(count=3)
     with pytest.raises(ValueError, match=r"epimer: damping must lie in \[0, inf\], got"):
         merging.epimer(base, *models, objectives=objectives(count=2), damping=damping)
+
+
+class Buffered(torch.nn.Module):
+    """A classifier with buffers that are no weights: an extra one of its own beside a layer that is used."""
+
+    def __init__(self, **buffers):
+        super().__init__()
+        self.one, self.two = torch.nn.Linear(6, 6), torch.nn.Linear(6, 3)
+        self.frozen = torch.nn.Parameter(torch.linspace(0, 1, 6), requires_grad=False)
+        for name, buffer in buffers.items():
+            self.register_buffer(name, buffer)
+
+    def forward(self, x):
+        h = torch.tanh(self.one(x) + self.frozen)
+        for name, buffer in self.named_buffers():
+            h = h + buffer if name == "table" else h
+            h = (h[:, None] + buffer).amax(1) if name == "mask" else h
+            h = h * buffer if name == "scale" else h
+            h = torch.where(buffer, h, 0.0) if name == "kept" else h
+        return self.two(h)
+
+
+def torchs_own(kind):
+    torch.manual_seed(0)
+    model = Buffered()
+    if kind == "pruned":
+        prune.l1_unstructured(model.one, "weight", 0.5)
+    elif kind == "spectral norm":
+        torch.nn.utils.parametrizations.spectral_norm(model.one)
+    elif kind == "old spectral norm":
+        torch.nn.utils.spectral_norm(model.one)
+    return model
+
+
+BUFFERS = {
+    "none": Buffered,
+    "mask": lambda: Buffered(mask=torch.full((6, 6), -torch.inf).triu(1)),
+    "nan and infinity": lambda: Buffered(unused=torch.tensor([torch.nan, torch.inf, -torch.inf, 0.0])),
+    "table": lambda: Buffered(table=torch.arange(6).cos(), inv_freq=torch.tensor(0.01)),
+    "scale": lambda: Buffered(scale=torch.tensor([2.0, 3, 1, 1, 1, 1], dtype=torch.float16)),
+    "whole numbers": lambda: Buffered(kept=torch.arange(6) % 2 == 0, ids=torch.arange(4)),
+    "pruned": lambda: torchs_own("pruned"),
+    "spectral norm": lambda: torchs_own("spectral norm"),
+    "old spectral norm": lambda: torchs_own("old spectral norm"),
+    "tied": lambda: TRANSFORMER.make(),
+}
+BARE = {
+    "average": merging.average,
+    "task_arithmetic": lambda *models, **like: merging.task_arithmetic(*models, scale=0.5, **like),
+    "ties": lambda *models, **like: merging.ties(*models, keep=0.3, **like),
+    "dare": lambda *models, **like: merging.dare(*models, drop=0.6, **like),
+    "isotropic": merging.isotropic,
+}
+
+
+def trained_apart(make, count=3):
+    """Models of one make whose weights differ, and whose pruning and spectra do, too."""
+    torch.manual_seed(1)
+    models = [make().eval() for _ in range(count)]
+    for i, model in enumerate(models):
+        model.load_state_dict(models[0].state_dict())
+        with torch.no_grad():
+            for p in model.parameters():
+                p.add_(0.1 * i * torch.randn_like(p)) if p.requires_grad else p
+            for name, buffer in model.named_buffers():
+                if name.endswith("weight_mask"):
+                    buffer.copy_(torch.randn_like(buffer) > 0)
+                if name.endswith(("_u", "_v")):
+                    buffer.copy_(F.normalize(torch.randn_like(buffer), dim=0))
+    return models
+
+
+@pytest.mark.parametrize("kind", BUFFERS)
+def test_modules_and_their_state_dicts_give_the_same_and_buffers_stay_to_the_bit(kind, tmp_path):
+    models = trained_apart(BUFFERS[kind])
+    dicts = [m.state_dict() for m in models]
+    torch.save(dicts[1], tmp_path / "one.pt")
+    bare, mixed = [dicts[0], tmp_path / "one.pt", dicts[2]], [*dicts[:2], models[2]]
+    for method in BARE.values():
+        expected = method(*models)
+        for sources in (dicts, bare, mixed):
+            found = method(*sources).tensors
+            for name, tensor in expected.tensors.items():
+                assert same_bits(found[name], tensor), name
+        for name, buffer in models[0].named_buffers():
+            assert expected.buffers[name].dtype == buffer.dtype
+            assert same_bits(expected.buffers[name], buffer)
+        if "frozen" in dicts[0]:
+            assert torch.equal(expected.parameters["frozen"], models[0].frozen)
+        fresh = BUFFERS[kind]()
+        fresh.load_state_dict({**dicts[0], **method(*dicts).tensors})  # tied names included
+        assert all(t.equal(expected.parameters[n]) for n, t in fresh.named_parameters())
+
+
+def test_a_buffer_that_differs_is_told_by_a_module():
+    def make(shift):
+        torch.manual_seed(int(shift))
+        return Buffered(table=torch.full((6,), shift))
+
+    models = [make(shift) for shift in (1.0, 2.0, 5.0)]
+    dicts = [m.state_dict() for m in models]
+    for method in BARE.values():
+        expected = method(*models)
+        for found in (method(*dicts, like=make(9.0)), method(dicts[0], dicts[1], models[2])):
+            assert torch.equal(found.tensors["table"], torch.ones(6))
+            assert all(torch.equal(found.tensors[n], t) for n, t in expected.tensors.items())
+    halves = [{n: t.half() for n, t in d.items()} for d in dicts]
+    assert merging.average(*halves, like=models[0]).parameters["one.weight"].dtype == torch.float16
+
+
+def test_only_what_is_merged_counts_as_an_entry_that_may_be_trimmed():
+    models = trained_apart(lambda: Buffered(table=torch.arange(6).cos()))
+    names = [n for n, p in models[0].named_parameters() if p.requires_grad]
+    base, *others = (flat(named(m), names) for m in models)
+    for sources in (models, [m.state_dict() for m in models]):
+        found = flat(merging.ties(*sources, keep=0.3).parameters, names)
+        np.testing.assert_allclose(found, ties_by_hand(base, others, 0.3), rtol=1e-6)
+
+
+def test_what_differs_and_is_not_finite_is_refused_and_the_way_out_works():
+    models = [Buffered(mask=torch.full((6, 6), -torch.inf).triu(1 + i)) for i in range(2)]
+    dicts = [m.state_dict() for m in models]
+    with pytest.raises(ValueError, match=r"ties: 'mask' must be finite where models differ, got -inf in a: state dict"):
+        merging.ties(*dicts)
+    merged = merging.ties(*dicts, like=models[0])
+    assert torch.equal(merged.tensors["mask"], models[0].mask)
+    with torch.no_grad():
+        models[1].one.bias[2] = torch.nan
+    with pytest.raises(ValueError, match=r"'one.bias' must be finite where models differ, got nan in b: Buffered. Lea"):
+        merging.average(*models)
+
+
+@pytest.mark.parametrize("given", [list, tuple, lambda models: {"first": models[0], "second": models[1]}])
+def test_models_are_given_one_by_one_and_objectives_in_any_way(given):
+    models, tasks = doubles(count=2), objectives(count=2)
+    for method, called in (
+        (lambda *m: merging.average(*m), r"average\(a, b\)"),
+        (lambda *m: merging.ties(models[0], *m), r"ties\(base, a, b\)"),
+        (lambda *m: merging.fisher(*m, objectives=tasks), r"fisher\(a, b, objectives=...\)"),
+        (lambda *m: merging.epimer(models[0], *m, objectives=tasks), r"epimer\(base, a, b, objectives=...\)"),
+    ):
+        with pytest.raises(TypeError, match=rf"must be given one by one, got a \w+\. Pass {called}"):
+            method(given(models))
+    for way in (tasks, tuple(tasks), {"first": tasks[0], "second": tasks[1]}):
+        found = merging.fisher(*models, objectives=way, examples=4)
+        assert same(found.parameters, merging.fisher(*models, objectives=tasks, examples=4).parameters)
+    other = lw.Objective(CNN.model(), task(CNN, 0, torch.float32), loss=CNN.loss)
+    with pytest.raises(ValueError, match=r"regmean: objectives must be of one architecture"):
+        merging.regmean(*models, objectives=[tasks[0], other])
+
+
+def test_examples_of_batches_that_cannot_be_put_together_are_taken_one_by_one():
+    sequences = [torch.randn(4, 5, 2, dtype=torch.float64), torch.randn(3, 7, 2, dtype=torch.float64)]
+    model = torch.nn.Linear(2, 1).double()
+    objective = lw.Objective(model, sequences, loss=lambda model, x: model(x).square().mean())
+    slopes = [
+        torch.autograd.grad(model(x[i : i + 1]).square().mean(), list(model.parameters()))
+        for x in sequences
+        for i in range(len(x))
+    ]
+    found = merging.fisher_diagonal(objective, model)
+    for name, each in zip(("weight", "bias"), zip(*slopes, strict=True), strict=True):
+        np.testing.assert_allclose(found[name], sum(g**2 for g in each) / 7, rtol=1e-9)
+    some = merging.fisher_diagonal(objective, model, examples=2)
+    np.testing.assert_allclose(some["weight"], (slopes[0][0] ** 2 + slopes[6][0] ** 2) / 2, rtol=1e-9)
