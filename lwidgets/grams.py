@@ -19,10 +19,10 @@ from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from lwidgets.attention import PlainAttention
 from lwidgets.data import _map
+from lwidgets.modes import ThreadMode
 from lwidgets.objective import FunctionObjective, Objective
 from lwidgets.parameters import State
 from lwidgets.symmetry.activations import in_dtype, models_at
@@ -135,7 +135,7 @@ def _watched(objective: Objective, state: State, batchnorm: str, dtype: torch.dt
     return watch
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(ThreadMode):
     """Adds up inner products of what is multiplied with parameters.
 
     Attributes:
@@ -144,15 +144,11 @@ class _Watch(TorchDispatchMode):
     """
 
     def __init__(self, names: Mapping[StorageWeakRef, str]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.grams: dict[Entries, Tensor] = {}
         self.biases: dict[Entries, dict[Entries | None, None]] = {}
         self._names = dict(names)
         self._waiting: dict[StorageWeakRef, list[Entries]] = {}  # by results to which a bias may still be added
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # nothing is compiled here, and the import of torch._dynamo takes more than a second
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

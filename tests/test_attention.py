@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils import _python_dispatch
 
 import lwidgets as lw
 from lwidgets.attention import PlainAttention
@@ -78,6 +79,8 @@ def switches():
         torch.backends.cuda.math_sdp_enabled(),
         torch.get_default_dtype(),
         torch.get_num_threads(),
+        _python_dispatch.is_in_torch_dispatch_mode(),
+        _python_dispatch.is_in_torch_dispatch_mode(include_infra_modes=False),
         bytes(torch.get_rng_state().numpy()),
     )
 
@@ -99,7 +102,8 @@ class Draws(nn.Module):
 
 def test_nothing_of_the_process_changes_while_a_worker_traces_certifies_and_differentiates():
     torch.manual_seed(3)
-    objective, model = TRANSFORMER.objective(torch.float64), TRANSFORMER.model(0, torch.float64)
+    objective = TRANSFORMER.objective(torch.float64)
+    model, other = (TRANSFORMER.model(seed, torch.float64) for seed in range(2))
     state = lw.State.of(model)
     stream = nn.Sequential(
         nn.Linear(3, 8), nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=True), nn.LayerNorm(8)
@@ -117,6 +121,8 @@ def test_nothing_of_the_process_changes_while_a_worker_traces_certifies_and_diff
             found["draws"] = derive(draws, x[0]).groups
             loss = DifferentiableLoss(objective, state)
             loss.hessian_product(state.parameters, state.parameters)
+            lw.align(model, other, objective, "activations")
+            lw.merging.regmean(model, other, objectives=objective)
         except Exception as error:
             failed.append(error)
 

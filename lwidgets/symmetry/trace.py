@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakIdKeyDictionary
 
 from lwidgets import attention
 from lwidgets.attention import PlainAttention
+from lwidgets.modes import ThreadMode
 
 _NOT_THE_USERS = (os.path.dirname(torch.__file__) + os.sep, os.path.dirname(__file__) + os.sep, attention.__file__)
 
@@ -199,16 +199,7 @@ def _live(calls: Sequence[Call], outputs: Sequence[Slot]) -> tuple[Call, ...]:
     return tuple(reversed(live))
 
 
-class _Mode(TorchDispatchMode):
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # nothing is compiled here, and the import of torch._dynamo takes more than a second
-
-
-class _InDouble(_Mode):
+class _InDouble(ThreadMode):
     """What a layer casts to float32, or makes as float32, is float64, so that nothing is rounded on the way."""
 
     def __init__(self) -> None:
@@ -242,7 +233,7 @@ def _is_short(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point() and value.dtype != torch.float64
 
 
-class _Recorder(_Mode):
+class _Recorder(ThreadMode):
     """Writes down every operation below autograd."""
 
     def __init__(self) -> None:
