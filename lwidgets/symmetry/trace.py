@@ -18,6 +18,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from lwidgets import attention
 from lwidgets.attention import PlainAttention
+from lwidgets.calls import Calls
 from lwidgets.modes import ThreadMode
 
 _NOT_THE_USERS = (os.path.dirname(torch.__file__) + os.sep, os.path.dirname(__file__) + os.sep, attention.__file__)
@@ -86,12 +87,12 @@ class Trace:
     zeros: frozenset[int]
 
 
-def trace(module: nn.Module, inputs: Sequence[Any]) -> Trace:
-    """Run a module once and write down what it does.
+def trace(module: nn.Module, calls: Calls) -> Trace:
+    """Run a module once, or once for each of several calls, and write down what it does.
 
     Args:
         module: In eval mode; it gets forward hooks, which are removed again.
-        inputs: Its arguments.
+        calls: Its arguments; they may be written to.
 
     Raises:
         TypeError: It does not run, or returns no tensors.
@@ -104,7 +105,7 @@ def trace(module: nn.Module, inputs: Sequence[Any]) -> Trace:
             hooks.callback(part.register_forward_pre_hook(enter).remove)
             hooks.callback(part.register_forward_hook(leave, always_call=True).remove)
         with recorder:
-            result = run(module, inputs)
+            result = run(module, calls)
     outputs = tuple(recorder.slot(tensor) for tensor in tensors_in(result))
     statistics = {name: b for name, b in module.named_buffers() if name.endswith(_STATISTICS)}
     constants = {name: b for name, b in module.named_buffers() if name not in module.state_dict()}
@@ -117,18 +118,19 @@ def trace(module: nn.Module, inputs: Sequence[Any]) -> Trace:
     )
 
 
-def run(function: Callable[..., Any], inputs: Sequence[Any]) -> Any:
+def run(function: Callable[..., Any], calls: Calls) -> Any:
     """Call a model.
 
     Raises:
         TypeError: It does not run; the message says why.
     """
     try:
-        return function(*inputs)
+        return calls.on(function)
     except Exception as error:
         raise TypeError(
             "symmetry: model must run in eval mode and float64 on the CPU with these inputs, got "
-            f"{type(error).__name__}: {str(error)[:300]}. Pass the inputs that its forward takes."
+            f"{type(error).__name__}: {str(error)[:300]}. Pass the inputs that its forward takes, those by keyword as "
+            "keywords: derive(model, x, mask=mask), or derive(model, **batch)."
         ) from error
 
 
