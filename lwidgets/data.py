@@ -145,12 +145,12 @@ class Copies:
                 leaves = held[0]
             again = iter(leaves)
             yield _map(batch, lambda _, again=again: next(again).detach()), size  # type: ignore[misc]
-            if held is None and not all(map(_same, leaves, _leaves(batch))):
+            if held is None and not all(map(same_bits, leaves, _leaves(batch))):
                 self._hold, self._held[i] = False, None
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
-    """Bit by bit, because what is not a number differs from itself."""
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    """Equal bit by bit, because what is not a number differs from itself; of one shape and dtype."""
     return torch.equal(a.reshape(-1).view(torch.uint8), b.reshape(-1).view(torch.uint8))
 
 

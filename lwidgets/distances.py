@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from lwidgets.basis import inner
-from lwidgets.features import features
+from lwidgets.data import _leaves
+from lwidgets.features import features, named_features
 from lwidgets.objective import Objective
 from lwidgets.parameters import Source
 from lwidgets.subspaces import Line, fitted, letters
@@ -29,6 +30,7 @@ class Distances:
         disagreement: Share of predictions of another class; nan for outputs without classes.
         softmax: Mean Euclidean distance of the class probabilities, at most sqrt(2); nan for outputs without classes.
         layer: Whose outputs the features are; "" for the model's.
+        output: Which of the model's outputs predictions are, where it returns several, as "logits"; else "".
         split: Which data.
     """
 
@@ -40,11 +42,12 @@ class Distances:
     disagreement: float
     softmax: float
     layer: str
+    output: str
     split: str
 
 
 def between(
-    objective: Objective, a: Source, b: Source, *, layer: str = "", unbiased: bool = False, classes: int = 1
+    objective: Objective, a: Source, b: Source, *, layer: str = "", unbiased: bool = False, classes: int | None = None
 ) -> Distances:
     """Every distance between two models.
 
@@ -56,10 +59,12 @@ def between(
         b: The other.
         layer: Name of the module whose outputs CKA compares; the penultimate layer is usual.
         unbiased: For CKA; see `cka`.
-        classes: The axis of the outputs along which classes lie.
+        classes: The axis of the outputs along which classes lie. None: 1 for a matrix, else the axis that the data's
+            integer labels lack, as the last one of a language model and the first one of a segmentation; where that is
+            not clear, disagreement and softmax are nan.
 
     Raises:
-        ValueError: A model does not fit; or no such layer.
+        ValueError: A model does not fit; or as `features`.
 
     Example:
         >>> import lwidgets as lw
@@ -70,25 +75,39 @@ def between(
     """
     line = Line(a, b).bound(objective.space, objective.device)
     batchnorm = "batch" if objective.resolve(between_models=False) == "batch" else "frozen"
-    outputs = [features(objective, vertex, batchnorm=batchnorm) for vertex in line.vertices]
+    named = [named_features(objective, vertex, batchnorm=batchnorm) for vertex in line.vertices]
+    outputs = [each.rows for each in named]
     inside = outputs if not layer else [features(objective, v, layer, batchnorm=batchnorm) for v in line.vertices]
     apart = l2_by_parameter(*line.vertices)
     by_parameter = {name: apart[name] for name in line.space.moved}
     total = math.hypot(*by_parameter.values())
     norms = [inner(vector, vector) for vector in line.basis.vectors]
     size = math.sqrt(sum(norms) / 2)
-    has_classes = outputs[0].ndim > classes and outputs[0].shape[classes] > 1
+    axis = _class_axis(objective, outputs[0]) if classes is None else classes
+    if axis is not None and (outputs[0].ndim <= axis or outputs[0].shape[axis] < 2):
+        axis = None
     return Distances(
         l2=total,
         relative=total / size if size > 0 else 0.0,
         by_parameter=by_parameter,
         cka=cka(*inside, unbiased=unbiased),
         angle=angular_cka(*inside, unbiased=unbiased),
-        disagreement=disagreement(*outputs, classes=classes) if has_classes else math.nan,
-        softmax=softmax_distance(*outputs, classes=classes) if has_classes else math.nan,
+        disagreement=math.nan if axis is None else disagreement(*outputs, classes=axis),
+        softmax=math.nan if axis is None else softmax_distance(*outputs, classes=axis),
         layer=layer,
+        output=named[0].output,
         split=objective.split,
     )
+
+
+def _class_axis(objective: Objective, outputs: Tensor) -> int | None:
+    """The axis of the outputs that integer labels of the data do not have; None where that is none or several."""
+    if outputs.ndim == 2:
+        return 1
+    labels = {tuple(t.shape[1:]) for t in _leaves(objective.data.batches[0]) if t.ndim and not t.is_floating_point()}
+    shape = tuple(outputs.shape[1:])
+    fit = [axis for axis in range(len(shape)) if (*shape[:axis], *shape[axis + 1 :]) in labels]
+    return 1 + fit[0] if len(fit) == 1 else None
 
 
 def l2(a: Source, b: Source, names: Iterable[str] | None = None) -> float:

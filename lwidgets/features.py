@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,18 @@ See = Callable[[str, Any, Any], None]
 """Called with a module's name, the tuple of its inputs and its output."""
 
 
+class Features(NamedTuple):
+    """What a module returned.
+
+    Attributes:
+        output: Which of its outputs: "" where it returns one tensor, else a key, field or index, as "logits".
+        rows: Of all examples, shape (N, ...).
+    """
+
+    output: str
+    rows: Tensor
+
+
 def features(objective: Objective, source: Source, layer: str = "", *, batchnorm: str = "frozen") -> Tensor:
     """The outputs of a module on all data.
 
@@ -25,15 +38,17 @@ def features(objective: Objective, source: Source, layer: str = "", *, batchnorm
     Args:
         objective: Supplies architecture and data.
         source: The parameters.
-        layer: Name of the module, as in ``model.named_modules()``; "" is the model itself. Of a tuple, the first
-            tensor counts.
+        layer: Name of the module, as in ``model.named_modules()``; "" is the model itself. Of several tensors, the
+            first floating-point one with an axis counts, as the logits of a model that returns its loss before them;
+            `named_features` tells which.
         batchnorm: A resolved mode.
 
     Returns:
         Shape (N, ...), on the objective's device and in the model's dtype.
 
     Raises:
-        ValueError: No such module; it is not called exactly once for a batch; an analytic objective.
+        ValueError: No such module; it is not called exactly once for a batch; it returns no such tensor, or other
+            shapes for other batches; an analytic objective.
 
     Example:
         >>> import lwidgets as lw
@@ -41,20 +56,56 @@ def features(objective: Objective, source: Source, layer: str = "", *, batchnorm
         >>> features(objective, b).shape, features(objective, b, "1").shape
         (torch.Size([1438, 10]), torch.Size([1438, 16]))
     """
-    rows: list[Tensor] = []
+    return named_features(objective, source, layer, batchnorm=batchnorm).rows
+
+
+def named_features(objective: Objective, source: Source, layer: str = "", *, batchnorm: str = "frozen") -> Features:
+    """`features`, and which of a module's outputs they are; arguments as there."""
+    found: list[Features] = []
     calls = len(objective.data.batches) if not isinstance(objective, FunctionObjective) else 0
 
     def see(name: str, inputs: Any, output: Any) -> None:
-        first = output if isinstance(output, Tensor) else output[0]
-        rows.append(first.detach().clone())
+        found.append(_first(output, name))
 
     watch(objective, source, (layer,), see, batchnorm=batchnorm)
-    if len(rows) != calls:
+    if len(found) != calls:
         raise ValueError(
-            f"features: layer must be called once for every batch, got {len(rows)} calls of {layer!r} for {calls} "
+            f"features: layer must be called once for every batch, got {len(found)} calls of {layer!r} for {calls} "
             "batches. Use a module that the model itself calls, once."
         )
-    return torch.cat(rows)
+    shapes = {tuple(each.rows.shape[1:]) for each in found}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"features: outputs of {layer!r} must have one shape for each example, got {' and '.join(map(str, shapes))}"
+            " in different batches. Pad all data to one length, or give a layer whose outputs have no such axis."
+        )
+    return Features(found[0].output, torch.cat([each.rows for each in found]))
+
+
+def _first(output: Any, layer: str) -> Features:
+    """The first floating-point tensor with an axis, and its place."""
+    for place, tensor in _tensors(output, ""):
+        if tensor.is_floating_point() and tensor.ndim:
+            return Features(place, tensor.detach().clone())
+    raise ValueError(
+        f"features: layer {layer!r} must return floating-point tensors with a row for each example, got "
+        f"{type(output).__name__}. Name a module that does."
+    )
+
+
+def _tensors(value: Any, place: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield place, value
+        return
+    parts: dict[Any, Any] = {}
+    if isinstance(value, Mapping):
+        parts = dict(value)
+    elif isinstance(value, tuple | list):
+        parts = dict(zip(getattr(value, "_fields", range(len(value))), value, strict=True))
+    elif dataclasses.is_dataclass(value):
+        parts = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    for key, part in parts.items():
+        yield from _tensors(part, f"{place}.{key}".lstrip("."))
 
 
 def watch(
@@ -86,15 +137,16 @@ def labels(objective: Objective) -> Tensor:
     """The labels of all examples, int64 of shape (N,), on the objective's device.
 
     Raises:
-        ValueError: The data are not pairs (X, y) of examples and class indices.
+        ValueError: The data are neither pairs (X, y) of examples and class indices, nor mappings with such "labels".
     """
     batches = () if isinstance(objective, FunctionObjective) else objective.data.batches
-    found = [batch[1] for batch in batches if isinstance(batch, tuple | list) and len(batch) == 2]
+    found = [batch["labels"] for batch in batches if isinstance(batch, Mapping) and "labels" in batch]
+    found += [batch[1] for batch in batches if isinstance(batch, tuple | list) and len(batch) == 2]
     indices = [y for y in found if isinstance(y, Tensor) and y.ndim == 1 and not y.is_floating_point()]
     if not batches or len(indices) < len(batches):
         raise ValueError(
-            f"features: data must be pairs (X, y) of examples and class indices, got {_kind(batches)}. "
-            "Use Objective(model, (X, y), loss=F.cross_entropy)."
+            f"features: data must be pairs (X, y) of examples and class indices, or mappings with such 'labels', got "
+            f"{_kind(batches)}. Use Objective(model, (X, y), loss=F.cross_entropy)."
         )
     return torch.cat(indices).long()
 
@@ -129,7 +181,7 @@ def _kind(batches: Sequence[Any]) -> str:
     if not batches:
         return "no data"
     batch = batches[0]
-    parts = batch if isinstance(batch, tuple | list) else [batch]
+    parts = batch if isinstance(batch, tuple | list) else [*batch.values()] if isinstance(batch, Mapping) else [batch]
     return ", ".join(
         f"{part.dtype} of shape {tuple(part.shape)}" if isinstance(part, Tensor) else type(part).__name__
         for part in parts

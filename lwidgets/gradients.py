@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lwidgets.attention import PlainAttention
 from lwidgets.data import _leaves, _map
 from lwidgets.objective import FunctionObjective, Objective
 from lwidgets.parameters import VECTOR, State, as_held
@@ -94,7 +94,7 @@ class DifferentiableLoss:
 
         def derive(leaves: dict[str, Tensor], each: Any) -> tuple[Tensor, ...]:
             at = list(leaves.values())
-            with sdpa_kernel(SDPBackend.MATH):
+            with PlainAttention():
                 first = torch.autograd.grad(self(leaves, each), at, create_graph=True, materialize_grads=True)
             with torch.enable_grad():
                 along = [(g * direction[n]).sum() for n, g in zip(leaves, first, strict=True) if n in direction]

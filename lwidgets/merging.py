@@ -1,8 +1,13 @@
 """One model from several, without training.
 
-Every method returns a new `State` whose label tells how it was made; nothing it is given changes. Sums are made in
-float64. Buffers are the first model's: BatchNorm statistics fit no merged model, so measure it with
-``objective.measure(merged, "recalibrate")`` or as a point between models.
+Every method takes models one by one, the base first where it has one, and returns a new `State` whose label tells how
+it was made; nothing it is given changes. Sums are made in float64. Buffers are the first model's: BatchNorm statistics
+fit no merged model, so measure it with ``objective.measure(merged, "recalibrate")`` or as a point between models.
+
+Parameters are merged where models differ. A module among the models, or as ``like``, tells what is a parameter. Of
+state dicts and checkpoint files alone, all floating-point tensors in which they differ count, but for what torch names
+itself: BatchNorm's statistics, masks of pruning, vectors of spectral norm. What is the same in all, as masks and tables
+of positions are, stays as it is to the last bit.
 
 A method with a base works on task vectors, tau_t = model_t - base. One with objectives leaves parameters that do not
 move there as the first model, or the base, has them.
@@ -11,37 +16,41 @@ move there as the first model, or the base, has them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from lwidgets.data import _map
+from lwidgets.data import _leaves, _map, same_bits
 from lwidgets.directions import gaussian
-from lwidgets.features import watch
 from lwidgets.gradients import DifferentiableLoss
+from lwidgets.grams import Entries, disjoint, input_grams
 from lwidgets.objective import FunctionObjective, Objective
 from lwidgets.parameters import Source, State
-from lwidgets.subspaces import fitted, letters
+from lwidgets.subspaces import letters
+from lwidgets.subspaces.base import space_of
 
 Array = NDArray[np.float64]
 Curvature = Literal["hessian", "fisher"]
 CURVATURES: tuple[str, ...] = get_args(Curvature)
+Objectives = Objective | Sequence[Objective] | Mapping[Any, Objective]
+"""One for each model, in the order of the models, or one for all."""
 
 _DAMPINGS = (math.inf, 100.0, 10.0, 1.0, 0.1, 0.01, 0.001, 0.0)  # the first of equals wins: the plain mean
 _SMALL = 1e-10  # of the largest eigenvalue or singular value: below it is rounding
 
 
-def average(*models: Source, weights: Sequence[float] | None = None) -> State:
+def average(*models: Source, weights: Sequence[float] | None = None, like: nn.Module | None = None) -> State:
     """The mean of the parameters.
 
     Args:
         *models: One or more.
         weights: One for each; they are divided by their sum. By default all alike.
+        like: A module that tells which tensors of bare state dicts are parameters.
 
     Raises:
         ValueError: A model does not fit the first, and the message has the key; or weights that cannot be.
@@ -50,16 +59,15 @@ def average(*models: Source, weights: Sequence[float] | None = None) -> State:
         >>> average({"w": torch.tensor([1.0, 2.0])}, {"w": torch.tensor([3.0, 6.0])}).parameters["w"].tolist()
         [2.0, 4.0]
     """
-    states = _states("average", models)
-    shares = _shares("average", weights, len(states))
-    return _made(
+    given = _models("average", models, like)
+    shares = _shares("average", weights, len(models))
+    return given.made(
         "average",
-        states,
-        lambda name: sum(c * state.parameters[name].double() for c, state in zip(shares, states, strict=True)),
+        lambda name: sum(c * state.parameters[name].double() for c, state in zip(shares, given.states, strict=True)),
     )
 
 
-def task_arithmetic(base: Source, *models: Source, scale: float = 1.0) -> State:
+def task_arithmetic(base: Source, *models: Source, scale: float = 1.0, like: nn.Module | None = None) -> State:
     r"""The base and the sum of the task vectors, :math:`\theta_0 + \lambda \sum_t \tau_t`.
 
     Source: Ilharco et al., "Editing Models with Task Arithmetic", ICLR 2023.
@@ -68,15 +76,16 @@ def task_arithmetic(base: Source, *models: Source, scale: float = 1.0) -> State:
         base: What the models were trained from.
         *models: One or more; of one, scale 1 returns it and scale -1 forgets it.
         scale: lambda.
+        like: As for `average`.
 
     Raises:
         ValueError: A model does not fit the base.
     """
-    start, *states = _states("task_arithmetic", (base, *models), fewest=2)
-    return _moved("task arithmetic", start, states, lambda name, taus: scale * sum(taus))
+    given = _models("task_arithmetic", (base, *models), like, base=True)
+    return given.moved("task arithmetic", lambda name, taus: scale * sum(taus))
 
 
-def ties(base: Source, *models: Source, keep: float = 0.2, scale: float = 1.0) -> State:
+def ties(base: Source, *models: Source, keep: float = 0.2, scale: float = 1.0, like: nn.Module | None = None) -> State:
     """Trim, elect signs, merge: means over those entries that agree with the sign of most of the mass.
 
     Source: Yadav et al., "TIES-Merging: Resolving Interference When Merging Models", NeurIPS 2023, section 4.
@@ -86,23 +95,31 @@ def ties(base: Source, *models: Source, keep: float = 0.2, scale: float = 1.0) -
         *models: One or more.
         keep: Share of the entries of a task vector that are kept, those of the largest magnitude, in (0, 1].
         scale: Of the merged task vector.
+        like: As for `average`.
 
     Raises:
         ValueError: A model does not fit the base; a share out of range.
     """
-    start, *states = _states("ties", (base, *models), fewest=2)
+    given = _models("ties", (base, *models), like, base=True)
     _in_range("ties", "keep", keep, 0 < keep <= 1, "(0, 1]")
-    least = [_threshold(start, state, keep) for state in states]
+    least = [_threshold(given, state, keep) for state in given.states[1:]]
 
     def merged(name: str, taus: list[Tensor]) -> Tensor:
         kept = torch.stack([torch.where(tau.abs() >= bound, tau, 0.0) for tau, bound in zip(taus, least, strict=True)])
         agree = kept.sum(dim=0).sign() == kept.sign()
         return scale * torch.where(agree, kept, 0.0).sum(dim=0) / agree.sum(dim=0).clamp(min=1)
 
-    return _moved(f"ties, keep {keep:g}", start, states, merged)
+    return given.moved(f"ties, keep {keep:g}", merged)
 
 
-def dare(base: Source, *models: Source, drop: float = 0.9, scale: float = 1.0, seed: int = 0) -> State:
+def dare(
+    base: Source,
+    *models: Source,
+    drop: float = 0.9,
+    scale: float = 1.0,
+    seed: int = 0,
+    like: nn.Module | None = None,
+) -> State:
     """Drop entries of the task vectors at random, rescale the others by 1 / (1 - drop), and add all up.
 
     Source: Yu et al., "Language Models are Super Mario", ICML 2024.
@@ -113,11 +130,12 @@ def dare(base: Source, *models: Source, drop: float = 0.9, scale: float = 1.0, s
         drop: Share of the entries, in [0, 1).
         scale: Of the sum.
         seed: Which entries.
+        like: As for `average`.
 
     Raises:
         ValueError: A model does not fit the base; a share out of range.
     """
-    start, *states = _states("dare", (base, *models), fewest=2)
+    given = _models("dare", (base, *models), like, base=True)
     _in_range("dare", "drop", drop, 0 <= drop < 1, "[0, 1)")
 
     def merged(name: str, taus: list[Tensor]) -> Tensor:
@@ -125,10 +143,10 @@ def dare(base: Source, *models: Source, drop: float = 0.9, scale: float = 1.0, s
         kept = [torch.where(chance >= drop, tau, 0.0) for chance, tau in zip(uniform, taus, strict=True)]
         return torch.as_tensor(scale / (1 - drop) * sum(kept))
 
-    return _moved(f"dare, drop {drop:g}, seed {seed}", start, states, merged)
+    return given.moved(f"dare, drop {drop:g}, seed {seed}", merged)
 
 
-def isotropic(base: Source, *models: Source, scale: float = 1.0) -> State:
+def isotropic(base: Source, *models: Source, scale: float = 1.0, like: nn.Module | None = None) -> State:
     """The sum of the task vectors with all singular values of a matrix made their mean (Iso-C).
 
     Tensors of more than two axes count as matrices of (filters, entries); of those with fewer, the mean is added.
@@ -140,11 +158,12 @@ def isotropic(base: Source, *models: Source, scale: float = 1.0) -> State:
         base: What the models were trained from.
         *models: One or more.
         scale: Of the merged task vector.
+        like: As for `average`.
 
     Raises:
         ValueError: A model does not fit the base.
     """
-    start, *states = _states("isotropic", (base, *models), fewest=2)
+    given = _models("isotropic", (base, *models), like, base=True)
 
     def merged(name: str, taus: list[Tensor]) -> Tensor:
         total = torch.stack(taus).sum(dim=0)
@@ -153,13 +172,12 @@ def isotropic(base: Source, *models: Source, scale: float = 1.0) -> State:
         left, sizes, right = torch.linalg.svd(total.flatten(1), full_matrices=False)
         return torch.as_tensor(scale * sizes.mean() * (left @ right).reshape(total.shape))
 
-    return _moved("isotropic", start, states, merged)
+    return given.moved("isotropic", merged)
 
 
 def fisher(
-    models: Sequence[Source],
-    objectives: Objective | Sequence[Objective],
-    *,
+    *models: Source,
+    objectives: Objectives,
     examples: int = 256,
     weights: Sequence[float] | None = None,
 ) -> State:
@@ -171,30 +189,27 @@ def fisher(
     see `fisher_diagonal`.
 
     Args:
-        models: One or more.
-        objectives: Each model's own task, or one for all.
+        *models: One or more.
+        objectives: Each model's own task in a list or dict, in the order of the models, or one for all.
         examples: How many of each task's data F is averaged over.
         weights: Of the tasks; by default all alike.
 
     Raises:
         ValueError: A model does not fit; the numbers of models and objectives differ.
     """
-    tasks = _tasks("fisher", models, objectives)
-    states = [state for _, state in tasks]
-    shares = _shares("fisher", weights, len(states))
+    tasks, given = _tasks("fisher", models, objectives)
+    shares = _shares("fisher", weights, len(models))
     information = [fisher_diagonal(objective, state, examples=examples) for objective, state in tasks]
 
     def merged(name: str) -> Tensor:
-        thetas = [state.parameters[name].double() for state in states]
-        if name not in information[0]:
-            return thetas[0]
+        thetas = [state.parameters[name].double() for state in given.states]
         each = [c * f[name] for c, f in zip(shares, information, strict=True)]
         total: Tensor = torch.stack(each).sum(dim=0)
         weighted = torch.stack([f * theta for f, theta in zip(each, thetas, strict=True)]).sum(dim=0)
         mean = torch.stack([c * theta for c, theta in zip(shares, thetas, strict=True)]).sum(dim=0)
         return torch.where(total > 0, weighted / total.where(total > 0, 1.0), mean)
 
-    return _made("fisher", states, merged)
+    return given.made("fisher", merged)
 
 
 def fisher_diagonal(objective: Objective, source: Source, *, examples: int = 256) -> dict[str, Tensor]:
@@ -216,60 +231,45 @@ def fisher_diagonal(objective: Objective, source: Source, *, examples: int = 256
     return {name: tensor / count for name, tensor in total.items()}
 
 
-def regmean(
-    models: Sequence[Source], objectives: Objective | Sequence[Objective], *, off_diagonal: float = 0.9
-) -> State:
-    r"""Linear layers whose outputs are nearest to those of each model on its own inputs; all else is averaged.
+def regmean(*models: Source, objectives: Objectives, off_diagonal: float = 0.9) -> State:
+    r"""Linear maps whose outputs are nearest to those of each model on its own inputs; all else is averaged.
 
     .. math:: W = \big( \sum_t X_t^\top X_t \big)^{-1} \sum_t X_t^\top X_t W_t
 
     with a bias as the weight of one more input, which is 1. Where no input varies, weights are averaged. For linear
     regressions that fit their own data best, and off_diagonal = 1, this is the best fit to all data together.
 
+    Maps are found by what is computed, in a pass over all data, whatever the class of the layer: products with a
+    parameter, in attention, recurrent cells and experts too; convolutions, as products with patches; embeddings, as
+    products with one-hot rows, so that a row is weighted by how often it was looked up. A parameter that is computed
+    from others (weight norm), tied, or used in more than one of these ways is averaged; the label says how many
+    parameters were not.
+
     Source: Jin et al., "Dataless Knowledge Fusion by Merging Weights of Language Models", ICLR 2023, who average
     biases.
 
     Args:
-        models: One or more.
-        objectives: Each model's own task, or one for all.
+        *models: One or more.
+        objectives: Each model's own task in a list or dict, in the order of the models, or one for all.
         off_diagonal: What inner products of different inputs are multiplied by, in [0, 1]; less than 1 regularises.
 
     Raises:
         ValueError: A model does not fit; the numbers of models and objectives differ; a share out of range.
     """
     _in_range("regmean", "off_diagonal", off_diagonal, 0 <= off_diagonal <= 1, "[0, 1]")
-    tasks = _tasks("regmean", models, objectives)
-    states = [state for _, state in tasks]
-    products = [_input_products(objective, state) for objective, state in tasks]
-    solved: dict[str, Tensor] = {}
-    for layer in set.intersection(*(set(each) for each in products)):
-        grams = [each[layer] for each in products]
-        grams = [off_diagonal * gram + (1 - off_diagonal) * gram.diagonal().diag() for gram in grams]
-        names = _weights_of(layer, tasks[0][0].module)
-        wide = [
-            torch.cat([s.parameters[n].double().reshape(len(s.parameters[n]), -1) for n in names], dim=1).T
-            for s in states
-        ]
-        mean = torch.stack(wide).mean(dim=0)
-        pull = torch.stack([gram @ (w - mean) for gram, w in zip(grams, wide, strict=True)]).sum(dim=0)
-        best = (mean + torch.linalg.pinv(torch.stack(grams).sum(dim=0), rtol=_SMALL, hermitian=True) @ pull).T
-        widths = [states[0].parameters[name][0].numel() for name in names]
-        solved |= dict(zip(names, best.split(widths, dim=1), strict=True))
-
-    def merged(name: str) -> Tensor:
-        thetas = [state.parameters[name].double() for state in states]
-        if name in solved:
-            return solved[name].reshape(thetas[0].shape)
-        return torch.stack(thetas).mean(dim=0) if name in tasks[0][0].space.moved else thetas[0]
-
-    return _made("regmean", states, merged)
+    tasks, given = _tasks("regmean", models, objectives)
+    alone = set(given.names) - set(tasks[0][0].space.aliases.values())
+    solved = _solved(tasks, alone, off_diagonal)
+    return given.made(
+        f"regmean, {len(solved)} of {len(given.names)} parameters solved for,",
+        lambda name: solved[name] if name in solved else _mean(given.states, name),
+    )
 
 
 def epimer(
     base: Source,
-    models: Sequence[Source],
-    objectives: Objective | Sequence[Objective],
-    *,
+    *models: Source,
+    objectives: Objectives,
     rank: int | None = 8,
     scale: float = 1.0,
     curvature: Curvature = "hessian",
@@ -293,8 +293,8 @@ def epimer(
 
     Args:
         base: What the models were trained from.
-        models: One or more.
-        objectives: Each model's own task, or one for all.
+        *models: One or more.
+        objectives: Each model's own task in a list or dict, in the order of the models, or one for all.
         rank: Singular directions of each tensor and task; None for all, so that the task vectors lie in the subspace.
         scale: Of the mean.
         curvature: "hessian": a Hessian-vector product for every direction, negative eigenvalues set to 0; "fisher":
@@ -314,9 +314,8 @@ def epimer(
         )
     if damping is not None:
         _in_range("epimer", "damping", damping, damping >= 0, "[0, inf]")
-    tasks = _tasks("epimer", models, objectives)
-    states = [state for _, state in tasks]
-    start = tasks[0][0].space.select(State.of(base), tasks[0][0].device)
+    tasks, given = _tasks("epimer", models, objectives, base)
+    start, *states = given.states
     taus = [
         {name: state.parameters[name].double() - start.parameters[name].double() for name in tasks[0][0].space.moved}
         for state in states
@@ -342,9 +341,10 @@ def epimer(
 
         def make(name: str) -> Tensor:
             here = start.parameters[name].double()
-            return here + (shares[name].to(here) @ atoms[name]).reshape(here.shape) if name in atoms else here
+            moved: Tensor = here + (shares[name].to(here) @ atoms[name]).reshape(here.shape)
+            return moved
 
-        return _made(f"epimer, gain {gain:.3g}, damping {damping:g}", [start, *states], make, skip=1)
+        return given.made(f"epimer, gain {gain:.3g}, damping {damping:g}", make, skip=1)
 
     def loss(state: State) -> float:
         found = sum(each.measure(state, each.resolve(between_models=True))["loss"] for each, _ in tasks)
@@ -392,56 +392,173 @@ def frechet_mean(
     return flat + step, float((2 * pull - together @ step) @ step)
 
 
-def _states(asking: str, models: Sequence[Source], fewest: int = 1) -> tuple[State, ...]:
-    if len(models) < fewest:
-        raise ValueError(
-            f"{asking}: models must be one or more, got none. Pass for example {asking}({'base, ' * (fewest - 1)}a, b)."
-        )
-    space, states = fitted(models, letters(len(models)))
-    device = next(iter(states[0].parameters.values())).device
-    return tuple(space.select(state, device) for state in states)
+@dataclass(frozen=True, eq=False)
+class _Models:
+    """Models of one architecture, and what there is to merge.
+
+    Attributes:
+        states: Each in its own dtypes, on the first one's device.
+        names: Of the floating-point parameters in which they differ; all else stays as the first has it, because what
+            is the same everywhere may be a table or a mask, of which a state dict does not tell.
+        twins: Further name of a tied tensor -> the name under which it is merged.
+    """
+
+    states: tuple[State, ...]
+    names: tuple[str, ...]
+    twins: Mapping[str, str]
+
+    @classmethod
+    def of(cls, asking: str, states: Sequence[State], moved: Collection[str], guessed: bool = False) -> _Models:
+        """Find out what there is to merge.
+
+        Args:
+            asking: The function that wants to.
+            states: With the same parameters.
+            moved: Parameters that may change.
+            guessed: Which tensors are parameters, and which of them are tied, is not known.
+
+        Raises:
+            ValueError: What differs is not finite somewhere.
+        """
+        names = [name for name in states[0].parameters if name in moved and _differs(states, name)]
+        for name in names:
+            bad = next((state for state in states if not state.parameters[name].isfinite().all()), None)
+            if bad is not None:
+                value = next(x for x in bad.parameters[name].flatten().tolist() if not math.isfinite(x))
+                raise ValueError(
+                    f"{asking}: {name!r} must be finite where models differ, got {value} in {bad.label}. "
+                    + (
+                        f"If it is no weight, pass {asking}(..., like=model), a module that has it as a buffer."
+                        * guessed
+                    )
+                    + "Leave that model out." * (not guessed)
+                )
+        twins = _twins(states, names) if guessed else {}
+        return cls(tuple(states), tuple(name for name in names if name not in twins), twins)
+
+    def made(self, told: str, make: Callable[[str], Any], skip: int = 0) -> State:
+        """A new state, its label told of all models but the first few.
+
+        Args:
+            told: The method.
+            make: From a name to the merged parameter.
+            skip: How many models the label leaves out.
+        """
+        first = self.states[0]
+        new = {name: torch.as_tensor(make(name)) for name in self.names}
+        new |= {twin: new[name] for twin, name in self.twins.items()}
+        parameters = {name: new.get(name, tensor).to(tensor, copy=True) for name, tensor in first.parameters.items()}
+        names = ", ".join(state.label.partition(": ")[2] or state.label for state in self.states[skip:])
+        return State(parameters, {name: b.clone() for name, b in first.buffers.items()}, f"{told} of {names}")
+
+    def moved(self, told: str, merge: Callable[[str, list[Tensor]], Any]) -> State:
+        """The first, and what a function makes of the task vectors of the others."""
+
+        def make(name: str) -> Tensor:
+            here = self.states[0].parameters[name].double()
+            moved: Tensor = here + merge(name, [state.parameters[name].double() - here for state in self.states[1:]])
+            return moved
+
+        return self.made(told, make, skip=1)
+
+
+def _differs(states: Sequence[State], name: str) -> bool:
+    first, *others = (state.parameters[name] for state in states)
+    return first.is_floating_point() and not all(same_bits(first.double(), other.double()) for other in others)
+
+
+def _twins(states: Sequence[State], names: Sequence[str]) -> dict[str, str]:
+    """Names under which every model has the same tensor as under another, as a state dict lists what is tied."""
+    alike: dict[Any, list[str]] = {}
+    for name in names:
+        tensors = [state.parameters[name] for state in states]
+        alike.setdefault((tensors[0].shape, *(float(t.double().sum()) for t in tensors)), []).append(name)
+    return {
+        name: first
+        for first, *others in alike.values()
+        for name in others
+        if all(same_bits(state.parameters[name], state.parameters[first]) for state in states)
+    }
+
+
+def _models(asking: str, models: Sequence[Source], like: nn.Module | None, base: bool = False) -> _Models:
+    """Models by themselves, under the names of a module among them, if there is one."""
+    called = f"{asking}({'base, ' * base}a, b)"
+    _one_by_one(asking, models, called)
+    if len(models) < 1 + base:
+        raise ValueError(f"{asking}: models must be one or more, got none. Pass for example {called}.")
+    known = next((source for source in (like, *models) if isinstance(source, nn.Module)), models[0])
+    space = space_of(known, State.of(known))
+    own = replace(space, dtypes=dict.fromkeys(space.shapes, cast(torch.dtype, None)))  # each keeps its own
+    lettered = _lettered(models)
+    device = next(iter(lettered[0].parameters.values())).device
+    states = [own.select(state, device) for state in lettered]
+    moved = [name for name in space.shapes if not (space.guessed and _is_of_torch(name, space.shapes))]
+    return _Models.of(asking, states, moved, space.guessed)
+
+
+def _is_of_torch(name: str, names: Collection[str]) -> bool:
+    """A buffer by which torch prunes a weight (a mask) or normalises its spectrum (two vectors)."""
+    path, _, own = name.rpartition("_")
+    return (own in ("mask", "u", "v") and f"{path}_orig" in names) or (
+        ".parametrizations." in name and name.endswith(("._u", "._v"))
+    )
 
 
 def _tasks(
-    asking: str, models: Sequence[Source], objectives: Objective | Sequence[Objective]
-) -> list[tuple[Objective, State]]:
-    each = [objectives] * len(models) if isinstance(objectives, Objective) else list(objectives)
+    asking: str, models: Sequence[Source], objectives: Objectives, base: Source | None = None
+) -> tuple[list[tuple[Objective, State]], _Models]:
+    """Models with the objective of each; and all of them, after the base if there is one."""
+    _one_by_one(asking, models, f"{asking}({'base, ' * (base is not None)}a, b, objectives=...)")
+    each = (
+        [objectives] * len(models)
+        if isinstance(objectives, Objective)
+        else [*(objectives.values() if isinstance(objectives, Mapping) else objectives)]
+    )
     if not models or len(each) != len(models):
         raise ValueError(
             f"{asking}: objectives must be one for each of one or more models, got {len(each)} for {len(models)}. "
-            "Pass a list of each, or one objective for all."
+            "Pass a list or dict of them, in the order of the models, or one objective for all."
         )
+    for objective in each[1:]:
+        if objective.space.shapes != each[0].space.shapes:
+            raise ValueError(
+                f"{asking}: objectives must be of one architecture, got {each[0]!r} and {objective!r}. "
+                "A head that a task has for itself belongs in its loss."
+            )
+    tasks = [
+        (objective, objective.space.select(state, objective.device))
+        for objective, state in zip(each, _lettered(models), strict=True)
+    ]
+    states = [state for _, state in tasks]
+    if base is not None:
+        states.insert(0, each[0].space.select(State.of(base), each[0].device))
+    moved = set(each[0].space.moved).intersection(*(objective.space.moved for objective in each[1:]))
+    return tasks, _Models.of(asking, states, moved)
+
+
+def _one_by_one(asking: str, models: Sequence[Any], called: str) -> None:
+    for model in models:
+        many = isinstance(model, Mapping) and any(isinstance(value, nn.Module | State) for value in model.values())
+        if many or isinstance(model, list | tuple):
+            raise TypeError(f"{asking}: models must be given one by one, got a {type(model).__name__}. Pass {called}.")
+
+
+def _lettered(models: Sequence[Source]) -> list[State]:
     states = [State.of(model) for model in models]
     return [
-        (objective, objective.space.select(replace(state, label=f"{letter}: {state.label}"), objective.device))
-        for objective, state, letter in zip(each, states, letters(len(states)), strict=True)
+        replace(state, label=f"{letter}: {state.label}")
+        for state, letter in zip(states, letters(len(states)), strict=True)
     ]
 
 
-def _made(told: str, states: Sequence[State], make: Callable[[str], Any], skip: int = 0) -> State:
-    first = states[0]
-    parameters = {name: torch.as_tensor(make(name)).to(tensor, copy=True) for name, tensor in first.parameters.items()}
-    names = ", ".join(state.label.partition(": ")[2] or state.label for state in states[skip:])
-    return State(parameters, {name: b.clone() for name, b in first.buffers.items()}, f"{told} of {names}")
-
-
-def _moved(told: str, start: State, states: Sequence[State], merge: Callable[[str, list[Tensor]], Any]) -> State:
-    def make(name: str) -> Tensor:
-        here = start.parameters[name].double()
-        moved: Tensor = here + merge(name, [state.parameters[name].double() - here for state in states])
-        return moved
-
-    return _made(told, [start, *states], make, skip=1)
-
-
-def _threshold(start: State, state: State, keep: float) -> float:
+def _threshold(models: _Models, state: State, keep: float) -> float:
     """The magnitude of the smallest entry that is kept of a task vector."""
-    sizes = torch.cat(
-        [
-            (state.parameters[name].double() - tensor.double()).abs().flatten()
-            for name, tensor in start.parameters.items()
-        ]
-    )
+    start = models.states[0].parameters
+    steps = [(state.parameters[name].double() - start[name].double()).abs().flatten() for name in models.names]
+    if not steps:
+        return 0.0
+    sizes = torch.cat(steps)
     count = max(1, round(keep * len(sizes)))
     return float(sizes.kthvalue(len(sizes) - count + 1).values)
 
@@ -454,16 +571,19 @@ def _slopes(objective: Objective, state: State, count: int) -> Iterator[dict[str
 
 
 def _examples(objective: Objective, count: int) -> Iterator[Any]:
+    """Single examples, spread evenly over all batches; a batch that cannot be divided is one."""
     if isinstance(objective, FunctionObjective):
         yield None
         return
-    part = objective.data.part(count)
-    if part is None:
-        yield from (batch for batch, _ in objective.data)
-        return
-    (batch,), (size,) = part.batches, part.sizes
-    for i in range(size):
-        yield _map(batch, lambda tensor, i=i: tensor[i : i + 1])  # type: ignore[misc]
+    data = objective.data.part(count) or objective.data
+    places = [
+        (batch, i)
+        for batch, size in zip(data.batches, data.sizes, strict=True)
+        for i in (range(size) if all(leaf.ndim and len(leaf) == size for leaf in _leaves(batch)) else [None])
+    ]
+    for place in torch.linspace(0, len(places) - 1, min(count, len(places))).round().long().tolist():
+        batch, i = places[place]
+        yield _map(batch, lambda tensor, i=i: (tensor if i is None else tensor[i : i + 1]).clone())  # type: ignore[misc]
 
 
 def _own_statistics(objective: Objective) -> str:
@@ -472,31 +592,57 @@ def _own_statistics(objective: Objective) -> str:
     return "frozen" if mode == "recalibrate" else mode
 
 
-def _input_products(objective: Objective, state: State) -> dict[str, Tensor]:
-    """X^T X of the inputs of every linear layer that has its weights for itself, with a column of ones for a bias."""
-    space, found = objective.space, dict[str, Tensor]()
-    if isinstance(objective, FunctionObjective):
-        raise ValueError("regmean: objective must have a model, got an analytic one. Use Objective(model, data).")
-    alone = set(space.moved) - set(space.aliases.values())
-    layers = {
-        name: part
-        for name, part in objective.module.named_modules()
-        if isinstance(part, nn.Linear) and alone.issuperset(_weights_of(name, objective.module))
-    }
+def _solved(tasks: Sequence[tuple[Objective, State]], names: Collection[str], off_diagonal: float) -> dict[str, Tensor]:
+    """Those of the parameters that are weights of linear maps in which no other has a part, with their biases."""
+    states = [state for _, state in tasks]
+    seen = [input_grams(objective, state, _own_statistics(objective)) for objective, state in tasks]
+    weights: dict[str, list[Entries]] = {}
+    for weight in dict.fromkeys(weight for each in seen for weight in each):
+        weights.setdefault(weight.name, []).append(weight)
+    solved: dict[str, Tensor] = {}
+    for weight in (w for name, views in weights.items() if name in names and disjoint(views) for w in views):
+        given = [each.get(weight) for each in seen]
+        biases = {inputs.bias for inputs in given if inputs is not None}
+        bias = biases.pop() if len(biases) == 1 else None
+        parts = [weight] if bias is None or bias.name not in names else [weight, bias]
+        rows = [torch.cat([_rows(state, part) for part in parts]) for state in states]
+        grams = [None if inputs is None else _regular(inputs.gram, off_diagonal, len(rows[0])) for inputs in given]
+        best = _nearest(rows, grams).split([len(_rows(states[0], part)) for part in parts])
+        for part, found in zip(parts, best, strict=True):
+            if part.name not in solved:
+                solved[part.name] = _mean(states, part.name).cpu().contiguous()
+            part.of(solved[part.name]).copy_(found.reshape(part.shape))
+    return solved
 
-    def see(name: str, inputs: Any, output: Any) -> None:
-        x = inputs[0].detach().reshape(-1, inputs[0].shape[-1]).double()
-        if layers[name].bias is not None:
-            x = torch.cat([x, x.new_ones(len(x), 1)], dim=1)
-        found[name] = found.get(name, 0) + x.T @ x
 
-    watch(objective, state, layers, see, batchnorm=_own_statistics(objective))
-    return found
+def _rows(state: State, part: Entries) -> Tensor:
+    """Entries as a matrix, a row for each input."""
+    return part.of(state.parameters[part.name].double().cpu().contiguous()).reshape(-1, part.shape[-1])
 
 
-def _weights_of(layer: str, module: nn.Module) -> list[str]:
-    """Names of the weight and of the bias, if it has one, of a linear layer."""
-    return [f"{layer}.{name}".lstrip(".") for name, _ in module.get_submodule(layer).named_parameters(recurse=False)]
+def _regular(gram: Tensor, off_diagonal: float, size: int) -> Tensor:
+    """Inner products of so many inputs, those of different ones made smaller."""
+    if gram.ndim == 1:
+        return gram
+    gram = gram[:size, :size]
+    return off_diagonal * gram + (1 - off_diagonal) * gram.diagonal().diag()
+
+
+def _nearest(rows: Sequence[Tensor], grams: Sequence[Tensor | None]) -> Tensor:
+    """The weights whose outputs are nearest to those of each, (inputs, outputs); None where there are no inputs."""
+    mean = torch.stack([*rows]).mean(dim=0)
+    given = [(gram, w - mean) for gram, w in zip(grams, rows, strict=True) if gram is not None]
+    total = torch.stack([gram for gram, _ in given]).sum(dim=0)
+    if total.ndim == 1:
+        pull = torch.stack([gram[:, None] * step for gram, step in given]).sum(dim=0)
+        return mean + pull / total.where(total > 0, 1.0)[:, None]
+    pull = torch.stack([gram @ step for gram, step in given]).sum(dim=0)
+    nearest: Tensor = mean + torch.linalg.pinv(total, rtol=_SMALL, hermitian=True) @ pull
+    return nearest
+
+
+def _mean(states: Sequence[State], name: str) -> Tensor:
+    return torch.stack([state.parameters[name].double() for state in states]).mean(dim=0)
 
 
 def _atoms(taus: Sequence[Tensor], rank: int | None) -> Tensor:

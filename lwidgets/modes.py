@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from typing import Self
 
-from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode, _push_mode
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class ThreadMode(TorchDispatchMode):
-    """A dispatch mode of this thread alone; torch's own also sets switches that all threads see."""
+    """A dispatch mode that no other thread notices; a subclass says in ``__torch_dispatch__`` what it does."""
 
-    def __enter__(self) -> Self:
-        _push_mode(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        _pop_mode(None)
+    def __init__(self) -> None:
+        """Nothing is seen before it is entered."""
+        super().__init__()  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """No: torch would import its compiler for that, in whatever thread comes first."""
+        """Nothing is compiled here, and the import of torch._dynamo takes more than a second."""
         return False
+
+    def __enter__(self) -> Self:
+        """Push it on this thread's stack; torch's own method also sets flags that stop compilation in all threads."""
+        torch._C._push_on_torch_dispatch_stack(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Pop it."""
+        torch._C._pop_torch_dispatch_stack(None)

@@ -17,12 +17,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from lwidgets.modes import ThreadMode
 
 _aten = torch.ops.aten
 _COMPOSED: Any = torch._C.DispatchKey.CompositeImplicitAutograd
@@ -123,7 +124,7 @@ def private_noise(seed: int = 0) -> Iterator[PrivateNoise]:
         _of_thread.noise = before
 
 
-class PrivateNoise(TorchDispatchMode):
+class PrivateNoise(ThreadMode):
     """Gives every random operation of a thread a generator of this object's.
 
     Attributes:
@@ -133,25 +134,11 @@ class PrivateNoise(TorchDispatchMode):
 
     def __init__(self, seed: int) -> None:
         """Nothing is drawn yet."""
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.drawn: dict[str, None] = {}
         self.seeded = False
         self._seed = seed
         self._generators: dict[torch.device, torch.Generator] = {}
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Nothing here is compiled; asking for that would import torch._dynamo, seconds, in whatever thread this is."""
-        return False
-
-    def __enter__(self) -> Self:
-        """Push it on this thread's stack only: torch's own method also sets flags of the whole process."""
-        torch._C._push_on_torch_dispatch_stack(self)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Pop it."""
-        torch._C._pop_torch_dispatch_stack(None)
 
     @property
     def used(self) -> bool:

@@ -151,6 +151,32 @@ def test_language_models_have_their_classes_last_and_regressions_none():
     assert distances.between is between
 
 
+@pytest.mark.parametrize(
+    ("made", "data", "axis"),
+    [
+        (lambda: torch.nn.Conv1d(2, 3, 1), (torch.randn(9, 2, 5), torch.randint(3, (9, 5))), 1),
+        (lambda: torch.nn.Conv2d(2, 3, 1), (torch.randn(9, 2, 4, 5), torch.randint(3, (9, 4, 5))), 1),
+        (lambda: torch.nn.Linear(2, 3), (torch.randn(9, 5, 2), torch.randint(3, (9, 5))), 2),
+        (lambda: torch.nn.Linear(2, 3), (torch.randn(9, 2), torch.randint(3, (9,))), 1),
+        (lambda: torch.nn.Linear(2, 3), (torch.randn(9, 3, 2), torch.randint(3, (9, 3))), None),
+        (lambda: torch.nn.Linear(2, 3), (torch.randn(9, 5, 2), torch.randn(9, 5)), None),
+    ],
+)
+def test_the_axis_of_classes_is_the_one_that_labels_lack(made, data, axis):
+    a, b = made(), made()
+    objective = lw.Objective(a, data, loss=lambda out, y: out.square().mean() + y.sum() * 0)
+    found = between(objective, a, b)
+    if axis is None:
+        assert math.isnan(found.disagreement)
+        assert math.isnan(found.softmax)
+        assert found.cka > 0
+        return
+    with torch.no_grad():
+        expected = (a(data[0]).argmax(axis) != b(data[0]).argmax(axis)).double().mean()
+    assert found.disagreement == pytest.approx(float(expected))
+    assert found.softmax == between(objective, a, b, classes=axis).softmax
+
+
 def test_models_of_another_width_are_refused_with_key_and_shapes():
     wide = torch.nn.Sequential(torch.nn.Linear(6, 20), torch.nn.ReLU(), torch.nn.Linear(20, 3))
     with pytest.raises(ValueError, match=r"key '0.weight' must have shape \(16, 6\), got \(20, 6\)"):

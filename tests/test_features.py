@@ -1,11 +1,14 @@
 """What modules pass on, against the user's own module called by hand."""
 
+import dataclasses
+from collections import namedtuple
+
 import pytest
 import torch
 from torch.nn import functional as F
 
 import lwidgets as lw
-from lwidgets.features import class_scores, cross_entropies, features, labels, watch
+from lwidgets.features import class_scores, cross_entropies, features, labels, named_features, watch
 from tests.models import CNN, MLP, TRANSFORMER, everything_about, same
 
 
@@ -49,6 +52,89 @@ def test_a_tuple_gives_its_first_tensor():
     X, y = torch.randn(9, 5, 3), torch.arange(9) % 4
     objective = lw.Objective(model, (X, y), loss=F.cross_entropy)
     torch.testing.assert_close(features(objective, model, "cell"), model.cell(X)[0])
+
+
+@dataclasses.dataclass
+class Found:
+    loss: torch.Tensor
+    scores: torch.Tensor
+
+
+Pair = namedtuple("Pair", ("loss", "scores"))
+OUTPUTS = {
+    "": lambda loss, scores: scores,
+    "1": lambda loss, scores: (loss, scores),
+    "scores": lambda loss, scores: {"loss": loss, "scores": scores},
+    "scores ": Found,
+    "scores  ": Pair,
+    "1.inner": lambda loss, scores: [scores.argmax(1), {"loss": loss, "inner": scores}],
+}
+
+
+class Returns(torch.nn.Module):
+    """Its loss first, and then the scores, in some form."""
+
+    def __init__(self, form):
+        super().__init__()
+        self.one, self.form = torch.nn.Linear(6, 3), form
+
+    def forward(self, x, y):
+        scores = self.one(x)
+        return self.form(F.cross_entropy(scores, y), scores)
+
+
+@pytest.mark.parametrize("place", OUTPUTS)
+def test_of_several_outputs_the_first_with_an_axis_is_taken_and_named(place):
+    a, b = (Returns(OUTPUTS[place]) for _ in range(2))
+    x, y = torch.randn(12, 6), torch.arange(12) % 3
+    batches = [{"x": x[:7], "labels": y[:7]}, {"x": x[7:], "labels": y[7:]}]
+
+    def loss(model, batch):
+        return F.cross_entropy(_scores(model(batch["x"], y=batch["labels"])), batch["labels"])
+
+    objective = lw.Objective(a, batches, loss=loss)
+    found = named_features(objective, b)
+    assert found.output == place.strip()
+    torch.testing.assert_close(found.rows, b.one(x))
+    assert torch.equal(labels(objective), y)
+    apart = lw.distances.between(objective, a, b)
+    assert apart.output == place.strip()
+    assert apart.disagreement == pytest.approx(float((a.one(x).argmax(1) != b.one(x).argmax(1)).double().mean()))
+    torch.testing.assert_close(class_scores(objective, lw.State.of(b), "none"), b.one(x).double())
+
+
+def _scores(output):
+    """By hand: whatever has three columns."""
+    if torch.is_tensor(output):
+        return output
+    parts = [*output.values()] if isinstance(output, dict) else getattr(output, "__dict__", None) or output
+    parts = [*parts.values()] if isinstance(parts, dict) else parts
+    parts = [*parts[:-1], *parts[-1].values()] if isinstance(parts[-1], dict) else parts
+    return next(part for part in parts if part.ndim == 2)
+
+
+def test_outputs_without_rows_or_of_several_lengths_are_refused_in_words():
+    net = torch.nn.Linear(2, 2)
+    sequences = [torch.randn(3, 4, 2), torch.randn(3, 5, 2)]
+    objective = lw.Objective(net, sequences, loss=lambda model, b: model(b).square().mean())
+    with pytest.raises(
+        ValueError, match=r"one shape for each example, got \(\d, 2\) and \(\d, 2\) in different batches"
+    ):
+        features(objective, net)
+
+    class Alone(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one = net
+
+        def forward(self, x):
+            return {"loss": self.one(x).square().mean(), "label": x.argmax(1)}
+
+    alone = Alone()
+    objective = lw.Objective(alone, [torch.randn(3, 2)], loss=lambda model, b: model(b)["loss"])
+    with pytest.raises(ValueError, match=r"layer '' must return floating-point tensors with a row .* got dict. Name a"):
+        features(objective, alone)
+    assert features(objective, alone, "one").shape == (3, 2)
 
 
 def test_nothing_stays_behind():

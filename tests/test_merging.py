@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from torch.nn import functional as F
+from torch.nn.utils import prune
 
 import lwidgets as lw
 from lwidgets import merging
+from lwidgets.data import same_bits
 from lwidgets.directions import gaussian
 from tests.models import CASES, CNN, MLP, TRANSFORMER, everything_about, flat, named, same
 
@@ -45,10 +47,10 @@ def every_method(case, models, base):
         "average": merging.average(*models),
         **{name: merge(base, *models) for name, merge in BASED.items()},
         "isotropic": merging.isotropic(base, *models),
-        "fisher": merging.fisher(models, tasks, examples=5),
-        "regmean": merging.regmean(models, tasks),
-        "epimer": merging.epimer(base, models, tasks, rank=2),
-        "epimer fisher": merging.epimer(base, models, tasks, rank=2, curvature="fisher", examples=5),
+        "fisher": merging.fisher(*models, objectives=tasks, examples=5),
+        "regmean": merging.regmean(*models, objectives=tasks),
+        "epimer": merging.epimer(base, *models, objectives=tasks, rank=2),
+        "epimer fisher": merging.epimer(base, *models, objectives=tasks, rank=2, curvature="fisher", examples=5),
     }
 
 
@@ -79,9 +81,9 @@ def test_one_model_is_returned_by_every_method_that_claims_it(case):
     for merged in (
         merging.average(model),
         *(merge(base, model) for merge in BASED.values()),
-        merging.fisher([model], one, examples=5),
-        merging.regmean([model], one),
-        merging.epimer(base, [model], one, rank=None, curvature="fisher", examples=5),
+        merging.fisher(model, objectives=one, examples=5),
+        merging.regmean(model, objectives=one),
+        merging.epimer(base, model, objectives=one, rank=None, curvature="fisher", examples=5),
     ):
         np.testing.assert_allclose(flat(merged.parameters), flat(named(model)), rtol=1e-9, atol=1e-11)
 
@@ -94,9 +96,9 @@ def test_identical_models_are_a_fixed_point(case):
         merging.average(model, model, model, weights=[1, 2, 3]),
         merging.ties(base, model, model, model, keep=1.0),
         merging.task_arithmetic(base, model, model, model, scale=1 / 3),
-        merging.fisher([model] * 3, tasks, examples=5),
-        merging.regmean([model] * 3, tasks),
-        merging.epimer(base, [model] * 3, tasks, rank=None, curvature="fisher", examples=5),
+        merging.fisher(*([model] * 3), objectives=tasks, examples=5),
+        merging.regmean(*([model] * 3), objectives=tasks),
+        merging.epimer(base, *([model] * 3), objectives=tasks, rank=None, curvature="fisher", examples=5),
     ):
         np.testing.assert_allclose(flat(merged.parameters), flat(named(model)), rtol=1e-9, atol=1e-11)
 
@@ -200,7 +202,7 @@ def test_fisher_weights_are_squared_gradients_of_single_examples(case):
     for name, tensor in found.items():
         np.testing.assert_allclose(tensor, expected[name], rtol=1e-8, atol=1e-14)
     other = merging.fisher_diagonal(tasks[1], models[1], examples=5)
-    merged = merging.fisher(models, tasks, examples=5, weights=[3, 1])
+    merged = merging.fisher(*models, objectives=tasks, examples=5, weights=[3, 1])
     for name, tensor in merged.parameters.items():
         p, q = (named(m)[name] for m in models)
         f, g = 3 * found[name], other[name]
@@ -213,7 +215,9 @@ def test_a_parameter_that_no_task_is_sensitive_to_is_averaged():
     X, y = MLP.samples(torch.float64)
     dead = X.clone()
     dead[:, 2] = 0
-    merged = merging.fisher(models, lw.Objective(models[0], (dead, y), loss=MLP.loss), examples=5, weights=[1, 3])
+    merged = merging.fisher(
+        *models, objectives=lw.Objective(models[0], (dead, y), loss=MLP.loss), examples=5, weights=[1, 3]
+    )
     mean = merging.average(*models, weights=[1, 3]).parameters["0.weight"]
     np.testing.assert_allclose(merged.parameters["0.weight"][:, 2], mean[:, 2], rtol=1e-12)
     assert not np.allclose(merged.parameters["0.weight"][:, 1], mean[:, 1])
@@ -246,9 +250,9 @@ def solved(X, y, bias):
 @pytest.mark.parametrize("bias", [True, False])
 def test_regmean_of_regressions_is_the_best_fit_to_all_data(bias):
     models, tasks, pooled = regressions(bias)
-    merged = merging.regmean(models, tasks, off_diagonal=1.0)
+    merged = merging.regmean(*models, objectives=tasks, off_diagonal=1.0)
     np.testing.assert_allclose(flat(merged.parameters), flat(named(pooled)), rtol=1e-9, atol=1e-11)
-    assert np.abs(flat(merging.regmean(models, tasks).parameters) - flat(named(pooled))).max() > 1e-4
+    assert np.abs(flat(merging.regmean(*models, objectives=tasks).parameters) - flat(named(pooled))).max() > 1e-4
 
 
 def test_regmean_of_layers_is_done_by_hand_and_all_else_is_averaged():
@@ -265,11 +269,11 @@ def test_regmean_of_layers_is_done_by_hand_and_all_else_is_averaged():
         grams.append(0.6 * gram + 0.4 * torch.diag(torch.diag(gram)))
     wide = [torch.cat([m.head.weight, m.head.bias[:, None]], dim=1).detach() for m in models]
     best = torch.linalg.solve(grams[0] + grams[1], grams[0] @ wide[0].T + grams[1] @ wide[1].T).T
-    merged = merging.regmean(doubles(CNN, 2), tasks, off_diagonal=0.6)
+    merged = merging.regmean(*doubles(CNN, 2), objectives=tasks, off_diagonal=0.6)
     np.testing.assert_allclose(merged.parameters["head.weight"], best[:, :-1], rtol=1e-7)
     np.testing.assert_allclose(merged.parameters["head.bias"], best[:, -1], rtol=1e-7)
     mean = merging.average(*models).parameters
-    others = [n for n in mean if not n.startswith("head")]
+    others = [n for n in mean if n.startswith("bn")]
     np.testing.assert_allclose(flat(merged.parameters, others), flat(mean, others), rtol=1e-12)
 
 
@@ -279,7 +283,7 @@ def test_regmean_averages_where_no_input_varies_and_leaves_tied_weights_alone():
     dead = X.clone()
     dead[:, 2] = 0
     tasks = [lw.Objective(models[0], (dead[i::2], y[i::2]), loss=MLP.loss) for i in range(2)]
-    merged = merging.regmean(models, tasks, off_diagonal=1.0).parameters["0.weight"]
+    merged = merging.regmean(*models, objectives=tasks, off_diagonal=1.0).parameters["0.weight"]
     mean = merging.average(*models).parameters["0.weight"]
     torch.testing.assert_close(merged[:, 2], mean[:, 2])
     assert not torch.allclose(merged[:, 1], mean[:, 1])
@@ -290,12 +294,12 @@ def test_regmean_averages_where_no_input_varies_and_leaves_tied_weights_alone():
         second.weight = first.weight
         twins.append(torch.nn.Sequential(first, torch.nn.Tanh(), second, torch.nn.Linear(6, 3)).double())
     tasks = [lw.Objective(twins[0], (X[i::2], y[i::2]), loss=MLP.loss) for i in range(2)]
-    merged = merging.regmean(twins, tasks).parameters
+    merged = merging.regmean(*twins, objectives=tasks).parameters
     mean = merging.average(*twins).parameters
     torch.testing.assert_close(merged["0.weight"], mean["0.weight"])
     assert not torch.allclose(merged["3.weight"], mean["3.weight"])
     pair = doubles(TRANSFORMER, 2)
-    tied = merging.regmean(pair, objectives(TRANSFORMER, 2)).parameters["embedding.weight"]
+    tied = merging.regmean(*pair, objectives=objectives(TRANSFORMER, 2)).parameters["embedding.weight"]
     np.testing.assert_allclose(tied, (pair[0].embedding.weight + pair[1].embedding.weight).detach() / 2)
 
 
@@ -317,18 +321,20 @@ def quadratics(dim, count, seed=0):
 def test_epimer_of_quadratic_tasks_is_their_joint_minimum(dim):
     bowls, minima, hessians = quadratics(dim, dim)
     joint = np.linalg.solve(hessians.sum(axis=0), np.einsum("tij,tj->i", hessians, minima))
-    merged = merging.epimer(torch.zeros(dim), [torch.as_tensor(m) for m in minima], bowls)
+    merged = merging.epimer(torch.zeros(dim), *[torch.as_tensor(m) for m in minima], objectives=bowls)
     np.testing.assert_allclose(merged.parameters["x"], joint, rtol=1e-8)
-    near = merging.epimer(torch.zeros(dim), [torch.as_tensor(m) for m in minima], bowls, damping=0, scale=0.5)
+    near = merging.epimer(
+        torch.zeros(dim), *[torch.as_tensor(m) for m in minima], objectives=bowls, damping=0, scale=0.5
+    )
     np.testing.assert_allclose(near.parameters["x"], joint / 2, rtol=1e-8)
     shifted = torch.full((dim,), 0.3, dtype=torch.float64)
-    moved = merging.epimer(shifted, [torch.as_tensor(m) for m in minima], bowls, damping=0)
+    moved = merging.epimer(shifted, *[torch.as_tensor(m) for m in minima], objectives=bowls, damping=0)
     np.testing.assert_allclose(moved.parameters["x"], joint, rtol=1e-8)
 
 
 def test_epimer_of_two_tasks_is_the_best_point_in_the_span_of_their_task_vectors():
     bowls, minima, _ = quadratics(5, 2, seed=3)
-    merged = merging.epimer(torch.zeros(5), [torch.as_tensor(m) for m in minima], bowls, damping=0)
+    merged = merging.epimer(torch.zeros(5), *[torch.as_tensor(m) for m in minima], objectives=bowls, damping=0)
 
     def total(shares):
         point = torch.as_tensor(shares @ minima)
@@ -341,7 +347,7 @@ def test_epimer_of_two_tasks_is_the_best_point_in_the_span_of_their_task_vectors
 def test_epimer_of_linear_regressions_of_full_rank_is_the_best_fit_to_all_tasks():
     models, tasks, _ = regressions(bias=True, tasks=3, inputs=2)
     base = torch.nn.Linear(2, 2).double()
-    merged = merging.epimer(base, models, tasks, rank=None, damping=0)
+    merged = merging.epimer(base, *models, objectives=tasks, rank=None, damping=0)
     # every task counts alike, and its loss is a mean over examples and outputs
     pairs = [(len(t.data) ** -0.5, *t.data.batches[0]) for t in tasks]
     X = torch.cat([w * torch.cat([x, torch.ones(len(x), 1)], dim=1) for w, x, _ in pairs])
@@ -355,7 +361,7 @@ def test_epimer_of_linear_regressions_of_full_rank_is_the_best_fit_to_all_tasks(
 @pytest.mark.parametrize("curvature", merging.CURVATURES)
 def test_epimer_stays_in_the_span_of_the_leading_singular_directions(case, curvature):
     base, *models = doubles(case)
-    merged = merging.epimer(base, models, objectives(case, 2), rank=1, curvature=curvature, examples=4)
+    merged = merging.epimer(base, *models, objectives=objectives(case, 2), rank=1, curvature=curvature, examples=4)
     for name, start in named(base).items():
         atoms = []
         for model in models:
@@ -372,7 +378,7 @@ def test_epimer_with_fisher_curvature_is_the_frechet_mean_of_projected_gradients
     base, a, b = doubles(MLP)
     tasks = objectives(MLP, 2)
     tasks[1] = tasks[1].on(tuple(part[:4] for part in task(MLP, 1)))  # means, not sums, over examples
-    merged = merging.epimer(base, [a, b], tasks, rank=1, curvature="fisher", damping=0.3, examples=6)
+    merged = merging.epimer(base, a, b, objectives=tasks, rank=1, curvature="fisher", damping=0.3, examples=6)
     columns = []
     offset = 0
     size = len(flat(named(base)))
@@ -436,7 +442,7 @@ def total(tasks, state, metric="loss"):
 
 def test_epimer_of_networks_on_different_inputs_is_far_below_their_average(upright_and_rotated):
     base, models, tasks = upright_and_rotated
-    merged, average = merging.epimer(base, models, tasks), merging.average(*models)
+    merged, average = merging.epimer(base, *models, objectives=tasks), merging.average(*models)
     held_out = [task.test for task in tasks]
     assert total(tasks, merged) < 0.6 * total(tasks, average)
     assert total(held_out, merged, "error") < 0.6 * total(held_out, average, "error")
@@ -447,9 +453,9 @@ def test_epimer_of_networks_on_different_inputs_is_far_below_their_average(uprig
 @pytest.mark.parametrize("options", [{}, {"curvature": "fisher", "rank": 2, "examples": 32, "scale": 1.2}])
 def test_epimers_damping_is_the_one_of_the_lowest_loss(upright_and_rotated, options):
     base, models, tasks = upright_and_rotated
-    merged = merging.epimer(base, models, tasks, **options)
+    merged = merging.epimer(base, *models, objectives=tasks, **options)
     powers = [0.0, *(10.0**k for k in range(-3, 3)), math.inf]
-    each = {s: merging.epimer(base, models, tasks, damping=s, **options) for s in powers}
+    each = {s: merging.epimer(base, *models, objectives=tasks, damping=s, **options) for s in powers}
     losses = {s: total(tasks, state) for s, state in each.items()}
     best = min(losses, key=losses.get)
     assert best not in (0, math.inf)
@@ -461,16 +467,16 @@ def test_epimer_of_tasks_whose_curvature_tells_nothing_is_their_mean():
     steep = lw.Objective.from_function(lambda u: 10 * (u[:, 0] - 1) ** 4 + 0.01 * (u[:, 0] - 1) ** 2, dim=1)
     bowl = lw.Objective.from_function(lambda u: (u[:, 0] + 1) ** 2 / 2, dim=1)
     models = [torch.tensor([1.0]), torch.tensor([-1.0])]
-    merged = merging.epimer(torch.zeros(1), models, [steep, bowl])
+    merged = merging.epimer(torch.zeros(1), *models, objectives=[steep, bowl])
     assert merged.parameters["x"].tolist() == pytest.approx([0.0], abs=1e-12)
-    full = merging.epimer(torch.zeros(1), models, [steep, bowl], damping=0)
+    full = merging.epimer(torch.zeros(1), *models, objectives=[steep, bowl], damping=0)
     assert full.parameters["x"].tolist() == pytest.approx([-0.98 / 1.02])
 
 
 def test_a_point_whose_loss_is_not_finite_is_not_chosen():
     walled = lw.Objective.from_function(lambda u: torch.where(u[:, 0] < 0.5, torch.nan, (u[:, 0] - 1) ** 2), dim=1)
     bowl = lw.Objective.from_function(lambda u: (u[:, 0] + 1) ** 2 / 20, dim=1)
-    merged = merging.epimer(torch.zeros(1), [torch.tensor([1.0]), torch.tensor([-1.0])], [walled, bowl])
+    merged = merging.epimer(torch.zeros(1), torch.tensor([1.0]), torch.tensor([-1.0]), objectives=[walled, bowl])
     assert merged.parameters["x"].tolist() == pytest.approx([1.9 / 2.1])  # all dampings from 1 on lie in the wall
 
 
@@ -479,7 +485,7 @@ def test_epimer_measures_networks_with_batchnorm_as_points_between_models(monkey
     seen = []
     measure = lw.Objective.measure
     monkeypatch.setattr(lw.Objective, "measure", lambda self, s, mode: seen.append(mode) or measure(self, s, mode))
-    merging.epimer(base, models, objectives(CNN, 2), rank=1)
+    merging.epimer(base, *models, objectives=objectives(CNN, 2), rank=1)
     assert set(seen) == {"recalibrate"}
 
 
@@ -531,7 +537,7 @@ def test_a_direction_of_negative_curvature_has_no_say():
     saddle = lw.Objective.from_function(lambda u: 2 * u[:, 0] ** 2 - 5 * u[:, 1] ** 2, dim=2)
     bowl = lw.Objective.from_function(lambda u: (u[:, 0] ** 2 + u[:, 1] ** 2) / 2, dim=2)
     models = [torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])]
-    merged = merging.epimer(torch.zeros(2), models, [saddle, bowl], damping=0)
+    merged = merging.epimer(torch.zeros(2), *models, objectives=[saddle, bowl], damping=0)
     # 4 (x - 1) + x = 0; only the bowl is curved along y
     assert merged.parameters["x"].tolist() == pytest.approx([0.8, 1.0])
 
@@ -556,7 +562,7 @@ def test_nothing_of_a_state_that_is_given_is_shared(case):
     tasks += [lw.Objective(case.model(0, torch.float64), task(case, 0), loss=case.loss, params="*.bias")]
     for merged in (
         *every_method(case, models[1:], models[0]).values(),
-        merging.fisher(models, tasks[2:] * 3, examples=2),
+        merging.fisher(*models, objectives=tasks[2:] * 3, examples=2),
     ):
         assert not any(t.data_ptr() in owned for t in merged.tensors.values())
 
@@ -576,9 +582,9 @@ def test_only_what_moves_is_merged_with_an_objective():
     models = doubles(count=2)
     tasks = [lw.Objective(models[0], task(MLP, i), loss=MLP.loss, params="4.*") for i in range(2)]
     for merged in (
-        merging.fisher(models, tasks, examples=3),
-        merging.epimer(models[0], models, tasks, rank=1),
-        merging.regmean(models, tasks),
+        merging.fisher(*models, objectives=tasks, examples=3),
+        merging.epimer(models[0], *models, objectives=tasks, rank=1),
+        merging.regmean(*models, objectives=tasks),
     ):
         assert torch.equal(merged.parameters["0.weight"], models[0][0].weight)
         assert not torch.equal(merged.parameters["4.weight"], models[0][4].weight)
@@ -611,13 +617,19 @@ def test_a_merged_network_is_measured_with_recalibrated_statistics():
         (lambda a, b, o: merging.average(a, b, weights=[1, -1]), r"weights must be 2 numbers with a positive sum"),
         (lambda a, b, o: merging.ties(a, b, keep=0), r"ties: keep must lie in \(0, 1\], got 0"),
         (lambda a, b, o: merging.dare(a, b, drop=1), r"dare: drop must lie in \[0, 1\), got 1"),
-        (lambda a, b, o: merging.regmean([a, b], o, off_diagonal=2), r"off_diagonal must lie in \[0, 1\], got 2"),
-        (lambda a, b, o: merging.fisher([a, b], [o]), r"fisher: objectives must be one for each .* got 1 for 2"),
         (
-            lambda a, b, o: merging.epimer(a, [b], o, curvature="kfac"),
+            lambda a, b, o: merging.regmean(a, b, objectives=o, off_diagonal=2),
+            r"off_diagonal must lie in \[0, 1\], got 2",
+        ),
+        (
+            lambda a, b, o: merging.fisher(a, b, objectives=[o]),
+            r"fisher: objectives must be one for each .* got 1 for 2",
+        ),
+        (
+            lambda a, b, o: merging.epimer(a, b, objectives=o, curvature="kfac"),
             r"curvature must be one of hessian, fisher .* 'kfac'",
         ),
-        (lambda a, b, o: merging.epimer(a, [b], o, rank=0), r"rank at least 1, got 'hessian' and 0"),
+        (lambda a, b, o: merging.epimer(a, b, objectives=o, rank=0), r"rank at least 1, got 'hessian' and 0"),
         (
             lambda a, b, o: merging.average(a, CNN.model()),
             r"b: ResidualCNN must fit the objective's model, got 15 mismatch",
@@ -627,8 +639,10 @@ def test_a_merged_network_is_measured_with_recalibrated_statistics():
             r"key '0.weight' must have shape \(16, 6\), got \(20, 6\)",
         ),
         (
-            lambda a, b, o: merging.regmean([torch.zeros(2)], lw.Objective.from_function(lambda u: u.sum(1), 2)),
-            r"regmean: objective must have a model, got an analytic one",
+            lambda a, b, o: merging.regmean(
+                torch.zeros(2), objectives=lw.Objective.from_function(lambda u: u.sum(1), 2)
+            ),
+            r"input_grams: objective must have a model, got an analytic one",
         ),
     ],
 )
@@ -641,4 +655,169 @@ def test_what_cannot_be_merged_is_refused(make, message):
 def test_epimer_refuses_a_damping_below_zero(damping):
     base, *models = doubles(count=3)
     with pytest.raises(ValueError, match=r"epimer: damping must lie in \[0, inf\], got"):
-        merging.epimer(base, models, objectives(count=2), damping=damping)
+        merging.epimer(base, *models, objectives=objectives(count=2), damping=damping)
+
+
+class Buffered(torch.nn.Module):
+    """A classifier with buffers that are no weights: an extra one of its own beside a layer that is used."""
+
+    def __init__(self, **buffers):
+        super().__init__()
+        self.one, self.two = torch.nn.Linear(6, 6), torch.nn.Linear(6, 3)
+        self.frozen = torch.nn.Parameter(torch.linspace(0, 1, 6), requires_grad=False)
+        for name, buffer in buffers.items():
+            self.register_buffer(name, buffer)
+
+    def forward(self, x):
+        h = torch.tanh(self.one(x) + self.frozen)
+        for name, buffer in self.named_buffers():
+            h = h + buffer if name == "table" else h
+            h = (h[:, None] + buffer).amax(1) if name == "mask" else h
+            h = h * buffer if name == "scale" else h
+            h = torch.where(buffer, h, 0.0) if name == "kept" else h
+        return self.two(h)
+
+
+def torchs_own(kind):
+    torch.manual_seed(0)
+    model = Buffered()
+    if kind == "pruned":
+        prune.l1_unstructured(model.one, "weight", 0.5)
+    elif kind == "spectral norm":
+        torch.nn.utils.parametrizations.spectral_norm(model.one)
+    elif kind == "old spectral norm":
+        torch.nn.utils.spectral_norm(model.one)
+    return model
+
+
+BUFFERS = {
+    "none": Buffered,
+    "mask": lambda: Buffered(mask=torch.full((6, 6), -torch.inf).triu(1)),
+    "nan and infinity": lambda: Buffered(unused=torch.tensor([torch.nan, torch.inf, -torch.inf, 0.0])),
+    "table": lambda: Buffered(table=torch.arange(6).cos(), inv_freq=torch.tensor(0.01)),
+    "scale": lambda: Buffered(scale=torch.tensor([2.0, 3, 1, 1, 1, 1], dtype=torch.float16)),
+    "whole numbers": lambda: Buffered(kept=torch.arange(6) % 2 == 0, ids=torch.arange(4)),
+    "pruned": lambda: torchs_own("pruned"),
+    "spectral norm": lambda: torchs_own("spectral norm"),
+    "old spectral norm": lambda: torchs_own("old spectral norm"),
+    "tied": lambda: TRANSFORMER.make(),
+}
+BARE = {
+    "average": merging.average,
+    "task_arithmetic": lambda *models, **like: merging.task_arithmetic(*models, scale=0.5, **like),
+    "ties": lambda *models, **like: merging.ties(*models, keep=0.3, **like),
+    "dare": lambda *models, **like: merging.dare(*models, drop=0.6, **like),
+    "isotropic": merging.isotropic,
+}
+
+
+def trained_apart(make, count=3):
+    """Models of one make whose weights differ, and whose pruning and spectra do, too."""
+    torch.manual_seed(1)
+    models = [make().eval() for _ in range(count)]
+    for i, model in enumerate(models):
+        model.load_state_dict(models[0].state_dict())
+        with torch.no_grad():
+            for p in model.parameters():
+                p.add_(0.1 * i * torch.randn_like(p)) if p.requires_grad else p
+            for name, buffer in model.named_buffers():
+                if name.endswith("weight_mask"):
+                    buffer.copy_(torch.randn_like(buffer) > 0)
+                if name.endswith(("_u", "_v")):
+                    buffer.copy_(F.normalize(torch.randn_like(buffer), dim=0))
+    return models
+
+
+@pytest.mark.parametrize("kind", BUFFERS)
+def test_modules_and_their_state_dicts_give_the_same_and_buffers_stay_to_the_bit(kind, tmp_path):
+    models = trained_apart(BUFFERS[kind])
+    dicts = [m.state_dict() for m in models]
+    torch.save(dicts[1], tmp_path / "one.pt")
+    bare, mixed = [dicts[0], tmp_path / "one.pt", dicts[2]], [*dicts[:2], models[2]]
+    for method in BARE.values():
+        expected = method(*models)
+        for sources in (dicts, bare, mixed):
+            found = method(*sources).tensors
+            for name, tensor in expected.tensors.items():
+                assert same_bits(found[name], tensor), name
+        for name, buffer in models[0].named_buffers():
+            assert expected.buffers[name].dtype == buffer.dtype
+            assert same_bits(expected.buffers[name], buffer)
+        if "frozen" in dicts[0]:
+            assert torch.equal(expected.parameters["frozen"], models[0].frozen)
+        fresh = BUFFERS[kind]()
+        fresh.load_state_dict({**dicts[0], **method(*dicts).tensors})  # tied names included
+        assert all(t.equal(expected.parameters[n]) for n, t in fresh.named_parameters())
+
+
+def test_a_buffer_that_differs_is_told_by_a_module():
+    def make(shift):
+        torch.manual_seed(int(shift))
+        return Buffered(table=torch.full((6,), shift))
+
+    models = [make(shift) for shift in (1.0, 2.0, 5.0)]
+    dicts = [m.state_dict() for m in models]
+    for method in BARE.values():
+        expected = method(*models)
+        for found in (method(*dicts, like=make(9.0)), method(dicts[0], dicts[1], models[2])):
+            assert torch.equal(found.tensors["table"], torch.ones(6))
+            assert all(torch.equal(found.tensors[n], t) for n, t in expected.tensors.items())
+    halves = [{n: t.half() for n, t in d.items()} for d in dicts]
+    assert merging.average(*halves, like=models[0]).parameters["one.weight"].dtype == torch.float16
+
+
+def test_only_what_is_merged_counts_as_an_entry_that_may_be_trimmed():
+    models = trained_apart(lambda: Buffered(table=torch.arange(6).cos()))
+    names = [n for n, p in models[0].named_parameters() if p.requires_grad]
+    base, *others = (flat(named(m), names) for m in models)
+    for sources in (models, [m.state_dict() for m in models]):
+        found = flat(merging.ties(*sources, keep=0.3).parameters, names)
+        np.testing.assert_allclose(found, ties_by_hand(base, others, 0.3), rtol=1e-6)
+
+
+def test_what_differs_and_is_not_finite_is_refused_and_the_way_out_works():
+    models = [Buffered(mask=torch.full((6, 6), -torch.inf).triu(1 + i)) for i in range(2)]
+    dicts = [m.state_dict() for m in models]
+    with pytest.raises(ValueError, match=r"ties: 'mask' must be finite where models differ, got -inf in a: state dict"):
+        merging.ties(*dicts)
+    merged = merging.ties(*dicts, like=models[0])
+    assert torch.equal(merged.tensors["mask"], models[0].mask)
+    with torch.no_grad():
+        models[1].one.bias[2] = torch.nan
+    with pytest.raises(ValueError, match=r"'one.bias' must be finite where models differ, got nan in b: Buffered. Lea"):
+        merging.average(*models)
+
+
+@pytest.mark.parametrize("given", [list, tuple, lambda models: {"first": models[0], "second": models[1]}])
+def test_models_are_given_one_by_one_and_objectives_in_any_way(given):
+    models, tasks = doubles(count=2), objectives(count=2)
+    for method, called in (
+        (lambda *m: merging.average(*m), r"average\(a, b\)"),
+        (lambda *m: merging.ties(models[0], *m), r"ties\(base, a, b\)"),
+        (lambda *m: merging.fisher(*m, objectives=tasks), r"fisher\(a, b, objectives=...\)"),
+        (lambda *m: merging.epimer(models[0], *m, objectives=tasks), r"epimer\(base, a, b, objectives=...\)"),
+    ):
+        with pytest.raises(TypeError, match=rf"must be given one by one, got a \w+\. Pass {called}"):
+            method(given(models))
+    for way in (tasks, tuple(tasks), {"first": tasks[0], "second": tasks[1]}):
+        found = merging.fisher(*models, objectives=way, examples=4)
+        assert same(found.parameters, merging.fisher(*models, objectives=tasks, examples=4).parameters)
+    other = lw.Objective(CNN.model(), task(CNN, 0, torch.float32), loss=CNN.loss)
+    with pytest.raises(ValueError, match=r"regmean: objectives must be of one architecture"):
+        merging.regmean(*models, objectives=[tasks[0], other])
+
+
+def test_examples_of_batches_that_cannot_be_put_together_are_taken_one_by_one():
+    sequences = [torch.randn(4, 5, 2, dtype=torch.float64), torch.randn(3, 7, 2, dtype=torch.float64)]
+    model = torch.nn.Linear(2, 1).double()
+    objective = lw.Objective(model, sequences, loss=lambda model, x: model(x).square().mean())
+    slopes = [
+        torch.autograd.grad(model(x[i : i + 1]).square().mean(), list(model.parameters()))
+        for x in sequences
+        for i in range(len(x))
+    ]
+    found = merging.fisher_diagonal(objective, model)
+    for name, each in zip(("weight", "bias"), zip(*slopes, strict=True), strict=True):
+        np.testing.assert_allclose(found[name], sum(g**2 for g in each) / 7, rtol=1e-9)
+    some = merging.fisher_diagonal(objective, model, examples=2)
+    np.testing.assert_allclose(some["weight"], (slopes[0][0] ** 2 + slopes[6][0] ** 2) / 2, rtol=1e-9)

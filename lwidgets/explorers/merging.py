@@ -101,8 +101,8 @@ class MergingExplorer(StudyWidget):
     def __init__(
         self,
         base: Source,
-        models: Sequence[Source],
-        objectives: Objective | Sequence[Objective] | Mapping[str, Objective],
+        models: Sequence[Source] | Mapping[str, Source],
+        objectives: merging.Objectives,
         *,
         methods: Mapping[str, Merge] | None = None,
         title: str = "",
@@ -112,9 +112,10 @@ class MergingExplorer(StudyWidget):
 
         Args:
             base: What the models were trained from.
-            models: Two or more: modules, state dicts or checkpoints.
-            objectives: Each model's own task, with a name or without; or one for all. With test data of their own where
-                the sliders are to offer them. A head that a task has for itself belongs in its loss:
+            models: Two or more, with names or without: modules, state dicts or checkpoints.
+            objectives: Each model's own task, with the model's name or in the order of the models; or one for all.
+                With test data of their own where the sliders are to offer them. A head that a task has for itself
+                belongs in its loss:
                 ``lw.Objective(encoder, data, loss=lambda features, y: cross_entropy(head(features), y))``.
             methods: Others to offer beside those of `lwidgets.merging`: name -> function of
                 ``(base, models, objectives)`` that returns a model.
@@ -125,7 +126,7 @@ class MergingExplorer(StudyWidget):
             ValueError: There are fewer than two models; as many objectives as models are not there; their metrics
                 differ; or a model does not fit, and the message has the key.
         """
-        names, self._own = _tasks(models, objectives)
+        names, given, self._own = _tasks(models, objectives)
         for objective in self._own:
             beside_cells(objective)
         self._others = dict(methods or {})
@@ -134,7 +135,7 @@ class MergingExplorer(StudyWidget):
         one = self._own[0]
         self._base, *states = (
             one.space.select(_called(name, source), one.device)
-            for name, source in zip((BASE, *names), (base, *models), strict=True)
+            for name, source in zip((BASE, *names), (base, *given), strict=True)
         )
         self._models = dict(zip(names, states, strict=True))
         self._tasks = dict(zip(names, self._own, strict=True)) if len(set(map(id, self._own))) > 1 else {"": one}
@@ -190,20 +191,20 @@ class MergingExplorer(StudyWidget):
         return "; ".join(f"{task} {one.accuracy(self.metric, log=self.log)}".lstrip() for task, one in curves.items())
 
     def _merge_by(self, method: str, density: float, seed: int) -> State | Why:
-        one, given = self._own[0], (self._base, *self._models.values())
+        one = self._own[0]
+        still = {name: t for name, t in self._base.parameters.items() if name not in one.space.moved}
+        models = [replace(m, parameters={**m.parameters, **still}) for m in self._models.values()]
         try:
             if method in self._others:
-                base, *models = map(_copied, given)  # what it does to them is its own business
+                base, *models = map(_copied, (self._base, *models))  # what it does to them is its own business
                 made = State.of(self._others[method](base, tuple(models), self._own))
             else:
-                made = State.of(methods_of(density, seed)[method](self._base, given[1:], self._own))
+                made = State.of(methods_of(density, seed)[method](self._base, models, self._own))
             made = one.space.select(made, one.device)
         except Exception as error:  # the other methods are still there to be seen
             return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         if not all(bool(tensor.isfinite().all()) for tensor in made.parameters.values()):
             return "Its parameters are not finite."
-        moved = set(one.space.moved)
-        still = {name: t for name, t in self._base.parameters.items() if name not in moved}
         return replace(made, parameters={**made.parameters, **still})
 
     def _depends(self, method: str, density: float, seed: int) -> tuple[str, float, int]:
@@ -546,30 +547,43 @@ def methods_of(density: float, seed: int) -> dict[str, Merge]:
         "ties": lambda base, models, tasks: merging.ties(base, *models, keep=density),
         "dare": lambda base, models, tasks: merging.dare(base, *models, drop=1 - density, seed=seed),
         "isotropic": lambda base, models, tasks: merging.isotropic(base, *models),
-        "fisher": lambda base, models, tasks: merging.fisher(models, tasks),
-        "regmean": lambda base, models, tasks: merging.regmean(models, tasks),
-        "epimer": lambda base, models, tasks: merging.epimer(base, models, tasks),
+        "fisher": lambda base, models, tasks: merging.fisher(*models, objectives=tasks),
+        "regmean": lambda base, models, tasks: merging.regmean(*models, objectives=tasks),
+        "epimer": lambda base, models, tasks: merging.epimer(base, *models, objectives=tasks),
     }
 
 
 def _tasks(
-    models: Sequence[Source], objectives: Objective | Sequence[Objective] | Mapping[str, Objective]
-) -> tuple[list[str], list[Objective]]:
-    """Names of the models, and each one's own objective."""
-    if isinstance(models, Mapping | str) or not isinstance(models, Sequence) or len(models) < 2:
-        got = len(models) if isinstance(models, Sequence) and not isinstance(models, str) else type(models).__name__
-        raise ValueError(f"MergingExplorer: models must be a list of two or more, got {got}. Pass [a, b].")
-    names = letters(len(models))
-    if isinstance(objectives, Objective):
-        return names, [objectives] * len(models)
-    if isinstance(objectives, Mapping):
-        names = [str(name) for name in objectives]
-    each = list(objectives.values()) if isinstance(objectives, Mapping) else list(objectives)
-    if len(each) != len(models) or not all(isinstance(one, Objective) for one in each):
+    models: Sequence[Source] | Mapping[str, Source], objectives: merging.Objectives
+) -> tuple[list[str], list[Source], list[Objective]]:
+    """Names of the models, these, and each one's own objective."""
+    if not isinstance(models, Sequence | Mapping) or isinstance(models, str) or len(models) < 2:
+        got = len(models) if isinstance(models, Sequence | Mapping) and not isinstance(models, str) else models
         raise ValueError(
-            f"MergingExplorer: objectives must be one for each of {len(models)} models, got {len(each)}: "
+            f"MergingExplorer: models must be two or more, got {got if isinstance(got, int) else type(got).__name__}. "
+            "Pass a list [a, b], or a dict of them by name."
+        )
+    names = [str(name) for name in models] if isinstance(models, Mapping) else letters(len(models))
+    given = [*models.values()] if isinstance(models, Mapping) else [*models]
+    if isinstance(objectives, Objective):
+        return names, given, [objectives] * len(given)
+    each = [*objectives.values()] if isinstance(objectives, Mapping) else [*objectives]
+    if len(each) != len(given) or not all(isinstance(one, Objective) for one in each):
+        raise ValueError(
+            f"MergingExplorer: objectives must be one for each of {len(given)} models, got {len(each)}: "
             f"{', '.join(type(one).__name__ for one in each)}. Pass one for each, in the same order, or one for all."
         )
+    if isinstance(objectives, Mapping):
+        tasks = [str(name) for name in objectives]
+        if isinstance(models, Mapping):
+            if {*names} != {*tasks}:
+                raise ValueError(
+                    f"MergingExplorer: models and objectives must have the same names, got {', '.join(names)} and "
+                    f"{', '.join(tasks)}. Name them alike, or pass one of them as a list."
+                )
+            each = [each[tasks.index(name)] for name in names]
+        else:
+            names = tasks
     for name, one in zip(names, each, strict=True):
         if one.names != each[0].names:
             raise ValueError(
@@ -581,7 +595,7 @@ def _tasks(
                 f"MergingExplorer: objectives must move the same parameters of one architecture, got {one!r} of "
                 f"{name!r} beside {each[0]!r}. A head that a task has for itself belongs in its loss."
             )
-    return names, each
+    return names, given, each
 
 
 def _check_names(names: Sequence[str]) -> None:

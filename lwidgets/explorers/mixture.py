@@ -22,6 +22,7 @@ _POINTS = 17  # of a layer's curve: measured, a line between two models needs no
 _COLORS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY)
 _STYLES: tuple[Literal["solid", "dashed"], ...] = ("solid", "dashed")  # when there are more layers than colours
 _NAMED = 4  # layers
+_MORE = 1.25  # times as many curves are there when all are drawn again, so that drawing takes no longer than computing
 
 Layers = tuple[Layerwise, Mapping[str, Objective]]
 """Two models and what may be mixed of them; data -> what is evaluated on a mixture."""
@@ -81,10 +82,13 @@ class Mixture:
             if layers is None:
                 return
             mixture, objectives = layers
-            alphas = {name: mix[names.index(name)] for name in mixture.names}
+            at = dict(zip(names, mix, strict=True))
+            alphas, shown = {name: at[name] for name in mixture.names}, 0
             for name in alphas:
                 *_, found[name] = stream(objectives[data], mixture.line(name, at=alphas), **options)
-                yield dict(found)
+                if len(found) in (len(alphas), max(shown + 1, round(_MORE * shown))):
+                    shown = len(found)
+                    yield dict(found)
 
         @study.view(widget=self.box)
         def draw_mixture(
@@ -107,7 +111,8 @@ class Mixture:
             self.plot.label(metric, log=log)
             level = drawable([mixed[metric]], log)
             lines, dots = [], []
-            alphas = [mix[names.index(name)] for name in layer_curves]
+            at = dict(zip(names, mix, strict=True))
+            alphas = [at[name] for name in layer_curves]
             for i, (name, one) in enumerate(layer_curves.items()):
                 color, style = _COLORS[i % len(_COLORS)], _STYLES[i // len(_COLORS) % len(_STYLES)]
                 lines.append(Series(one.coords[0], drawable(one.values[metric], log), name, color, style))

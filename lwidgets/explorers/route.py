@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from lwidgets.calls import calls_of
 from lwidgets.objective import Objective
 from lwidgets.parameters import State
 from lwidgets.subspaces import Line, Subspace
-from lwidgets.symmetry.align import arguments_of
-from lwidgets.symmetry.canonical import Coordinates, canonical, recast
+from lwidgets.symmetry.canonical import Coordinates, recast, rewritten
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Place:
 
         Raises:
             ValueError: As `canonical` and `recast`; models that are rewritten in different ways, with the key; or the
-                loss does not call the model with positional arguments.
+                loss calls parts of the model by themselves.
             TypeError: As `canonical`.
 
         Example:
@@ -84,8 +84,8 @@ class Place:
         if coordinates == "original":
             return self
         modules = [self.objective.model_at(model) for model in self.models]
-        some = arguments_of(self.objective, modules[0])
-        found = [canonical(module, *some, circuits=coordinates == "circuits") for module in modules]
+        calls = calls_of(self.objective, modules[0])
+        found = [rewritten(module, calls, circuits=coordinates == "circuits") for module in modules]
         if not any(one.steps for one in found):
             return self
         objectives = {data: recast(one, found[0]) for data, one in self.objectives.items()}

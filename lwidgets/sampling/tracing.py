@@ -179,7 +179,7 @@ class _Recorder(ThreadMode):
     """Writes down the operations of one run."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.graph, self.root = Graph(), nn.Module()
         self.refused: Untraceable | None = None
         self._constants: dict[int, tuple[Tensor, Symbol]] = {}

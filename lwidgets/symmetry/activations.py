@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from lwidgets.data import _leaves, _map
+from lwidgets.modes import ThreadMode
 from lwidgets.objective import Objective
 from lwidgets.parameters import State, as_held
 from lwidgets.symmetry.elements import Element, Level, Matrix, Permutation, Value
@@ -269,16 +269,12 @@ def _results(
     yield from watch.seen.items()
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(ThreadMode):
     def __init__(self, wanted: frozenset[int] | None) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.seen: dict[int, Tensor] = {}
         self._wanted = wanted
         self._count = 0
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # nothing is compiled here, and the import of torch._dynamo takes more than a second
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))

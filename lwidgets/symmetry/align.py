@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from lwidgets.calls import calls_of
 from lwidgets.data import _map
 from lwidgets.distances import l2
 from lwidgets.objective import FunctionObjective, Objective
 from lwidgets.parameters import ParameterSpace, Source, State
 from lwidgets.symmetry.activations import cast, in_dtype, match_activations, models_at
-from lwidgets.symmetry.derive import derive
+from lwidgets.symmetry.derive import derived
 from lwidgets.symmetry.elements import Element, Level
 from lwidgets.symmetry.learned import match_learned, match_straight_through
 from lwidgets.symmetry.matching import Progress, match_weights
@@ -28,7 +29,6 @@ AlignMethod = Literal["weights", "activations", "straight-through", "learned", "
 ALIGN_METHODS: tuple[str, ...] = get_args(AlignMethod)
 
 _LOOKED_AT = 256  # examples by which it is checked that the aligned model computes the same
-_TRACED = 4  # examples by which symmetries are derived
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -214,7 +214,7 @@ def symmetries_of(objective: Objective, source: Source) -> Spec:
         source: The model.
 
     Raises:
-        ValueError: The loss does not call the model with positional arguments.
+        ValueError: The loss calls parts of the model by themselves, see `calls_of`.
         TypeError: The model does not run in float64.
 
     Example:
@@ -224,7 +224,7 @@ def symmetries_of(objective: Objective, source: Source) -> Spec:
         [(16, 'positive scaling and permutation'), (12, 'positive scaling and permutation')]
     """
     model = objective.model_at(objective.space.select(State.of(source)))
-    return derive(model, *arguments_of(objective, model))
+    return derived(model, calls_of(objective, model))
 
 
 def _point(objective: Objective, name: str, source: Source) -> State:
@@ -251,26 +251,6 @@ def _movable(spec: Spec, space: ParameterSpace) -> Spec:
 def _check_fit(spec: Spec, state: State) -> None:
     """Let `Spec.apply` say which tensor does not fit."""
     spec.apply(Element(spec.groups, {n: g.identity(spec.copies(n)) for n, g in spec.groups.items()}), state)
-
-
-def arguments_of(objective: Objective, model: nn.Module) -> tuple[Any, ...]:
-    """What the loss calls the model with, for a few examples.
-
-    Raises:
-        ValueError: It does not call it, or with keyword arguments.
-    """
-    calls: list[tuple[Any, Mapping[str, Any]]] = []
-    handle = model.register_forward_pre_hook(lambda _, args, kwargs: calls.append((args, kwargs)), with_kwargs=True)
-    with handle, torch.no_grad():
-        objective.visit(model, next(iter((objective.part(_TRACED) or objective).data))[0])
-    if not calls or calls[0][1]:
-        got = "keyword arguments" if calls else "a loss that calls parts of the model only"
-        raise ValueError(
-            f"align: the loss must call the model with positional arguments, got {got}. "
-            "Pass spec=lw.symmetry.derive(model, *inputs)."
-        )
-    arguments: tuple[Any, ...] = calls[0][0]
-    return arguments
 
 
 def _change(objective: Objective, spec: Spec, element: Element, state: State) -> float:

@@ -19,16 +19,17 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from lwidgets.calls import Calls
 from lwidgets.noise import private_noise
 from lwidgets.objective import FunctionObjective, Objective
 from lwidgets.replica import Replica, private_copy
 from lwidgets.symmetry.certify import difference, private
 from lwidgets.symmetry.circuits import find_circuits
-from lwidgets.symmetry.derive import derive
+from lwidgets.symmetry.derive import derived
 from lwidgets.symmetry.elements import Level
-from lwidgets.symmetry.norms import Norm, find_norms
+from lwidgets.symmetry.norms import Bare, Norm, find_norms
 from lwidgets.symmetry.spec import Axis, Factor, Spec, blocks
-from lwidgets.symmetry.trace import in_double, tensors_in
+from lwidgets.symmetry.trace import in_double, run, tensors_in
 
 Coordinates = Literal["original", "folded", "circuits"]
 COORDINATES: tuple[str, ...] = get_args(Coordinates)
@@ -59,7 +60,7 @@ class Canonical:
         return f"Canonical({name}: {self.coordinates} coordinates, {done} steps, outputs changed by {self.change:.0e})"
 
 
-def canonical(model: nn.Module, *inputs: Any, circuits: bool = False) -> Canonical:
+def canonical(model: nn.Module, /, *inputs: Any, circuits: bool = False, **keywords: Any) -> Canonical:
     r"""A pre-norm transformer rewritten so that its stream may be rotated, and its heads compared as circuits.
 
     1. A parameter held by several modules, as a tied head, becomes one for each.
@@ -79,9 +80,10 @@ def canonical(model: nn.Module, *inputs: Any, circuits: bool = False) -> Canonic
 
     Args:
         model: Any module; not changed.
-        inputs: Its arguments, a small batch.
+        *inputs: Its arguments, a small batch; as for `derive`.
         circuits: Also make heads circuits. The interpolated circuits of two models have twice the rank of a head, so
             the line between them leaves the architecture.
+        **keywords: Further arguments of its forward.
 
     Raises:
         ValueError: A norm cannot be folded (post-norm, its output is used by more than linear layers), the mean cannot
@@ -93,17 +95,23 @@ def canonical(model: nn.Module, *inputs: Any, circuits: bool = False) -> Canonic
         >>> block = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=True)
         >>> model = nn.Sequential(nn.Linear(3, 8), block, nn.LayerNorm(8), nn.Linear(8, 4))
         >>> x = torch.randn(2, 5, 3)
+        >>> from lwidgets.symmetry import derive
         >>> derive(model, x).groups["0"].level, derive(canonical(model, x).module, x).groups["0"].level
         (Level.PERMUTATION, Level.ORTHOGONAL)
         >>> canonical(model, x, circuits=True)
         Canonical(Sequential: circuits coordinates, 8 steps, outputs changed by ...)
     """
-    module, arguments = private(model, inputs)
+    return rewritten(model, Calls.of(*inputs, **keywords), circuits=circuits)
+
+
+def rewritten(model: nn.Module, calls: Calls, *, circuits: bool = False) -> Canonical:
+    """`canonical` for a model that is called once or several times."""
+    module, calls = private(model, calls)
     with private_noise(), torch.no_grad():
-        before = _run(module, arguments)
-        norms = [n for n in find_norms(module, copy.deepcopy(arguments)) if circuits or n.centred or n.parameters]
-        steps, new = _rewrite(module, arguments, norms, circuits) if norms or circuits else ([], {})
-        change = max(map(difference, before, _run(module, arguments)))
+        before = _run(module, calls)
+        norms = [n for n in find_norms(module, calls) if circuits or n.centred or n.parameters]
+        steps, new = _rewrite(module, calls, norms, circuits) if norms or circuits else ([], {})
+        change = max(map(difference, before, _run(module, calls)))
     if not change <= _TOLERANCE:
         raise ValueError(
             f"canonical: outputs must stay the same to {_TOLERANCE:.0e} of their size, got a change of {change:.1e} "
@@ -140,30 +148,30 @@ def recast(objective: Objective, canonical: Canonical) -> Objective:
     return objective.with_model(canonical.module)
 
 
-def _run(module: nn.Module, inputs: Sequence[Any]) -> tuple[Tensor, ...]:
+def _run(module: nn.Module, calls: Calls) -> tuple[Tensor, ...]:
     with in_double():
-        return tensors_in(module(*copy.deepcopy(tuple(inputs))))
+        return tensors_in(run(module, calls.copied()))
 
 
 def _rewrite(
-    module: nn.Module, inputs: Sequence[Any], norms: Sequence[Norm], circuits: bool
+    module: nn.Module, calls: Calls, norms: Sequence[Norm], circuits: bool
 ) -> tuple[list[str], dict[str, nn.Module]]:
     """Rewrite a private module where it is; what was done, and which modules are new."""
     steps = _untie(module)
-    told, new = _absorb(module, inputs, [norm for norm in norms if not norm.scaled])
+    told, new = _absorb(module, calls, [norm for norm in norms if not norm.scaled])
     steps += told
     norms = [norm for norm in norms if norm.scaled]
-    spec = _linear(module, inputs, norms)
+    spec = _linear(module, calls, norms)
     for norm in norms:
         if norm.parameters:
             told, spec = _fold(module, spec, norm, norms)
             steps += told
     steps += _centre(module, spec, [norm for norm in norms if norm.centred])
-    new |= {norm.path: norm.bare() for norm in norms if norm.centred or norm.parameters}
+    new |= {norm.path: norm.bare(module.get_submodule(norm.path)) for norm in norms if norm.centred or norm.parameters}
     _place(module, new)
     if circuits:
         read = frozenset(group for norm in norms if (group := _groups(spec, norm)[0]))
-        found = find_circuits(module, copy.deepcopy(tuple(inputs)), spec, read)
+        found = find_circuits(module, calls, spec, read)
         steps += [f"{path} became circuits (heads: {len(part.qk)})" for path, part in found.items()]
         _place(module, found)
         new |= found
@@ -183,11 +191,19 @@ def _untie(module: nn.Module) -> list[str]:
     return steps
 
 
-def _linear(module: nn.Module, inputs: Sequence[Any], norms: Sequence[Norm]) -> Spec:
+def _linear(module: nn.Module, calls: Calls, norms: Sequence[Norm]) -> Spec:
     """The symmetries with a linear map in place of each norm: they tell what writes into it and what reads it."""
     other, _ = private_copy(module)
-    _place(other, {norm.path: nn.Linear(len(norm.gain), len(norm.gain), bias=False) for norm in norms})
-    return derive(other, *copy.deepcopy(tuple(inputs)), certify=False)
+    _place(other, {norm.path: _any_map(len(norm.gain)) for norm in norms})
+    return derived(other, calls, certify=False)
+
+
+def _any_map(size: int) -> nn.Linear:
+    """A linear map without symmetries of its own, drawn without the process's generator."""
+    layer = nn.Linear(size, size, bias=False, device="meta")
+    generator = torch.Generator().manual_seed(size)
+    layer.weight = nn.Parameter(torch.randn(size, size, generator=generator, dtype=torch.float64) / size**0.5)
+    return layer
 
 
 def _groups(spec: Spec, norm: Norm) -> tuple[str | None, str | None]:
@@ -215,11 +231,11 @@ def _fault(spec: Spec, group: str | None) -> str | None:
     return None if spec.groups[group].level is Level.GENERAL else f"features used by {spec.groups[group].reason}"
 
 
-def _absorb(module: nn.Module, inputs: Sequence[Any], scales: Sequence[Norm]) -> tuple[list[str], dict[str, nn.Module]]:
+def _absorb(module: nn.Module, calls: Calls, scales: Sequence[Norm]) -> tuple[list[str], dict[str, nn.Module]]:
     """Move scales, as of a layer before it is added to the stream, into what is scaled; others stay as they are."""
     if not scales:
         return [], {}
-    spec = _linear(module, inputs, scales)
+    spec = _linear(module, calls, scales)
     steps, new = [], {}
     for scale in scales:
         _, group = _groups(spec, scale)
@@ -231,7 +247,7 @@ def _absorb(module: nn.Module, inputs: Sequence[Any], scales: Sequence[Norm]) ->
         for name in writers:
             _change(module, spec, name, group, _times(scale.gain))
         steps.append(f"gain of {scale.path} went into {_join(writers)}")
-        new[scale.path] = scale.bare()
+        new[scale.path] = scale.bare(module.get_submodule(scale.path))
     _place(module, new)
     return steps, new
 
@@ -338,12 +354,17 @@ def _place(module: nn.Module, new: Mapping[str, nn.Module]) -> None:
             part.activation_relu_or_gelu = 0  # or it would compute what it was, past its modules
 
 
+def _as_here(part: nn.Module, was: nn.Module) -> nn.Module:
+    """A copy of a new module for another place."""
+    return Bare(part.size, part.eps, was) if isinstance(part, Bare) else copy.deepcopy(part)
+
+
 def _like(model: nn.Module, rewritten: nn.Module, new: Mapping[str, nn.Module]) -> nn.Module:
     """A copy of the model with the modules and the values of a rewritten one, in its own dtypes and on its device."""
     given = dict(model.named_parameters(remove_duplicate=False))
     like = next(iter(given.values()), torch.empty(0))
     module = Replica(model, like.device).module
-    _place(module, {path: copy.deepcopy(part) for path, part in new.items()})
+    _place(module, {path: _as_here(part, module.get_submodule(path)) for path, part in new.items()})
     for name, value in rewritten.named_parameters():
         path, _, own = name.rpartition(".")
         setattr(module.get_submodule(path), own, nn.Parameter(value.detach().clone().to(given.get(name, like))))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import copy
-import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils._pytree import tree_map
 
+from lwidgets.calls import Calls
 from lwidgets.noise import private_noise
 from lwidgets.parameters import State
 from lwidgets.replica import Replica
@@ -24,7 +22,9 @@ from lwidgets.symmetry.trace import in_double, run, tensors_in, wide
 _LOWER = (Level.ORTHOGONAL, Level.SCALED, Level.SIGNED, Level.PERMUTATION, Level.FIXED)
 
 
-def certify(model: nn.Module, spec: Spec, *inputs: Any, elements: int = 5, tolerance: float = 1e-10) -> Spec:
+def certify(
+    model: nn.Module, spec: Spec, /, *inputs: Any, elements: int = 5, tolerance: float = 1e-10, **keywords: Any
+) -> Spec:
     """Check a spec with random elements, and lower or pin the groups that change the outputs.
 
     A private copy runs in eval mode and float64 on the CPU, at a point near the model's own: every parameter and
@@ -33,9 +33,10 @@ def certify(model: nn.Module, spec: Spec, *inputs: Any, elements: int = 5, toler
     Args:
         model: Any module.
         spec: Derived or written by hand.
-        inputs: Arguments of its forward, a small batch.
+        *inputs: Arguments of its forward, a small batch; as for `derive`.
         elements: How many random elements of all groups together.
         tolerance: Largest change of an output allowed, relative to the largest value in it.
+        **keywords: Further arguments of its forward.
 
     Returns:
         The spec with its certificate; `certificate.lowered` says which groups have a lower level now.
@@ -51,34 +52,41 @@ def certify(model: nn.Module, spec: Spec, *inputs: Any, elements: int = 5, toler
         >>> certify(mlp, wrong, torch.randn(4, 2)).groups["h"].level
         Level.PERMUTATION
     """
-    module, arguments = private(model, inputs)
+    module, calls = private(model, Calls.of(*inputs, **keywords))
     with private_noise():
-        return certified(module, spec, arguments, elements, tolerance)
+        return certified(module, spec, calls, elements, tolerance)
 
 
-def private(model: nn.Module, inputs: Sequence[Any]) -> tuple[nn.Module, tuple[Any, ...]]:
-    """A copy of a model and its inputs in float64 on the CPU."""
+def private(model: nn.Module, calls: Calls) -> tuple[nn.Module, Calls]:
+    """A copy of a model and its arguments in float64 on the CPU."""
 
-    def cast(value: Any) -> Any:
-        if not isinstance(value, Tensor):
-            return copy.deepcopy(value)
-        value = value.detach().cpu()
-        return value.to(wide(value.dtype), copy=True)
+    def cast(tensor: Tensor) -> Tensor:
+        tensor = tensor.detach().cpu()
+        return tensor.to(wide(tensor.dtype), copy=True)
 
     module = Replica(model, torch.device("cpu"), "symmetry").module._apply(cast)
     for part in module.modules():  # plain attributes are no buffers
         vars(part).update({name: cast(value) for name, value in vars(part).items() if isinstance(value, Tensor)})
-    return module, tuple(tree_map(cast, tuple(inputs)))
+    given = calls.mapped(cast)
+    unpacked = given.unpacked
+    return module, given if unpacked is None or _runs(module, given) else unpacked
 
 
-def certified(
-    module: nn.Module, spec: Spec, inputs: tuple[Any, ...], elements: int = 5, tolerance: float = 1e-10
-) -> Spec:
-    """`certify` for a module and inputs that are private and float64 already."""
-    state, outputs = _somewhere_near(module, inputs)
+def _runs(module: nn.Module, calls: Calls) -> bool:
+    try:
+        with torch.no_grad(), in_double():
+            calls.copied().on(module)
+    except Exception:
+        return False
+    return True
+
+
+def certified(module: nn.Module, spec: Spec, calls: Calls, elements: int = 5, tolerance: float = 1e-10) -> Spec:
+    """`certify` for a module and arguments that are private and float64 already."""
+    state, outputs = _somewhere_near(module, calls)
 
     def change(element: Element, spec: Spec) -> float:
-        moved = _outputs(module, spec.apply(element, state), inputs)
+        moved = _outputs(module, spec.apply(element, state), calls)
         return max(map(difference, outputs, moved))
 
     def worst(spec: Spec) -> float:
@@ -120,19 +128,19 @@ def _candidates(group: Group) -> Iterator[Group]:
             yield replace(group, level=level, copies=None, reason=reason)
 
 
-def _somewhere_near(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[State, tuple[Tensor, ...]]:
+def _somewhere_near(module: nn.Module, calls: Calls) -> tuple[State, tuple[Tensor, ...]]:
     """A point near the module's own where its outputs are finite, and the outputs there."""
     own = State.of(module)
     for scale in (0.1, 0.0):
         state = _noisy(own, scale)
-        outputs = _outputs(module, state, inputs)
+        outputs = _outputs(module, state, calls)
         if all(bool(output.isfinite().all()) for output in outputs):
             break
     else:
         raise ValueError(
             "certify: the model's outputs must be finite, got NaN or infinity. Pass inputs that it can deal with."
         )
-    again = max(map(difference, outputs, _outputs(module, state, inputs)))
+    again = max(map(difference, outputs, _outputs(module, state, calls)))
     if again > 1e-12:
         raise ValueError(
             f"certify: model must give the same outputs for the same inputs, got a relative change of {again:.1e} "
@@ -161,14 +169,12 @@ def _noisy(state: State, scale: float) -> State:
     return State(near(state.parameters), buffers)
 
 
-def _outputs(module: nn.Module, state: State, inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
+def _outputs(module: nn.Module, state: State, calls: Calls) -> tuple[Tensor, ...]:
+    def at_state(*inputs: Any, **keywords: Any) -> Any:
+        return functional_call(module, state.tensors, inputs, keywords)
+
     with torch.no_grad(), in_double():
-        return tensors_in(run(functools.partial(functional_call, module, state.tensors), _copies(inputs)))
-
-
-def _copies(inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...]]:
-    """The arguments of `functional_call`: a forward may write to its inputs."""
-    return (tree_map(lambda part: part.clone() if isinstance(part, Tensor) else copy.deepcopy(part), inputs),)
+        return tensors_in(run(at_state, calls.copied()))
 
 
 def difference(a: Tensor, b: Tensor) -> float:

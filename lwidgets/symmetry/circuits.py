@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lwidgets.calls import Calls
 from lwidgets.symmetry.elements import Level
 from lwidgets.symmetry.spec import Spec, blocks
 from lwidgets.symmetry.trace import in_double
@@ -112,12 +113,12 @@ class _Side:
     reads: str | None
 
 
-def find_circuits(module: nn.Module, inputs: Sequence[Any], spec: Spec, read: frozenset[str]) -> dict[str, Circuits]:
+def find_circuits(module: nn.Module, given: Calls, spec: Spec, read: frozenset[str]) -> dict[str, Circuits]:
     """Every attention of a network as circuits.
 
     Args:
         module: In eval mode and float64.
-        inputs: Its arguments.
+        given: Its arguments.
         spec: Symmetries of the network with a linear map in place of each norm.
         read: The groups of what these maps return.
 
@@ -150,7 +151,7 @@ def find_circuits(module: nn.Module, inputs: Sequence[Any], spec: Spec, read: fr
         raise _refused(_common([side.tensor for side in pair]), "heads that are not free of each other")
     if not found:
         raise _refused("model", "none")
-    calls = _calls(module, inputs, found)
+    calls = _calls(module, given, found)
     return {path: _circuits(path, module.get_submodule(path), *calls[path], *forms) for path, forms in found.items()}
 
 
@@ -202,7 +203,7 @@ def _sides(module: nn.Module, spec: Spec, group: str, read: frozenset[str]) -> t
 
 
 def _calls(
-    module: nn.Module, inputs: Sequence[Any], paths: Mapping[str, Any]
+    module: nn.Module, given: Calls, paths: Mapping[str, Any]
 ) -> dict[str, tuple[tuple[Any, ...], dict[str, Any], Any]]:
     """Arguments and results of the first call of some modules."""
     calls: dict[str, tuple[tuple[Any, ...], dict[str, Any], Any]] = {}
@@ -215,7 +216,7 @@ def _calls(
 
     hooks = [module.get_submodule(path).register_forward_hook(note(path), with_kwargs=True) for path in paths if path]
     with torch.no_grad(), in_double():
-        module(*inputs)
+        given.copied().on(module)
     for hook in hooks:
         hook.remove()
     for path in paths:

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from lwidgets.calls import Calls
 from lwidgets.noise import private_noise
 from lwidgets.parameters import ParameterSpace
 from lwidgets.symmetry import atoms
@@ -25,13 +26,15 @@ from lwidgets.symmetry.trace import Trace, trace
 _SIDELESS = (Level.ORTHOGONAL, Level.SIGNED, Level.PERMUTATION, Level.FIXED)  # S^-T = S
 
 
-def derive(model: nn.Module, *inputs: Any, certify: bool = True) -> Spec:
+def derive(model: nn.Module, /, *inputs: Any, certify: bool = True, **keywords: Any) -> Spec:
     """Which reparametrisations leave a network's function as it is.
 
     Args:
         model: Any module. A private copy is run once, in eval mode and float64 on the CPU.
-        inputs: Its arguments, a small batch; floating-point tensors are cast to float64.
+        *inputs: Its arguments, a small batch; floating-point tensors are cast to float64. One mapping may hold what
+            the model takes by keyword, as a tokenizer's output does.
         certify: Check the result with random elements, and lower or pin the groups that fail.
+        **keywords: Further arguments of its forward: ``derive(model, **batch)``.
 
     Returns:
         The groups, and the axes they act on. Operations that no rule covers are in `spec.pinned`: what they touch is
@@ -47,11 +50,16 @@ def derive(model: nn.Module, *inputs: Any, certify: bool = True) -> Spec:
         >>> {name: group.level for name, group in derive(mlp, torch.randn(3, 2)).groups.items()}
         {'0': Level.SCALED, '2': Level.SIGNED}
     """
-    module, arguments = private(model, inputs)
+    return derived(model, Calls.of(*inputs, **keywords), certify=certify)
+
+
+def derived(model: nn.Module, calls: Calls, *, certify: bool = True) -> Spec:
+    """`derive` for a model that is called once or several times; what it returns every time stays as it is."""
+    module, calls = private(model, calls)
     with private_noise():
-        recorded = trace(module, arguments)
+        recorded = trace(module, calls.copied())
     spec = _spec(recorded, ParameterSpace.of_module(model, refuse=False).aliases)
-    return certified(module, spec, arguments) if certify else spec
+    return certified(module, spec, calls) if certify else spec
 
 
 def _spec(recorded: Trace, aliases: Mapping[str, str]) -> Spec:

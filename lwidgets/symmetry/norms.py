@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lwidgets.calls import Calls
 from lwidgets.symmetry.trace import in_double
 
 _ROUNDING = 1e-12
@@ -48,17 +49,47 @@ class Norm:
         """Whether it can have a shift, if only after training."""
         return self.parameters > 1 or bool(self.shift.any())
 
-    def bare(self) -> nn.Module:
-        """What is left of it when gain, shift and mean are taken elsewhere."""
-        return nn.RMSNorm(len(self.gain), self.eps, elementwise_affine=False) if self.scaled else nn.Identity()
+    def bare(self, was: nn.Module) -> nn.Module:
+        """What is left of it when gain, shift and mean are taken elsewhere.
+
+        Args:
+            was: The module in whose place it will stand.
+        """
+        return Bare(len(self.gain) if self.scaled else None, self.eps, was)
 
 
-def find_norms(module: nn.Module, inputs: Sequence[Any]) -> list[Norm]:
+class Bare(nn.Module):
+    """x / sqrt(mean x^2 + eps), or x itself.
+
+    What else a forward reads of the module that was here, as the dtype of its weight, is still there; none of it is a
+    parameter any more.
+    """
+
+    def __init__(self, size: int | None, eps: float | None, was: nn.Module) -> None:
+        """Of a number of features; None for x itself."""
+        super().__init__()
+        self.size, self.eps = size, eps
+        vars(self)["was"] = was
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if "was" not in vars(self):  # while it is being copied
+                raise
+            return getattr(vars(self)["was"], name)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of the same shape."""
+        return x if self.size is None else F.rms_norm(x, (self.size,), eps=self.eps)
+
+
+def find_norms(module: nn.Module, calls: Calls) -> list[Norm]:
     """All of them that a forward pass calls, in order; modules that do nothing are left out.
 
     Args:
         module: In eval mode and float64.
-        inputs: Its arguments; they may be written to.
+        calls: Its arguments.
     """
     shapes: dict[str, tuple[int, ...]] = {}
 
@@ -72,7 +103,7 @@ def find_norms(module: nn.Module, inputs: Sequence[Any]) -> list[Norm]:
     parts = {path: part for path, part in module.named_modules() if path and not [*part.children()]}
     hooks = [part.register_forward_hook(note(path)) for path, part in parts.items()]
     with torch.no_grad(), in_double():
-        module(*inputs)
+        calls.copied().on(module)
     for hook in hooks:
         hook.remove()
     found = (_norm(path, parts[path], shape) for path, shape in shapes.items())

@@ -13,12 +13,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakIdKeyDictionary
 
-_NOT_THE_USERS = (os.path.dirname(torch.__file__) + os.sep, os.path.dirname(__file__) + os.sep)
+from lwidgets import attention
+from lwidgets.attention import PlainAttention
+from lwidgets.calls import Calls
+from lwidgets.modes import ThreadMode
+
+_NOT_THE_USERS = (os.path.dirname(torch.__file__) + os.sep, os.path.dirname(__file__) + os.sep, attention.__file__)
 
 _STATISTICS = ("running_mean", "running_var", "_u", "_v")
 
@@ -84,12 +87,12 @@ class Trace:
     zeros: frozenset[int]
 
 
-def trace(module: nn.Module, inputs: Sequence[Any]) -> Trace:
-    """Run a module once and write down what it does.
+def trace(module: nn.Module, calls: Calls) -> Trace:
+    """Run a module once, or once for each of several calls, and write down what it does.
 
     Args:
         module: In eval mode; it gets forward hooks, which are removed again.
-        inputs: Its arguments.
+        calls: Its arguments; they may be written to.
 
     Raises:
         TypeError: It does not run, or returns no tensors.
@@ -102,7 +105,7 @@ def trace(module: nn.Module, inputs: Sequence[Any]) -> Trace:
             hooks.callback(part.register_forward_pre_hook(enter).remove)
             hooks.callback(part.register_forward_hook(leave, always_call=True).remove)
         with recorder:
-            result = run(module, inputs)
+            result = run(module, calls)
     outputs = tuple(recorder.slot(tensor) for tensor in tensors_in(result))
     statistics = {name: b for name, b in module.named_buffers() if name.endswith(_STATISTICS)}
     constants = {name: b for name, b in module.named_buffers() if name not in module.state_dict()}
@@ -115,31 +118,30 @@ def trace(module: nn.Module, inputs: Sequence[Any]) -> Trace:
     )
 
 
-def run(function: Callable[..., Any], inputs: Sequence[Any]) -> Any:
+def run(function: Callable[..., Any], calls: Calls) -> Any:
     """Call a model.
 
     Raises:
         TypeError: It does not run; the message says why.
     """
     try:
-        return function(*inputs)
+        return calls.on(function)
     except Exception as error:
         raise TypeError(
             "symmetry: model must run in eval mode and float64 on the CPU with these inputs, got "
-            f"{type(error).__name__}: {str(error)[:300]}. Pass the inputs that its forward takes."
+            f"{type(error).__name__}: {str(error)[:300]}. Pass the inputs that its forward takes, those by keyword as "
+            "keywords: derive(model, x, mask=mask), or derive(model, **batch)."
         ) from error
 
 
 @contextmanager
 def in_double() -> Iterator[None]:
-    """Attention as the matrix products it is, and everything in float64, where recurrent layers are their cells."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH), _InDouble():
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+    """Attention as the matrix products it is, and everything in float64, where recurrent layers are their cells.
+
+    What draws random numbers draws them from a generator of its own. All this holds in this thread only.
+    """
+    with PlainAttention(), _InDouble():
+        yield
 
 
 def tensors_in(value: Any) -> tuple[Tensor, ...]:
@@ -199,16 +201,7 @@ def _live(calls: Sequence[Call], outputs: Sequence[Slot]) -> tuple[Call, ...]:
     return tuple(reversed(live))
 
 
-class _Mode(TorchDispatchMode):
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # nothing is compiled here, and the import of torch._dynamo takes more than a second
-
-
-class _InDouble(_Mode):
+class _InDouble(ThreadMode):
     """What a layer casts to float32, or makes as float32, is float64, so that nothing is rounded on the way."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -226,7 +219,7 @@ def wide(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype.is_floating_point else torch.complex128 if dtype.is_complex else dtype
 
 
-class _Recorder(_Mode):
+class _Recorder(ThreadMode):
     """Writes down every operation below autograd."""
 
     def __init__(self) -> None:

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import lwidgets as lw
+from lwidgets.widgets.line_plot import LinePlot
 
 
 def mixed(a, b, alphas):
@@ -93,3 +94,17 @@ def test_a_model_that_does_not_fit_is_refused(pair):
     objective, a, _ = pair
     with pytest.raises(ValueError, match="must"):
         lw.LayerwiseExplorer(objective, a, nn.Linear(2, 2))
+
+
+def test_many_curves_are_drawn_a_few_times(monkeypatch):
+    drawn = []
+    draw = LinePlot.draw
+    monkeypatch.setattr(LinePlot, "draw", lambda self, name, series: drawn.append(name) or draw(self, name, series))
+    torch.manual_seed(0)
+    a, b = (nn.Sequential(*(nn.Linear(2, 2) for _ in range(40))) for _ in range(2))
+    objective = lw.Objective(a, (torch.randn(4, 2), torch.randn(4, 2)), loss=F.mse_loss)
+    explorer = lw.LayerwiseExplorer(objective, a, b)
+    assert explorer.wait(120)
+    assert len(explorer.landscapes) == 40
+    assert drawn.count("lines") <= 20
+    explorer.close()

@@ -1,6 +1,7 @@
 """Merged models in the explorer, against models put together by hand."""
 
 import copy
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -73,9 +74,9 @@ DIRECT = {
     "ties": lambda base, models, tasks: merging.ties(base, *models, keep=0.3),
     "dare": lambda base, models, tasks: merging.dare(base, *models, drop=0.7, seed=4),
     "isotropic": lambda base, models, tasks: merging.isotropic(base, *models),
-    "fisher": lambda base, models, tasks: merging.fisher(models, tasks),
-    "regmean": lambda base, models, tasks: merging.regmean(models, tasks),
-    "epimer": lambda base, models, tasks: merging.epimer(base, models, tasks),
+    "fisher": lambda base, models, tasks: merging.fisher(*models, objectives=tasks),
+    "regmean": lambda base, models, tasks: merging.regmean(*models, objectives=tasks),
+    "epimer": lambda base, models, tasks: merging.epimer(base, *models, objectives=tasks),
 }
 
 
@@ -302,15 +303,19 @@ def test_a_page_keeps_methods_and_scales(tmp_path):
 def test_what_cannot_be_merged_is_refused_in_words():
     base, models, tasks = lw.demo.digits_tasks(hidden=(8,), steps=2)
     one, _ = tasks.values()
-    with pytest.raises(ValueError, match=r"models must be a list of two or more, got 1\. Pass"):
+    with pytest.raises(ValueError, match=r"models must be two or more, got 1\. Pass"):
         lw.MergingExplorer(base, models[:1], one)
     with pytest.raises(ValueError, match=r"objectives must be one for each of 2 models, got 3"):
         lw.MergingExplorer(base, models, [one, one, one])
     other = lw.Objective(models[0], one.data.batches, loss=F.cross_entropy)
     with pytest.raises(ValueError, match=r"must have the same metrics, got loss of 'b' beside loss, error"):
         lw.MergingExplorer(base, models, [one, other])
-    with pytest.raises(ValueError, match=r"models must be a list of two or more, got dict\."):
-        lw.MergingExplorer(base, dict(enumerate(models)), one)
+    with pytest.raises(ValueError, match=r"models must be two or more, got str\. Pass a list \[a, b\], or a dict"):
+        lw.MergingExplorer(base, "models", one)
+    with pytest.raises(ValueError, match=r"models and objectives must have the same names, got 0, 1 and digits 0 to 4"):
+        lw.MergingExplorer(base, dict(enumerate(models)), tasks)
+    with pytest.raises(ValueError, match=r"names of tasks and methods must differ.* got '1' twice"):
+        lw.MergingExplorer(base, {1: models[0], "1": models[1]}, one)
     with pytest.raises(ValueError, match=r"objectives must be one for each of 2 models, got 2: Objective, int\."):
         lw.MergingExplorer(base, models, [one, 3])
     partly = lw.Objective(
@@ -443,3 +448,32 @@ def test_one_model_twice_makes_no_plane_and_is_told():
         assert explorer.wait(60)
         assert explorer.verify(60).checks["The plane has two directions"].state == "warn"
         explorer.close()
+
+
+def test_models_and_objectives_have_their_names_in_any_order():
+    base, models, tasks = lw.demo.digits_tasks(hidden=(8,), steps=5)
+    names, options = [*tasks], {"plane": False, "compare": False}
+    with closing(lw.MergingExplorer(base, models, tasks, **options)) as plain:
+        expected = {name: one.values["loss"] for name, one in plain.landscapes.items()}
+    backwards = dict(reversed(tasks.items()))
+    for given, objectives in (
+        (dict(zip(names, models, strict=True)), tasks),
+        (dict(zip(names, models, strict=True)), backwards),
+        (dict(zip(names, models, strict=True)), [*tasks.values()]),
+    ):
+        with closing(lw.MergingExplorer(base, given, objectives, **options)) as explorer:
+            found = explorer.landscapes
+            assert list(found) == names
+            assert all(np.array_equal(found[name].values["loss"], expected[name]) for name in names)
+            assert explorer.compared.keys() == {"base", *names}
+
+
+def test_what_does_not_move_is_no_entry_that_may_be_trimmed():
+    base, models, tasks = lw.demo.digits_tasks(hidden=(8,), steps=5)
+    tasks = [lw.Objective(base, one.data.batches, loss=F.cross_entropy, params="2.*") for one in tasks.values()]
+    options = {"method": "ties", "density": 0.4, "plane": False, "compare": False}
+    with closing(lw.MergingExplorer(base, models, tasks, **options)) as explorer:
+        merged = explorer.merged
+    heads = [{n: t if n.startswith("2.") else base.state_dict()[n] for n, t in m.state_dict().items()} for m in models]
+    expected = merging.ties(base, *heads, keep=0.4)
+    assert all(torch.equal(merged.parameters[n], t) for n, t in expected.parameters.items())

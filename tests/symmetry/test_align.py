@@ -12,7 +12,7 @@ from lwidgets.parameters import State
 from lwidgets.symmetry import Group, Level, Spec
 from lwidgets.symmetry.align import align, align_many, symmetries_of
 from lwidgets.symmetry.derive import derive
-from tests.models import CASES, MLP, TRANSFORMER, everything_about, make_mlp, same
+from tests.models import CASES, MLP, TRANSFORMER, everything_about, same
 
 
 def flat_distance(a, b):
@@ -137,15 +137,6 @@ def test_a_model_of_one_precision_is_checked_in_it():
     assert 0 < found.change < 1e-5
 
 
-def scores(model, batch):
-    return F.cross_entropy(model(x=batch[0]), batch[1])
-
-
-class Keywords(nn.Sequential):
-    def forward(self, *, x):
-        return super().forward(x)
-
-
 def test_refuses_in_words():
     objective, a = MLP.objective(), MLP.model()
     with pytest.raises(ValueError, match=r"method must be one of weights, .*got 'magic'\. Use weights"):
@@ -158,9 +149,11 @@ def test_refuses_in_words():
         align(a, wide, objective)
     with pytest.raises(ValueError, match=r"key '0.weight' of shape \(16, 6\) is missing"):
         align(a, TRANSFORMER.model(), objective)
-    words = lw.Objective(Keywords(*make_mlp()), MLP.samples(), loss=scores)
-    with pytest.raises(ValueError, match=r"positional arguments, got keyword arguments\. Pass spec="):
-        align(words.module, words.module, words)
+    parts = lw.Objective(a, MLP.samples(), loss=lambda model, b: F.cross_entropy(model[2:](model[:2](b[0])), b[1]))
+    with pytest.raises(
+        ValueError, match=r"call the model as a whole, as model\(\.\.\.\), got calls of its parts '0', '1'"
+    ):
+        align(a, a, parts)
 
 
 def test_refuses_a_spec_of_another_width():
