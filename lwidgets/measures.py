@@ -101,7 +101,22 @@ def one_number_each(found: Mapping[str, Any]) -> dict[str, Tensor]:
     return values
 
 
+def count_of(value: Any) -> int | None:
+    """What a batch counts, of a loss that returned (sum, count); None for any other.
+
+    >>> count_of((torch.tensor(7.5), 3)), count_of(torch.tensor(2.5))
+    (3, None)
+    """
+    if not (isinstance(value, tuple) and len(value) == 2):
+        return None
+    count = value[1]
+    whole = isinstance(count, Tensor) and not (count.ndim or count.is_floating_point() or count.is_complex())
+    return int(count) if (whole and count.dtype != torch.bool) or type(count) is int else None
+
+
 def _one_number(name: str, value: Any) -> Tensor:
+    if count_of(value) is not None:
+        value = torch.as_tensor(value[0]) / value[1]
     number: Tensor = torch.as_tensor(value)
     if number.ndim != 0 or number.is_complex():
         raise ValueError(

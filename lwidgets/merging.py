@@ -20,7 +20,6 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from lwidgets.data import _map
 from lwidgets.directions import gaussian
 from lwidgets.features import watch
 from lwidgets.gradients import DifferentiableLoss
@@ -457,13 +456,14 @@ def _examples(objective: Objective, count: int) -> Iterator[Any]:
     if isinstance(objective, FunctionObjective):
         yield None
         return
-    part = objective.data.part(count)
-    if part is None:
-        yield from (batch for batch, _ in objective.data)
+    part = objective.part(count)
+    cut = None if part is None else part.data.cut
+    if part is None or cut is None:
+        yield from (batch for batch, weight in objective.data if weight)
         return
-    (batch,), (size,) = part.batches, part.sizes
-    for i in range(size):
-        yield _map(batch, lambda tensor, i=i: tensor[i : i + 1])  # type: ignore[misc]
+    (batch,) = part.data.batches
+    for i in range(part.samples):
+        yield cut.take(batch, [i])
 
 
 def _own_statistics(objective: Objective) -> str:
