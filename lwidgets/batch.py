@@ -64,7 +64,8 @@ def digest(batch: Any) -> bytes:
             continue
         for part in _dense(tensor.detach()):
             seen.update(f"{part.dtype}{tuple(part.shape)}".encode())
-            seen.update(part.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            plain = part.cpu().clone(memory_format=torch.contiguous_format).reshape(-1)
+            seen.update(plain.view(torch.uint8).numpy().data)
     return seen.digest()
 
 
@@ -138,7 +139,9 @@ def cuts_of(batch: Any) -> tuple[Cut, ...]:
     >>> cuts_of(time_first), cuts_of(time_first)[0].count(time_first)
     ((Cut(axes=(1, 0), lists=False),), 7)
     """
-    found = []
+    found: list[Cut] = []
+    if isinstance(batch, tuple | list) and len(batch) == 2 and any(isinstance(t, Tensor) and not t.ndim for t in batch):
+        return ()  # a pair of which one half is a single number: one sample
     for lists in (False, True):
         columns = list(_columns(batch, lists).values())
         shapes = [_shape(column) for column in columns]
@@ -205,18 +208,22 @@ def _of_frame(frame: Any) -> Any:
     wrong = [part for part in parts if not pandas.api.types.is_numeric_dtype(part.dtype)]
     if wrong:
         raise TypeError(
-            f"Objective: data must be numbers, got {type(frame).__name__} with {wrong[0].name!r} of {wrong[0].dtype}. "
+            f"Objective: data must be numbers, got a {_described(frame, wrong[0])}. "
             "Turn words and categories into numbers first, for example with pandas.factorize(column)[0] or "
             "pandas.get_dummies(frame, dtype=float)."
         )
     missing = [part for part in parts if part.isna().any() and part.dtype.kind not in "fc"]
     if missing:
         raise TypeError(
-            f"Objective: data must be numbers, got {type(frame).__name__} with {missing[0].name!r} of "
-            f"{missing[0].dtype}, some of which are missing. Leave them out with .dropna(), or use .fillna(value)."
+            f"Objective: data must be numbers, got a {_described(frame, missing[0])}, some of "
+            "which are missing. Leave them out with .dropna(), or use .fillna(value)."
         )
     plain = [part.to_numpy(dtype=getattr(part.dtype, "numpy_dtype", part.dtype)) for part in parts]
     return np.stack(plain, axis=1) if isinstance(frame, pandas.DataFrame) else plain[0]
+
+
+def _described(frame: Any, part: Any) -> str:
+    return f"{type(frame).__name__} of {part.dtype}" + (f" in {part.name!r}" if part.name is not None else "")
 
 
 def _walk(
@@ -262,12 +269,34 @@ def _replaced(batch: Any, by: dict[int, Any]) -> Any:
             parts[1] = parts[1].cpu()  # where torch wants these sizes
             memo[id(packed)] = PackedSequence(*parts)
     try:
+        # attribute access that looks keys up raises what deepcopy does not expect
+        unready = [(thing, memo.setdefault(id(thing), _bare(thing))) for thing in things if _looks_up(thing)]
+        for thing, made in unready:
+            if isinstance(thing, dict):
+                dict.update(made, {key: copy.deepcopy(value, memo) for key, value in dict.items(thing)})
+            vars(made).update(copy.deepcopy(vars(thing), memo))
         return copy.deepcopy(batch, memo)
     except Exception as error:  # whatever a class says that does not want to be copied
         raise TypeError(
             f"Objective: data must be batches that can be copied, got {type(batch).__name__}: "
             f"{type(error).__name__}: {error}. Pass batches that are tuples or dicts of the tensors in it."
         ) from error
+
+
+def _looks_up(thing: Any) -> bool:
+    if not hasattr(type(thing), "__getattr__") or not hasattr(type(thing), "__dict__"):
+        return False
+    try:
+        getattr(thing, "__deepcopy__", None)
+    except Exception:  # a KeyError, mostly
+        return True
+    return False
+
+
+def _bare(thing: Any) -> Any:
+    """A new object of the same class, of which no constructor has run."""
+    cls: Any = type(thing)
+    return cls.__new__(cls)
 
 
 def _is_shared(thing: Any) -> bool:

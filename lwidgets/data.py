@@ -32,7 +32,7 @@ _BATCH_ENTRIES = 1 << 22  # input numbers per batch: few, large batches, while a
 _HELD = 1 << 26  # bytes of data of which a second copy is kept
 _READ = 256  # samples of a Dataset that are read at a time
 _MOST = 1 << 14  # batches of a stream that does not say how many it has ...
-_LONGEST = 30.0  # ... and seconds that it may take
+_LONGEST = 20.0  # ... and seconds that it may take
 _SHARE = 0.5  # of the free memory that data may take
 
 Weight = float | Sequence[float] | Callable[[Any], float]
@@ -386,13 +386,19 @@ def _refuse_collections(data: Mapping[Any, Any]) -> None:
             "Objective: data must be (X, y), got scikit-learn's Bunch. Pass (bunch.data, bunch.target), or load it "
             "with return_X_y=True."
         )
-    if data and not leaves(data) and not any(isinstance(value, list) for value in data.values()):
+    if data and all(_is_collection(value) for value in data.values()):
         key = next(iter(data))
         raise TypeError(
             f"Objective: data must be (X, y), a Dataset, a DataLoader or a list of batches, got {name} of "
             f"{type(data[key]).__name__}s with the keys {', '.join(map(repr, list(data)[:6]))}. "
             f"Pass one of them, for example DataLoader(data[{key!r}], batch_size=64)."
         )
+
+
+def _is_collection(value: Any) -> bool:
+    """Something that one takes samples from."""
+    one = isinstance(value, list | tuple | Mapping | str | bytes) or as_tensor(value) is not None
+    return (not one and hasattr(value, "__getitem__") and hasattr(value, "__len__")) or isinstance(value, DataLoader)
 
 
 def _is_dataset(data: Any) -> bool:
@@ -406,9 +412,9 @@ def _is_object(data: Any) -> bool:
 
 
 def _common(batches: Sequence[Any]) -> Cut | None:
-    """The most usual way to divide all of these batches."""
+    """The most usual way to divide all of these batches; never along features alone."""
     for cut in cuts_of(batches[0]):
-        if all(cut.count(batch) is not None for batch in batches):
+        if 0 in cut.axes and all(cut.count(batch) is not None for batch in batches):
             return cut
     return None
 
@@ -573,7 +579,8 @@ class _Counts:
             if columns is None:
                 counter.update(digest(row) for row in way.rows(batch))
                 continue
-            rows = [c.cpu().resolve_conj().resolve_neg().contiguous().reshape(count, -1) for c in columns if c.numel()]
+            plain = (c.cpu().resolve_conj().resolve_neg() for c in columns if c.numel())
+            rows = [c.clone(memory_format=torch.contiguous_format).reshape(count, -1) for c in plain]
             hashes = sum(
                 (_hash_rows(leaf.view(torch.uint8).numpy(), i) for i, leaf in enumerate(rows)),
                 np.zeros((count, 2), np.uint64),

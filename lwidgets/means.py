@@ -11,7 +11,7 @@ that has as many rows are divided, and the loss is asked with these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,7 +31,8 @@ Values = Callable[[Any], Mapping[str, Tensor]]
 Count = Callable[[Any], float | None]
 """What a batch counts."""
 
-_AGREES = 0.3  # of the root of the last bit's worth, 1e-4 in float32: rounding, far from any error of meaning
+_AGREES = 0.03  # of the root of the last bit's worth, 1e-5 in float32: what kernels for other batch sizes may change
+_CLEARLY = 0.1  # of the gap of samples is what tokens must agree to, to be preferred where both do
 _LOOKED_AT = 3  # batches, spread over all
 _TOGETHER = 8  # batches of one sample that are put together instead
 
@@ -58,13 +59,18 @@ class Compared:
         total = sum(w for w, _ in counted)
         return sum(w * value for w, value in counted) / total if total else float("nan")
 
-    def agrees(self, name: str) -> bool:
-        """Whether the whole is that mean."""
+    def gap(self, name: str) -> float:
+        """How far the whole is from that mean, relative to the parts."""
         whole, mean = self.whole[name], self.mean(name)
-        size = max(
-            abs(part[name]) for part, w in zip(self.parts, self.weights, strict=True) if w or not any(self.weights)
-        )
-        return abs(whole - mean) <= self.rounding * (size + 1e-30) or (whole != whole and mean != mean) or whole == mean
+        if whole == mean or (whole != whole and mean != mean):
+            return 0.0
+        size = max((abs(part[name]) for part, w in zip(self.parts, self.weights, strict=True) if w), default=0.0)
+        gap = abs(whole - mean) / max(size, 1e-30)
+        return gap if gap == gap else float("inf")
+
+    def agrees(self, name: str) -> bool:
+        """Whether the whole is that mean, but for rounding."""
+        return self.gap(name) <= self.rounding
 
     def told(self, name: str) -> str:
         """Both values, and those of the parts."""
@@ -74,8 +80,8 @@ class Compared:
         a_sum = abs(self.whole[name] - summed) <= self.rounding * (abs(summed) + 1e-30)
         hint = " (it is their sum: use reduction='mean')" if a_sum else ""
         return (
-            f"{self.whole[name]:.6g} on {sum(self.weights):g} of them, and {self.mean(name):.6g} as the mean of the "
-            f"parts, {values} weighted by {weights}{hint}"
+            f"{self.whole[name]:.6g} on a whole, and {self.mean(name):.6g} as the mean of its parts, {values} weighted "
+            f"by {weights}{hint}"
         )
 
 
@@ -125,21 +131,28 @@ def settled(
     Raises:
         ValueError: Batches differ in how many samples they may have, and neither sizes nor values tell.
     """
-    rounding = _rounding(module)
     failed: list[Compared] = []
+    dtypes = {p.dtype for p in module.parameters() if p.is_floating_point()}
+
+    def noted(batch: Any) -> Mapping[str, Tensor]:
+        found = values(batch)
+        dtypes.update(value.dtype for value in found.values() if value.is_floating_point())
+        return found
+
+    def gap(way: Way, each: Count) -> float:
+        compared = way.compared(each, _rounding(dtypes))
+        failed.extend(c for c in compared or [] if not c.agrees("loss"))
+        return float("inf") if compared is None else max(c.gap("loss") for c in compared)
 
     def agree(way: Way, each: Count) -> bool:
-        compared = way.compared(each, rounding)
-        wrong = [c for c in compared or [] if not c.agrees("loss")]
-        failed.extend(wrong)
-        return compared is not None and not wrong
+        return gap(way, each) <= _rounding(dtypes)
 
     ways: list[Way] = []
     fitting: list[tuple[Way, Count]] = []
     for cut in data.cuts():
         if fitting and not _varies(data, cut.count):
             continue
-        way = _divided(data, values, cut)
+        way = _divided(data, noted, cut)
         if way is not None:
             ways.append(way)
             each = count or way.count
@@ -150,13 +163,16 @@ def settled(
         data = replace(data, cut=fitting[0][0].cut if additive else data.cut, additive=additive)
         quiet = told or additive or not failed or len(data.batches) == 1
         return data, "" if quiet else _said("loss", failed[0], "what weight= counts")
-    if not fitting:
-        suggested: list[Count] = list(_tokens(data, loss))
-        fitting = [(way, each) for each in suggested for way in ways if agree(way, each)][:1]
-    if not fitting and len(data.batches) > 1 and (behind := _behind(data, values, module)) is not None:
+    gaps = [(gap(way, each), i, way, each) for i, each in enumerate(_tokens(data, loss)) for way in ways]
+    best = min(gaps, key=lambda found: found[:2], default=None)
+    agrees = best is not None and best[0] <= _rounding(dtypes)
+    # weights that differ little may agree by chance: at an untrained model the losses of all samples are alike
+    if best is not None and agrees and (not fitting or best[0] < _CLEARLY * gap(*fitting[0])):
+        fitting = [best[2:]]
+    if not fitting and len(data.batches) > 1 and (behind := _behind(data, noted, module)) is not None:
         fitting = [(behind, behind.count)] if agree(behind, behind.count) else []
     if fitting:
-        return _weighted(data, fitting, rounding)
+        return _weighted(data, fitting, _rounding(dtypes))
     data = replace(data, additive=False)
     if data.divided:
         try:
@@ -336,6 +352,6 @@ def _numbers(values: Values, batch: Any) -> dict[str, float]:
     return {name: float(value) for name, value in values(mapped(batch, Tensor.clone)).items()}
 
 
-def _rounding(module: nn.Module) -> float:
-    dtypes = {p.dtype for p in module.parameters() if p.is_floating_point()} or {torch.float32}
-    return float(_AGREES * max(torch.finfo(dtype).eps for dtype in dtypes) ** 0.5)
+def _rounding(dtypes: Iterable[torch.dtype]) -> float:
+    """By the least precise of parameters and values: a loss may compute in less than its model."""
+    return float(_AGREES * max((torch.finfo(dtype).eps for dtype in dtypes), default=0.0) ** 0.5)

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lwidgets.batch import leaves
+
 Metric = Callable[..., Any]
 """``metric(output, target)`` or ``metric(model, batch)``, a mean over the batch as a 0-d tensor."""
 
@@ -50,11 +52,25 @@ class Measured:
             for takes_model, error in failures
         )
         hint = " A pair of tensors must be the tuple (X, y), not a list." if isinstance(batch, Tensor) else ""
+        hint += _other_dtypes(module, batch)
         raise TypeError(
             f"Objective: {name} must work as loss(output, target) or as loss(model, batch) on the first batch, "
             f"got {told}. "
             f"Call it by hand on one batch to see the whole traceback.{hint}"
         ) from failures[0][1]
+
+
+def _other_dtypes(module: nn.Module, batch: Any) -> str:
+    """What to do about inputs that have another dtype than all of the model."""
+    ours = {p.dtype for p in module.parameters() if p.is_floating_point()}
+    theirs = {leaf.dtype for leaf in leaves(batch) if leaf.is_floating_point()} - ours
+    if len(ours) != 1 or not theirs:
+        return ""
+    (wanted,) = ours
+    return (
+        f" The data hold {theirs.pop()} where the model's parameters are {wanted}: bring them to one dtype, with "
+        f"X.to({wanted}) where they are made, or with model.to(dtype)."
+    )
 
 
 def same_but_rounding(a: Tensor, b: Tensor) -> bool:

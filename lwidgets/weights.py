@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +79,9 @@ def target_in(batch: Any) -> Any:
         return batch.get("labels")
     if isinstance(batch, tuple | list) and len(batch) == 2:
         return batch[1]
-    return getattr(batch, "labels", getattr(batch, "y", None))
+    with suppress(Exception):  # attribute access may be anything
+        return getattr(batch, "labels", getattr(batch, "y", None))
+    return None
 
 
 def _found(batch: Any, place: Any) -> Any:

@@ -247,9 +247,9 @@ def models_at(objective: Objective, *states: State, dtype: torch.dtype | None) -
 
 def _chunks(objective: Objective) -> Iterator[Any]:
     """The data, batches that can be divided into examples in parts."""
-    data = objective.data
+    data = objective.divisible()
     for batch, count in zip(data.batches, data.sizes, strict=True):
-        if data.cut is None:
+        if data.cut is None or not data.additive:
             yield batch
         else:
             for start in range(0, count, _CHUNK):
