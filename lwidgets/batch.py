@@ -30,6 +30,7 @@ _PLAIN = (
     *(torch.dtype, torch.device, torch.Size),
 )
 _SHARED = (IOBase, type, ModuleType, FunctionType, BuiltinFunctionType, MethodType, nn.Module, torch.Generator)
+_SIMPLE = frozenset((Tensor, str, int, float, bool, NoneType))
 _CONTAINERS = (list, tuple, set, frozenset, dict)
 
 
@@ -51,6 +52,8 @@ def mapped(batch: Any, f: Callable[[Tensor], Tensor]) -> Any:
     >>> mapped(([torch.ones(2)], "a word"), lambda t: 2 * t)
     ([tensor([2., 2.])], 'a word')
     """
+    if _is_simple(batch):
+        return _rebuilt(batch, f, {})
     return _replaced(batch, {id(thing): f(tensor) for thing, tensor in _walk(batch, {}) if tensor is not None})
 
 
@@ -257,6 +260,28 @@ def attributes(thing: Any) -> dict[str, Any]:
     )
     slots = {name: getattr(thing, name) for name in names if name != "__weakref__" and hasattr(thing, name)}
     return {**slots, **getattr(thing, "__dict__", {})}
+
+
+def _is_simple(thing: Any, depth: int = 4) -> bool:
+    """Tensors in built-in containers, as most batches are: these are copied at every point, and need no deep copy."""
+    kind = type(thing)
+    if kind is tuple or kind is list:
+        return depth > 0 and all(_is_simple(part, depth - 1) for part in thing)
+    if kind is dict:
+        return depth > 0 and all(_is_simple(part, depth - 1) for part in thing.values())
+    return kind in _SIMPLE
+
+
+def _rebuilt(thing: Any, f: Callable[[Tensor], Tensor], made: dict[int, Tensor]) -> Any:
+    if isinstance(thing, Tensor):
+        if id(thing) not in made:
+            made[id(thing)] = f(thing)
+        return made[id(thing)]
+    if isinstance(thing, dict):
+        return {key: _rebuilt(part, f, made) for key, part in thing.items()}
+    if isinstance(thing, tuple | list):
+        return type(thing)([_rebuilt(part, f, made) for part in thing])
+    return thing
 
 
 def _replaced(batch: Any, by: dict[int, Any]) -> Any:

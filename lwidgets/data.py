@@ -266,8 +266,7 @@ def _rounded(data: Any, dtype: torch.dtype) -> Any | None:
     if told is None and not isinstance(data, list | tuple):
         return None
     read = data if told is None else _pair(data) if isinstance(data, tuple) else data
-    theirs = {id(t) for t, u in zip(leaves(read), leaves(read), strict=True) if t is u}  # an array is converted anew
-    rounded = mapped(read, lambda t: t.to(dtype) if t.dtype == torch.float64 and id(t) not in theirs else t)
+    rounded = _in_dtype(read, dtype)
     return rounded if [t.dtype for t in leaves(rounded)] != [t.dtype for t in leaves(read)] else None
 
 
@@ -300,18 +299,19 @@ class _Samples(Dataset[Any]):
 
 
 def _rows(values: Any) -> Any:
-    """Nested lists of numbers as a tensor; whatever else as it is."""
+    """Nested lists of numbers as an array; whatever else as it is."""
     if isinstance(values, list) and values and all(isinstance(v, int | float | np.generic | list) for v in values):
         try:
-            return torch.as_tensor(np.asarray(values))
-        except (TypeError, ValueError):  # words, or rows of different lengths
+            return np.asarray(values)
+        except ValueError:  # rows of different lengths
             return values
     return values
 
 
 def _in_dtype(batch: Any, dtype: torch.dtype) -> Any:
-    """A batch with float64 in another dtype."""
-    return mapped(batch, lambda t: t.to(dtype) if t.dtype == torch.float64 else t)
+    """A batch with float64 of arrays in another dtype; a tensor has the dtype that somebody gave it."""
+    theirs = {id(t) for t, u in zip(leaves(batch), leaves(batch), strict=True) if t is u}  # an array is converted anew
+    return mapped(batch, lambda t: t.to(dtype) if t.dtype == torch.float64 and id(t) not in theirs else t)
 
 
 def _whole(data: Any) -> Any | None:

@@ -51,6 +51,8 @@ class Objective:
         Args:
             model: Any module.
             data: (X, y), a Dataset, a DataLoader, or whatever batches ``loss(model, batch)`` takes. See `Batches.of`.
+                Float64 of arrays, data frames and lists, which is nobody's choice, is rounded to the model's dtype
+                where the model cannot take it; lists of samples are stacked.
             loss: ``loss(output, target)``, called with the model's output, or ``loss(model, batch)``, which calls the
                 model itself (physics-informed networks, autoencoders, language models). A mean over the batch: a 0-d
                 real tensor. It may return a dict of such tensors with the key "loss"; or (sum, count), count an int or
@@ -279,7 +281,7 @@ class Objective:
             "loss": self._measures["loss"].label,
             "samples": self.samples,
             "batches": len(self.data.batches),
-            **({} if self.data.weights == tuple(map(float, self.data.sizes)) else {"weights": list(self.data.weights)}),
+            **({} if self.data.weights == tuple(map(float, self.data.sizes)) else {"weight": self.data.total}),
             "data": self.data.fingerprint,
             "device": str(self.device),
             "dtype": sorted({str(self.space.dtypes[name]).removeprefix("torch.") for name in self.space.moved}),
