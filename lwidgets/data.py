@@ -402,7 +402,9 @@ def _is_collection(value: Any) -> bool:
 
 
 def _is_dataset(data: Any) -> bool:
-    return isinstance(data, Dataset) and not isinstance(data, DataLoader)
+    """Samples by their number, of torch's class or of one that has the same methods."""
+    alike = hasattr(type(data), "__getitem__") and hasattr(type(data), "__len__") and not hasattr(data, "__iter__")
+    return alike or (isinstance(data, Dataset) and not isinstance(data, DataLoader))
 
 
 def _is_object(data: Any) -> bool:

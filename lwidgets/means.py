@@ -354,4 +354,5 @@ def _numbers(values: Values, batch: Any) -> dict[str, float]:
 
 def _rounding(dtypes: Iterable[torch.dtype]) -> float:
     """By the least precise of parameters and values: a loss may compute in less than its model."""
-    return float(_AGREES * max((torch.finfo(dtype).eps for dtype in dtypes), default=0.0) ** 0.5)
+    eps = max((torch.finfo(dtype).eps for dtype in dtypes), default=0.0)
+    return float(max(_AGREES * eps**0.5, 2 * eps))

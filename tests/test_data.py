@@ -38,12 +38,21 @@ class Streamed(IterableDataset):
         yield from zip(X, Y, strict=True)
 
 
+class Numbered:
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, i):
+        return X[i], int(Y[i])
+
+
 CONTAINERS = {
     "tensors": lambda: (X, Y),
     "arrays": lambda: (X.numpy(), Y.numpy()),
     "list of arrays": lambda: [X.numpy(), Y.numpy()],
     "dataset": lambda: TensorDataset(X, Y),
     "iterable dataset": lambda: Streamed(),
+    "what has a dataset's methods": lambda: Numbered(),
     "loader": lambda: DataLoader(TensorDataset(X, Y), batch_size=10),
     "shuffling loader": lambda: DataLoader(TensorDataset(X, Y), batch_size=10, shuffle=True),
     "shuffling loader with its own generator": lambda: DataLoader(

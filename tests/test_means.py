@@ -160,6 +160,13 @@ def test_objects_that_cannot_be_divided_are_compared_behind_the_model(keyword):
     assert value(objective) == pytest.approx(plain.item(), rel=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+def test_rounding_is_no_reason_for_a_word(dtype):
+    objective, said = made(mlp().to(dtype), DataLoader(TensorDataset(X.to(dtype), Y), 5), F.cross_entropy)
+    assert not said
+    assert objective.data.additive
+
+
 def rms(output, target):
     return F.cross_entropy(output, target).sqrt()
 
