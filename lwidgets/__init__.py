@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lwidgets import demo, distances, merging, metrics, symmetry
+from lwidgets import demo, distances, merging, metrics, symmetry, weights
 from lwidgets.barrier import Barrier, barrier_of
 from lwidgets.connectivity.attribution import attribution
 from lwidgets.connectivity.butterfly import butterfly
@@ -95,6 +95,7 @@ __all__ = [
     "simplexes",
     "stream",
     "symmetry",
+    "weights",
     "write_page",
 ]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lwidgets.basis import inner
-from lwidgets.data import _leaves
+from lwidgets.batch import leaves
 from lwidgets.features import features, named_features
 from lwidgets.objective import Objective
 from lwidgets.parameters import Source
@@ -104,7 +104,7 @@ def _class_axis(objective: Objective, outputs: Tensor) -> int | None:
     """The axis of the outputs that integer labels of the data do not have; None where that is none or several."""
     if outputs.ndim == 2:
         return 1
-    labels = {tuple(t.shape[1:]) for t in _leaves(objective.data.batches[0]) if t.ndim and not t.is_floating_point()}
+    labels = {tuple(t.shape[1:]) for t in leaves(objective.data.batches[0]) if t.ndim and not t.is_floating_point()}
     shape = tuple(outputs.shape[1:])
     fit = [axis for axis in range(len(shape)) if (*shape[:axis], *shape[axis + 1 :]) in labels]
     return 1 + fit[0] if len(fit) == 1 else None

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lwidgets.batch import leaves
 from lwidgets.noise import FrozenNoise, PrivateNoise, Shared, name_of, private_noise
 
 Metric = Callable[..., Any]
@@ -113,7 +114,7 @@ class Trial:
         )
         raise TypeError(
             f"Objective: {name} must work as loss(output, target) or as loss(model, batch) on the first batch, "
-            f"got {told}. {_advice(given, module, batch)}"
+            f"got {told}. {_advice(given, module, batch)}{_other_dtypes(module, batch)}"
             "Call it by hand on one batch to see the whole traceback."
         ) from next(iter(failures.values()))
 
@@ -258,6 +259,19 @@ def _advice(given: Metric, module: nn.Module, batch: Any) -> str:
     )
 
 
+def _other_dtypes(module: nn.Module, batch: Any) -> str:
+    """What to do about inputs that have another dtype than all of the model."""
+    ours = {p.dtype for p in module.parameters() if p.is_floating_point()}
+    theirs = {leaf.dtype for leaf in leaves(batch) if leaf.is_floating_point()} - ours
+    if len(ours) != 1 or not theirs:
+        return ""
+    (wanted,) = ours
+    return (
+        f"The data hold {theirs.pop()} where the model's parameters are {wanted}: bring them to one dtype, with "
+        f"X.to({wanted}) where they are made, or with model.to(dtype). "
+    )
+
+
 def same_but_rounding(a: Tensor, b: Tensor) -> bool:
     """Attention kernels and sums on an accelerator may add in another order the second time; dropout does more."""
     rounding = min(_ROUNDING * torch.finfo(a.dtype).eps, _MOST) if a.is_floating_point() else 0.0
@@ -350,7 +364,13 @@ def numbers(name: str, value: Any) -> dict[str, Tensor]:
             )
         others = value if isinstance(value, Mapping) else {}
         return {"loss": _one_number(name, value.loss), **_numbers_among(others)}
-    if name == "loss" and isinstance(value, tuple | list) and value and _is_number(value[0]):
+    if (
+        name == "loss"
+        and count_of(value) is None
+        and isinstance(value, tuple | list)
+        and value
+        and _is_number(value[0])
+    ):
         if any(map(_is_number, value[1:])):
             raise ValueError(
                 f"Objective: loss must return one real number for a batch, got {len(value)} of them in a "
@@ -360,6 +380,19 @@ def numbers(name: str, value: Any) -> dict[str, Tensor]:
         logs = next((part for part in value[1:] if isinstance(part, Mapping)), {})
         return {"loss": _one_number(name, value[0]), **_numbers_among(logs)}
     return {name: _one_number(name, value)}
+
+
+def count_of(value: Any) -> int | None:
+    """What a batch counts, of a loss that returned (sum, count); None for any other.
+
+    >>> count_of((torch.tensor(7.5), 3)), count_of(torch.tensor(2.5))
+    (3, None)
+    """
+    if not (isinstance(value, tuple) and len(value) == 2):
+        return None
+    count = value[1]
+    whole = isinstance(count, Tensor) and not (count.ndim or count.is_floating_point() or count.is_complex())
+    return int(count) if (whole and count.dtype != torch.bool) or type(count) is int else None
 
 
 def _numbers_among(parts: Mapping[Any, Any]) -> dict[str, Tensor]:
@@ -383,6 +416,8 @@ def _as_tensor(value: Any) -> Tensor | None:
 
 
 def _one_number(name: str, value: Any) -> Tensor:
+    if count_of(value) is not None:
+        value = torch.as_tensor(value[0]) / value[1]
     number = _as_tensor(value)
     if number is None:
         told = "Does it end without return?" if value is None else "Return loss.mean(), or a dict of numbers."

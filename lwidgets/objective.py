@@ -18,13 +18,15 @@ from torch import Tensor, nn
 from lwidgets.basis import Basis
 from lwidgets.batchnorm import BATCHNORM_MODES, BatchNormMode, cumulative_statistics, resolve_batchnorm
 from lwidgets.checkpoints import Untied, is_counter
-from lwidgets.data import Batches, Copies
+from lwidgets.data import Batches, Copies, Weight, readings
 from lwidgets.hooks import backward_hooks, observe, settle
+from lwidgets.means import settled
 from lwidgets.measures import (
     Measured,
     Metric,
     Trial,
     call,
+    count_of,
     in_order,
     inputs_of,
     modules_reached,
@@ -64,6 +66,7 @@ class Objective:
         *,
         loss: Metric,
         metrics: Mapping[str, Metric] | None = None,
+        weight: Weight | None = None,
         batchnorm: BatchNormMode | None = None,
         params: str | Iterable[str] | None = None,
         device: str | torch.device | None = None,
@@ -75,13 +78,20 @@ class Objective:
             model: Any module. Out of DataParallel, DistributedDataParallel, torch.compile and AveragedModel the module
                 inside is taken, and that is what ``loss`` is called with.
             data: (X, y), a Dataset, a DataLoader, or whatever batches ``loss(model, batch)`` takes. See `Batches.of`.
+                Float64 of arrays, data frames and lists, which is nobody's choice, is rounded to the model's dtype
+                where the model cannot take it; lists of samples are stacked.
             loss: ``loss(output, target)``, called with the model's output, or ``loss(model, batch)``, which calls the
                 model itself (physics-informed networks, autoencoders, language models). A mean over the batch: one
                 real number. It may return a dict of numbers with the key "loss", an output with an attribute
                 ``loss``, or (loss, logs or outputs); of logs and outputs, what is one number is a metric as well.
+                It may also return (sum, count), count an int or an integer tensor that does not depend on the
+                parameters, whose quotient is the mean and whose count is the batch's weight.
                 What it draws by torch is private to it; unless it seeds its draws itself, freeze them by
                 `frozen_noise`.
             metrics: Further metrics by name, of either form, computed in the same pass.
+            weight: What a batch counts in the average over batches: a function of a batch, such as
+                ``lw.weights.tokens()``; a number for each batch; or one number, where all count the same. By default
+                its samples, which is compared with what the loss does to a batch and its parts.
             batchnorm: "recalibrate", "frozen" or "batch"; None chooses recalibrate between models and frozen around
                 one.
             params: Glob or globs on names of the parameters that may move; ``!glob`` leaves names out. By default those
@@ -92,11 +102,13 @@ class Objective:
         Raises:
             TypeError: The loss fits neither form; a parameter that would move is an integer or has 8 bits or fewer; or
                 the model cannot be copied: TorchScript, shards (FSDP), lazy layers, the meta device.
-            ValueError: The model has no parameters; data are empty or differ between two passes; a loss is not one real
-                number; an unknown mode; or the model gives different losses for the same batch.
+            ValueError: The model has no parameters; data are empty, do not end or differ between two passes; how many
+                samples a batch has cannot be told; a loss is not one real number; an unknown mode; or the model gives
+                different losses for the same batch.
 
         Warns:
-            UserWarning: The loss does not change with the parameters that move.
+            UserWarning: The loss does not change with the parameters that move; or data are in several batches, and it
+                is no mean over their samples.
 
         Attributes:
             shared: Generators that loss or model use though all threads share them: "torch.default_generator",
@@ -122,11 +134,12 @@ class Objective:
         self.module = unwrapped(model)
         self.batchnorm = batchnorm
         self.device = torch.device(device) if device is not None else _device_of(model)
-        self.data = Batches.of(data, self.device)
         self.shared: tuple[str, ...] = ()
         self._measures: dict[str, Measured] = {}
-        self.train = self.data  # what BatchNorm is recalibrated on; a test objective keeps the training data
-        self._begin({"loss": loss, **(metrics or {})})
+        self.weight = weight
+        self.data: Batches
+        self.train: Batches
+        self._read(data, {"loss": loss, **(metrics or {})})
         self.split = "data" if test is None else "train"
         self.test: Objective | None = None if test is None else self.on(test, split="test")
 
@@ -169,7 +182,7 @@ class Objective:
         other = copy.copy(self)
         other._spare, other._untied = self._spare, None
         other.split = split
-        other.data = Batches.of(data, self.device)
+        other.data = other._settled(Batches.of(data, self.device, None if isinstance(data, Batches) else self.weight))
         other.test = None
         return other
 
@@ -235,14 +248,21 @@ class Objective:
         """The same objective on a fixed, stratified part of its data; BatchNorm is recalibrated on that part, too.
 
         Returns:
-            None when the data cannot be divided into samples.
+            None when the data cannot be divided into samples, or when that would change the loss.
         """
-        data = self.data.part(samples)
+        data = self.divisible().part(samples)
         if data is None:
             return None
         other = self.on(data, self.split)
         other.train = data
         return other
+
+    def divisible(self) -> Batches:
+        """The data, after a look at whether the loss stays as it is when they are divided into samples."""
+        if self.data.additive is None:
+            own, self.data = self.data, self._settled(self.data, look=True)
+            self.train = self.data if self.train is own else self.train
+        return self.data
 
     def values(self, module: nn.Module, batch: Any) -> dict[str, Tensor]:
         """All metrics on one batch, 0-d tensors; the model's output is computed once for all that take it.
@@ -362,6 +382,7 @@ class Objective:
             "loss": self._measures["loss"].label,
             "samples": self.samples,
             "batches": len(self.data.batches),
+            **({} if self.data.weights == tuple(map(float, self.data.sizes)) else {"weight": self.data.total}),
             "data": self.data.fingerprint,
             "device": str(self.device),
             "dtype": sorted({str(self.space.dtypes[name]).removeprefix("torch.") for name in self.space.moved}),
@@ -407,14 +428,58 @@ class Objective:
         trusted = not self._changes_itself and sum(p.nbytes for p in state.parameters.values()) >= _LARGE
         replica.show(state, own if trusted else replica.parameters)
 
-    def _measure(self, replica: Replica, batchnorm: str, data: Iterable[tuple[Any, int]]) -> dict[str, float]:
+    def _measure(self, replica: Replica, batchnorm: str, data: Iterable[tuple[Any, float]]) -> dict[str, float]:
         self._prepare(replica, batchnorm)
         totals = torch.zeros(len(self.names), dtype=torch.float64, device=self.device)
-        for batch, size in data:
-            totals += size * torch.stack(
-                [v.to(self.device, torch.float64) for v in self.values(replica.module, batch).values()]
+        for batch, weight in data:
+            if weight:  # a mean over no tokens is not a number, and counts nothing
+                totals += weight * torch.stack(
+                    [v.to(self.device, torch.float64) for v in self.values(replica.module, batch).values()]
+                )
+        return dict(zip(self.names, (totals / self.data.total).tolist(), strict=True))
+
+    def _read(self, data: Any, functions: Mapping[str, Metric]) -> None:
+        """The data in the first reading that model and loss can take."""
+        dtype = next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
+        failure: TypeError | None = None
+        for reading in readings(data, self.device, self.weight, dtype):
+            self.data = self.train = reading  # BatchNorm is recalibrated on these; a test objective keeps them
+            try:
+                self._begin(functions)
+            except TypeError as error:
+                failure = failure or error
+            else:
+                self.data = self.train = self._settled(reading)
+                return
+        assert failure is not None
+        raise failure
+
+    def _settled(self, data: Batches, *, look: bool = False) -> Batches:
+        """The data with weights that agree with the loss; a single batch needs none until it shall be divided."""
+        if data.additive is not None or (len(data.batches) == 1 and not look):
+            return data
+        with self.replica() as replica:
+            self._show(replica, self.space.select(State.of(self.module)))
+            self._prepare(replica, "none")
+
+            def count(batch: Any) -> float:
+                return float(count_of(self._call(replica.module, batch, ["loss"])["loss"]) or 0)
+
+            counts = self.weight if callable(self.weight) else None
+            if count_of(self._call(replica.module, next(iter(data))[0], ["loss"])["loss"]) is not None:
+                counts = count
+                data = data.weighing(count)
+            data, said = settled(
+                data,
+                lambda batch: self.values(replica.module, batch),
+                replica.module,
+                told=self.weight is not None and not callable(self.weight),
+                count=counts,
+                loss=self._measures["loss"].function,
             )
-        return dict(zip(self.names, (totals / self.samples).tolist(), strict=True))
+        if said:
+            warnings.warn(said, UserWarning, stacklevel=4)
+        return data
 
     def _begin(self, functions: Mapping[str, Metric]) -> None:
         """Try the functions on a private copy of the module, and keep it."""

@@ -194,7 +194,7 @@ def _of_basis(basis: Basis) -> str:
 
 
 def _of_batches(data: Batches) -> str:
-    return Content().add(data.batches, data.sizes).hexdigest()
+    return Content().add(data.batches, data.weights).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -185,13 +185,13 @@ class _Bound:
         split: The graph.
         constants: Its fixed values.
         parts: For each folded value, a tensor for each vector of the basis.
-        samples: In the batch.
+        weight: Of the batch.
     """
 
     split: Split
     constants: tuple[Tensor, ...]
     parts: tuple[tuple[Tensor, ...], ...]
-    samples: int
+    weight: float
 
 
 class Traced:
@@ -220,7 +220,7 @@ class Traced:
         with torch.no_grad():
             self._collect = self._bind("collect", objective.train) if programs.statistics else []
             self._measure = self._bind("measure", objective.data)
-        self._samples = objective.samples
+        self._total = objective.data.total
         weights = {name: basis.origin.parameters[name] for name in self._direct()}
         self.folds = any(bound.parts for bound in (*self._collect, *self._measure))
         self.bytes = max(sum(bound.split.sizes) for bound in (*self._collect, *self._measure))
@@ -291,11 +291,11 @@ class Traced:
 
     @torch.inference_mode()
     def _average(self, apply: Callable[[_Bound, Sequence[Tensor]], tuple[Tensor, ...]]) -> Tensor:
-        """Over the batches, by samples; BatchNorm statistics over theirs, each batch alike."""
+        """Over the batches, by weight; BatchNorm statistics over theirs, each batch alike."""
         found = [apply(bound, ()) for bound in self._collect]
         changing = list(_averages([sum(totals[1:], totals[0]) for totals in zip(*found, strict=True)]))
-        total = sum(bound.samples * apply(bound, changing)[0] for bound in self._measure)
-        return total / self._samples  # type: ignore[return-value]  # sum() starts at 0
+        total = sum(bound.weight * apply(bound, changing)[0] for bound in self._measure)
+        return total / self._total  # type: ignore[return-value]  # sum() starts at 0
 
     def _combined(self, coefficients: NDArray[np.float64], name: str, out: Tensor) -> Tensor:
         combination(coefficients, [vector.get(name) for vector in self._basis.vectors], out)
@@ -317,7 +317,9 @@ class Traced:
     def _bind(self, task: Task, data: Batches) -> list[_Bound]:
         basis, programs = self._basis, self._programs
         bound = []
-        for batch, samples in zip(data.batches, data.sizes, strict=True):
+        for batch, weight in zip(data.batches, data.weights, strict=True):
+            if task == "measure" and not weight:
+                continue
             leaves, structure = tree_flatten(batch)
             if not all(isinstance(leaf, Tensor) for leaf in leaves):
                 raise Untraceable("the data hold something that is not a tensor")
@@ -326,7 +328,7 @@ class Traced:
             if self._memory < 0:
                 raise Untraceable("folding would keep more than a quarter of the free memory")
             constants = graph.fixed(*self._fixed, *leaves)
-            bound.append(_Bound(graph, constants, self._parts(graph, constants), samples))
+            bound.append(_Bound(graph, constants, self._parts(graph, constants), weight))
         return bound
 
     def _parts(self, graph: Split, constants: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], ...]:

@@ -731,7 +731,10 @@ def test_all_metrics_are_there_in_order_and_weighted_by_samples():
     def confidence(model, batch):
         return model(batch[0]).softmax(1).max(1).values.mean()
 
-    objective = lw.Objective(models[0], data, loss=loss, metrics={"error": lw.metrics.error, "confidence": confidence})
+    with pytest.warns(UserWarning, match="norm is no mean over samples"):
+        objective = lw.Objective(
+            models[0], data, loss=loss, metrics={"error": lw.metrics.error, "confidence": confidence}
+        )
     for subspace, _, coordinates in subspaces(models):
         bound = subspace.bound(objective.space)
         coefficients = bound.coefficients(coordinates)
