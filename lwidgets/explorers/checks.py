@@ -90,21 +90,26 @@ def add_sampled(study: Study, node: str) -> None:
 
     @study.check(shown=node)
     def all_finite(shown: Landscape | Mapping[str, Landscape]) -> Check:
-        """Every value is finite."""
-        count, total = sum(one.nonfinite for one in _each(shown)), sum(one.evaluated.size for one in _each(shown))
-        told = f"{count:,} of {total:,} values are not finite" + (", and are left blank" if count else "")
-        return Check.that(count == 0, told, "warn")
+        """Every value that was measured is finite."""
+        count, unknown = sum(one.nonfinite for one in _each(shown)), sum(one.unknown for one in _each(shown))
+        measured = sum(int(one.evaluated.sum()) for one in _each(shown))
+        told = f"{count:,} of {measured:,} measured values are not finite"
+        told += f", {unknown:,} others were not measured and have none" if unknown else ""
+        return Check.that(count == 0, told + (", and are left blank" if count or unknown else ""), "warn")
 
     @study.check(shown=node)
     def error_known(shown: Landscape | Mapping[str, Landscape], tolerance: float) -> Check:
         """The interpolation error meets the tolerance."""
         met = all(one.provenance["sampling"]["settled"] for one in _each(shown))
-        told = "; ".join(
+        told = [
             f"{one.provenance['split']} {name} within {one.error[name]:.2g}"
             for one in _each(shown)
             for name in one.metrics
-        )
-        return Check.that(met, f"{told or _NOTHING} (tolerance {tolerance:g} of the range)", "warn")
+        ]
+        told = [f"{'; '.join(told) or _NOTHING} (tolerance {tolerance:g} of the range)"]
+        widest = max(_each(shown), key=lambda one: one.blind_spot, default=None)
+        told += [widest.missable] if widest and widest.blind_spot else []
+        return Check.that(met, "; ".join(told), "warn")
 
 
 def _depends(shown: Sequence[Landscape]) -> Check:

@@ -309,6 +309,6 @@ def _barrier_words(barriers: dict[str, Barrier | str]) -> str:
 
 def _figures(barrier: Barrier) -> str:
     figures = f"{barrier.value:.5g} ± {barrier.error:.1g} at alpha {barrier.alpha:.4g}"
-    if not barrier.evaluations:
-        return figures
-    return f"{figures}, polished by {barrier.evaluations} evaluation{'s' * (barrier.evaluations > 1)}"
+    if barrier.evaluations:
+        figures += f", polished by {barrier.evaluations} evaluation{'s' * (barrier.evaluations > 1)}"
+    return f"{figures}, may miss bumps narrower than {barrier.gap:.2g}"
