@@ -10,7 +10,6 @@ import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -20,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+
+from lwidgets.failures import contextmanager
 
 _BATCH_ENTRIES = 1 << 22  # input numbers per batch: few, large batches, while activations stay within reach
 _HELD = 1 << 26  # bytes of data of which a second copy is kept

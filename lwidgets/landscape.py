@@ -63,7 +63,8 @@ class Landscape:
             extent = f"{finite.min():.4g} to {finite.max():.4g}" if finite.size else "nowhere finite"
             told.append(f"{name} {extent} within {self.error[name]:.2g}")
         size = " x ".join(map(str, self.shape))
-        return f"Landscape({size} over {', '.join(self.axes)}; {'; '.join(told)}; {self.evaluations:,} evaluated)"
+        known = f"{'; '.join(told)}; {self.evaluations:,} evaluated" if self.evaluations else "nothing measured yet"
+        return f"Landscape({size} over {', '.join(self.axes)}; {known})"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         """In a notebook, a picture; elsewhere what `repr` says."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Self
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from lwidgets.basis import Basis
 from lwidgets.batchnorm import BATCHNORM_MODES, BatchNormMode, cumulative_statistics, resolve_batchnorm
 from lwidgets.data import Batches, Copies, random_state_kept
+from lwidgets.failures import contextmanager
 from lwidgets.measures import Measured, Metric, inputs_of, one_number_each, same_but_rounding, target_of
 from lwidgets.parameters import VECTOR, ParameterSpace, Source, State
 from lwidgets.replica import Replica

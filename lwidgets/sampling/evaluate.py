@@ -14,7 +14,6 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, get_args
@@ -24,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from lwidgets.basis import Basis
+from lwidgets.failures import contextmanager, discreet
 from lwidgets.metrics import counts_samples
 from lwidgets.objective import FunctionObjective, Objective
 from lwidgets.sampling.folding import Untraceable
@@ -357,5 +357,4 @@ def free_memory(device: torch.device) -> float:
 
 
 def _told(error: Exception) -> str:
-    text = str(error).strip().partition("\n")[0][:200]
-    return text if isinstance(error, Untraceable) else f"{type(error).__name__}: {text}"
+    return (str(error).partition("\n")[0] if isinstance(error, Untraceable) else discreet(error))[:200]
