@@ -18,6 +18,7 @@ from lwidgets.data import Batches, Copies, random_state_kept
 from lwidgets.failures import contextmanager
 from lwidgets.measures import Measured, Metric, inputs_of, one_number_each, same_but_rounding, target_of
 from lwidgets.parameters import VECTOR, ParameterSpace, Source, State
+from lwidgets.pauses import pause
 from lwidgets.replica import Replica
 
 _CHUNK = 1 << 14  # points of an analytic objective per call
@@ -289,6 +290,7 @@ class Objective:
         if batchnorm == "recalibrate":
             with cumulative_statistics(replica.batchnorms), torch.no_grad():
                 for batch, _ in self.train:
+                    pause()
                     self.visit(replica.module, batch)
         elif batchnorm == "batch":
             for layer in replica.batchnorms:
@@ -306,6 +308,7 @@ class Objective:
         self._prepare(replica, batchnorm)
         totals = torch.zeros(len(self.names), dtype=torch.float64, device=self.device)
         for batch, size in data:
+            pause()
             totals += size * torch.stack(
                 [v.to(self.device, torch.float64) for v in self.values(replica.module, batch).values()]
             )
