@@ -45,7 +45,7 @@ class Output:
         self._timer: threading.Timer | None = None
         self._cells: dict[str, Run] = {}  # where it is on the page
         self._whole = False  # what is in the notebook has a final picture and a still
-        self._lock = threading.Lock()
+        self._lock, self._drawing = threading.Lock(), threading.Lock()
         self._ended = False
         self._follows = False
         _outputs.add(self)
@@ -73,11 +73,8 @@ class Output:
 
     def end(self) -> None:
         """Publish nothing more."""
-        with self._lock:
-            timer, self._timer, self._ended = self._timer, None, True
-        if timer is not None:
-            timer.cancel()
-            timer.join(_GRACE)
+        self._ended = True
+        self._drawing.acquire(timeout=_GRACE)  # for good
 
     def _replaced_by(self, run: Run) -> None:
         """Leave a cell that is run again."""
@@ -92,7 +89,7 @@ class Output:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            if self._due() and not self._ended:
+            if self._due():
                 self._timer = threading.Timer(_REST, self._renew)
                 self._timer.daemon = True
                 self._timer.start()
@@ -101,8 +98,9 @@ class Output:
         return self._widget.study.status.phase == "done" and (self._widget.status_bar.keeps or not self._whole)
 
     def _renew(self) -> None:
-        if self._due():
-            self._publish(update=True, still=True)
+        with self._drawing:
+            if self._due() and not self._ended:
+                self._publish(update=True, still=True)
 
     def _publish(self, *, update: bool, still: bool) -> None:
         from IPython.display import display
