@@ -424,7 +424,7 @@ def test_an_interrupt_before_the_first_value_says_so(monkeypatch):
     landscape = caught.value.landscape
     assert landscape.evaluations == 0
     assert landscape.shape == (5, 3)
-    assert "nothing measured yet" in repr(landscape)
+    assert "loss not known; 0 evaluated" in repr(landscape)
     assert "finite" not in repr(landscape)
 
 
