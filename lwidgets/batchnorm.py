@@ -9,11 +9,12 @@ Modes, always on show in provenance:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from lwidgets.failures import contextmanager
 
 BatchNormMode = Literal["recalibrate", "frozen", "batch"]
 BATCHNORM_MODES: tuple[str, ...] = get_args(BatchNormMode)

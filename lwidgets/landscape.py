@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -28,6 +27,8 @@ Array = NDArray[np.float64]
 _ROUNDING = 4 * float(np.finfo(np.float32).eps)  # of the largest value: a smaller range is noise, no range
 _FORMAT = "lwidgets.landscape"
 _VERSION = 1
+_MOST = 2**53 - 1  # whole numbers up to which JavaScript's are exact
+_PROVENANCE = {"sampling": dict, "subspace": dict, "objective": dict, "batchnorm": str, "split": str, "lwidgets": str}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,9 +64,10 @@ class Landscape:
         told = []
         for name, values in self.values.items():
             finite = values[np.isfinite(values)]
-            nothing = "not finite where evaluated" if self.evaluated.any() else "not known"
-            extent = f"{finite.min():.4g} to {finite.max():.4g} within {self.error[name]:.2g}"
-            told.append(f"{name} {extent if finite.size else nothing}")
+            extent = "not finite where evaluated" if self.evaluated.any() else "not known"
+            if finite.size:
+                extent = f"{finite.min():.4g} to {finite.max():.4g} within {self.error[name]:.2g}"
+            told.append(f"{name} {extent}")
         size = " x ".join(map(str, self.shape))
         return f"Landscape({size} over {', '.join(self.axes)}; {'; '.join(told)}; {self.evaluations:,} evaluated)"
 
@@ -101,7 +103,8 @@ class Landscape:
 
     @property
     def _without_value(self) -> NDArray[np.bool_]:
-        return ~np.all([np.isfinite(v) for v in self.values.values()], axis=0)
+        finite: NDArray[np.bool_] = np.all([np.isfinite(v) for v in self.values.values()], axis=0)
+        return ~finite
 
     @property
     def blind_spot(self) -> float:
@@ -224,7 +227,7 @@ class Landscape:
         subspace = self.provenance.get("subspace", {})
         if subspace.get("directions") and subspace.get("kind") != "identity":
             raise ValueError(
-                f"Landscape.barrier: landscape must be of a line between two models, got a {subspace['kind']}. "
+                f"Landscape.barrier: landscape must be of a line between two models, got a {subspace.get('kind')}. "
                 "Sample a Line(a, b)."
             )
         metric = metric or ("error" if kind == "error" else "loss" if "loss" in self.values else self.metrics[0])
@@ -406,28 +409,6 @@ def mean_of(landscapes: Sequence[Landscape]) -> Landscape:
     )
 
 
-class _Some(dict[str, Any]):
-    """Keys of which any may be missing."""
-
-
-_CONTENTS: dict[str, Any] = {  # of a file, by the kinds of its values
-    "shape": [int],
-    "axes": [{"name": str, "label": str, "coords": str}],
-    "metrics": [{"name": str, "values": str, "error": str}],
-    "evaluated": str,
-    "evaluations": int,
-    "final": bool,
-    "provenance": _Some(
-        objective=dict,
-        subspace=_Some(kind=str, models=[str], directions=[str], axes=list),
-        sampling=dict,
-        batchnorm=str,
-        split=str,
-    ),
-}
-_MOST = 2**53  # evaluations: the largest integer that every reader of JSON has exactly
-
-
 def load(path: str | Path) -> Landscape:
     """Read a landscape that `Landscape.save` wrote. Nothing in the file is executed.
 
@@ -454,54 +435,84 @@ def load(path: str | Path) -> Landscape:
             f"text that ends or breaks at character {error.pos}",
             "Copy or save it again.",
         ) from error
-    except ValueError as error:  # an integer of more digits than Python reads
-        raise refuse("be a landscape file", "too long a number", "Use a file that Landscape.save wrote.") from error
     except RecursionError as error:
         raise refuse("be a landscape file", "JSON nested too deep", "Use a file that Landscape.save wrote.") from error
+    except ValueError as error:  # Python's limit for whole numbers
+        raise refuse(
+            "be a landscape file", "a number of thousands of digits", "Use a file that Landscape.save wrote."
+        ) from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise refuse("be a landscape file", "JSON of another kind", "Use a file that Landscape.save wrote.")
-    if content.get("version") != _VERSION or content["version"] is True:
-        raise refuse(
-            f"have format version {_VERSION}", f"version {content.get('version')!r}", "Update lwidgets to read it."
-        )
+    version = content.get("version")
+    if type(version) is not int or version != _VERSION:
+        raise refuse(f"have format version {_VERSION}", f"version {version!r:.40}", "Update lwidgets to read it.")
     body = {key: value for key, value in content.items() if key not in ("format", "version", "digest")}
     if content.get("digest") != _digest(body):
         raise refuse("be as it was saved", "contents that do not match their digest", "Copy or save it again.")
     try:
-        if wrong := _amiss(body, _CONTENTS):
-            raise TypeError(wrong)
-        if not body["metrics"] or not 0 <= body["evaluations"] <= _MOST or min(body["shape"], default=0) < 1:
-            raise ValueError("metrics, evaluations and shape must be numbers of something")
-        shape = tuple(body["shape"])
-        return Landscape(
-            coords=tuple(_unpack(axis["coords"], "<f8", (n,)) for axis, n in zip(body["axes"], shape, strict=True)),
-            axes=tuple(axis["name"] for axis in body["axes"]),
-            labels=tuple(axis["label"] for axis in body["axes"]),
-            values={m["name"]: _unpack(m["values"], "<f8", shape) for m in body["metrics"]},
-            evaluated=_unpack(body["evaluated"], "u1", shape).astype(bool),
-            evaluations=body["evaluations"],
-            error={m["name"]: float(_unpack(m["error"], "<f8", ())) for m in body["metrics"]},
-            provenance=body["provenance"],
-            final=body["final"],
-        )
-    except (KeyError, TypeError, ValueError, binascii.Error) as error:
-        raise refuse(
-            "hold axes, metrics and their values", f"{type(error).__name__}: {error}", "Save it again."
-        ) from error
+        return _of_file(body)
+    except ValueError as error:
+        raise refuse("hold axes, metrics and their values", str(error), "Save it again.") from error
 
 
-def _amiss(value: Any, wanted: Any, where: str = "it") -> str:
-    """The first thing in a file that is of another kind than `Landscape.save` writes; nothing if all is well."""
-    kind: type = wanted if isinstance(wanted, type) else list if isinstance(wanted, list) else dict
-    got = type(value)
-    if got is not kind:
-        return f"{where} must be {kind.__name__}, got {got.__name__}"
-    parts: list[tuple[Any, Any, str]] = []
-    if isinstance(wanted, list):
-        parts = [(part, wanted[0], where) for part in value]
-    elif isinstance(wanted, dict):
-        parts = [(value[key], w, key) for key, w in wanted.items() if key in value or not isinstance(wanted, _Some)]
-    return next(filter(None, (_amiss(*part) for part in parts)), "")
+def _of_file(body: Mapping[str, Any]) -> Landscape:
+    """What `Landscape.save` wrote, every part of it checked: the digest is no signature.
+
+    Raises:
+        ValueError: A part is missing, of another type or out of range; the message names it.
+    """
+    shape = tuple(_whole(n, f"shape[{i}]", least=2) for i, n in enumerate(_part(body, "shape", list)))
+    if not 1 <= len(shape) <= 2:
+        raise ValueError(f"shape with {len(shape)} axes instead of one or two")
+    axes = [_named(axis, f"axes[{i}]") for i, axis in enumerate(_part(body, "axes", list))]
+    if len(axes) != len(shape):
+        raise ValueError(f"{len(axes)} axes for a shape of {len(shape)}")
+    metrics = [_named(metric, f"metrics[{i}]") for i, metric in enumerate(_part(body, "metrics", list))]
+    if not metrics or any(len({one["name"] for one in named}) < len(named) for named in (axes, metrics)):
+        raise ValueError("no metric, or one name twice")
+    coords = tuple(_unpack(_part(axis, "coords", str), "<f8", (n,)) for axis, n in zip(axes, shape, strict=True))
+    if not all(np.isfinite(c).all() and (np.diff(c) > 0).all() for c in coords):
+        raise ValueError("coordinates that do not increase")
+    error = {m["name"]: float(_unpack(_part(m, "error", str), "<f8", ())) for m in metrics}
+    evaluated = _unpack(_part(body, "evaluated", str), "u1", shape)
+    if evaluated.max() > 1:
+        raise ValueError("evaluated with a byte other than 0 and 1")
+    provenance = _part(body, "provenance", dict)
+    for name, kind in _PROVENANCE.items():
+        if name in provenance:
+            _part(provenance, name, kind)
+    return Landscape(
+        coords=coords,
+        axes=tuple(axis["name"] for axis in axes),
+        labels=tuple(_part(axis, "label", str) for axis in axes),
+        values={m["name"]: _unpack(_part(m, "values", str), "<f8", shape) for m in metrics},
+        evaluated=evaluated.astype(bool),
+        evaluations=_whole(body.get("evaluations"), "evaluations", least=0),
+        error=error,
+        provenance=provenance,
+        final=_part(body, "final", bool),
+    )
+
+
+def _part(whole: Mapping[str, Any], name: str, kind: type) -> Any:
+    """A part of a file that must be of a type."""
+    if type(whole.get(name)) is not kind:
+        raise ValueError(f"{name} that is {type(whole[name]).__name__ if name in whole else 'missing'}")
+    return whole[name]
+
+
+def _named(part: Any, where: str) -> Mapping[str, Any]:
+    """An axis or a metric."""
+    if not isinstance(part, dict) or not _part(part, "name", str):
+        raise ValueError(f"{where} without a name")
+    return part
+
+
+def _whole(number: Any, name: str, *, least: int) -> int:
+    """A whole number of a size that every program can hold."""
+    if type(number) is not int or not least <= number <= _MOST:
+        raise ValueError(f"{name} {number!r:.40} instead of a whole number of at least {least}")
+    return number
 
 
 def _pack(array: ArrayLike, dtype: str) -> str:
@@ -509,11 +520,10 @@ def _pack(array: ArrayLike, dtype: str) -> str:
 
 
 def _unpack(text: str, dtype: str, shape: Sequence[int]) -> Any:
-    return (
-        np.frombuffer(base64.b64decode(text, validate=True), dtype=dtype)
-        .reshape(tuple(shape))
-        .astype(dtype.lstrip("<"))
-    )
+    data, size = base64.b64decode(text, validate=True), int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize
+    if len(data) != size:
+        raise ValueError(f"{len(data):,} bytes of values instead of {size:,}")
+    return np.frombuffer(data, dtype=dtype).reshape(tuple(shape)).astype(dtype.lstrip("<"))
 
 
 def _digest(body: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from typing import Any, Self, TypeVar
@@ -19,6 +19,7 @@ from lwidgets.basis import Basis
 from lwidgets.batchnorm import BATCHNORM_MODES, BatchNormMode, cumulative_statistics, resolve_batchnorm
 from lwidgets.checkpoints import Untied, is_counter
 from lwidgets.data import Batches, Copies, Weight, readings
+from lwidgets.failures import contextmanager
 from lwidgets.hooks import backward_hooks, observe, settle
 from lwidgets.means import settled
 from lwidgets.measures import (
@@ -36,6 +37,7 @@ from lwidgets.measures import (
 )
 from lwidgets.noise import FrozenNoise, Shared, on_main_thread, private_noise, shared_kept
 from lwidgets.parameters import VECTOR, ParameterSpace, Source, State
+from lwidgets.pauses import pause
 from lwidgets.replica import Replica, private_copy
 from lwidgets.wrappers import hidden_weights, refuse_uncopyable, unwrapped
 
@@ -415,6 +417,7 @@ class Objective:
         if batchnorm == "recalibrate":
             with cumulative_statistics(replica.batchnorms), torch.no_grad():
                 for batch, _ in self.train:
+                    pause()
                     self.visit(replica.module, batch)
         elif batchnorm == "batch":
             for layer in replica.batchnorms:
@@ -432,6 +435,7 @@ class Objective:
         self._prepare(replica, batchnorm)
         totals = torch.zeros(len(self.names), dtype=torch.float64, device=self.device)
         for batch, weight in data:
+            pause()
             if weight:  # a mean over no tokens is not a number, and counts nothing
                 totals += weight * torch.stack(
                     [v.to(self.device, torch.float64) for v in self.values(replica.module, batch).values()]

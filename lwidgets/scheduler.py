@@ -9,23 +9,25 @@ from __future__ import annotations
 import atexit
 import contextlib
 import threading
+import time
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
 
-class Superseded(BaseException):
-    """Raised inside a computation that newer values have made stale.
+class Superseded(GeneratorExit):
+    """Raised inside a computation that newer values have made stale: as in a generator, nobody wants the rest.
 
     Not an Exception, so that no handler of errors in between takes it for one.
     """
 
 
-class Stopped(BaseException):
+class Stopped(GeneratorExit):
     """Raised inside a computation that was stopped or closed."""
 
 
 _PATIENCE = 5.0  # seconds without a request after which the thread ends
+_GRACE = 5.0  # seconds that the interpreter's end waits for a thread inside a batch
 
 _open: weakref.WeakSet[LatestWins] = weakref.WeakSet()
 
@@ -33,8 +35,12 @@ _open: weakref.WeakSet[LatestWins] = weakref.WeakSet()
 @atexit.register
 def _close_all() -> None:
     """End every worker before the interpreter goes: a thread inside a torch kernel would abort the process."""
-    for worker in list(_open):
+    workers = list(_open)
+    for worker in workers:
         worker.close()
+    last = time.monotonic() + _GRACE
+    for worker in workers:
+        worker.join(max(0.0, last - time.monotonic()))
 
 
 class LatestWins:
@@ -116,13 +122,19 @@ class LatestWins:
         return self._idle.wait(timeout)
 
     def close(self) -> None:
-        """End the thread within one step; safe to call twice and from any thread."""
+        """Tell the thread to end within one step, and return at once; safe to call twice and from any thread."""
         with self._news:
             self._closed = True
             self._news.notify_all()
             self._idle.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout=5)
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the thread's end, after `close`; False when the time, in seconds, ran out first."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+            return not thread.is_alive()
+        return True
 
     def _loop(self) -> None:
         while self._next_request():

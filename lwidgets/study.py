@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, overload
 
+from lwidgets.failures import words_of
+from lwidgets.pauses import heard_by
 from lwidgets.scheduler import LatestWins, Stopped, Superseded
 from lwidgets.sliders import Slider
 
@@ -166,7 +168,8 @@ class Study:
         self._travel: tuple[str, Any] | None = None  # the slider moved last on show, and from where
         self._serials = itertools.count(1)
         self._painting = False
-        self._running: _Function | None = None
+        self._running: _Function | None = None  # what news of its sliders ends
+        self._unsettled = False  # there was news that did not end it
         self._reported = 0.0
         self._lock = threading.RLock()
         self._worker = LatestWins(self._work, name=f"lwidgets: {title}", leisure=self._prefetch)
@@ -313,6 +316,29 @@ class Study:
         except KeyError:
             return default
 
+    def result(self, node: str) -> Any:
+        """The value of a node for the present sliders; one that is still being improved, if there is none other.
+
+        Raises:
+            KeyError: No such node, or it has not been computed yet.
+            RuntimeError: There is none for the present sliders, because computing was stopped or closed.
+            BaseException: What was raised by computing the node, or a node that it takes.
+        """
+        failed = next((name for name in self._line_of(node) if name in self._failures), None)
+        if failed is not None:
+            raise self._failures[failed][1]
+        if node in self._world and not self.is_current(node):
+            raise RuntimeError(
+                f"Study: {node} must have been computed for the present sliders, got a stop before. "
+                + ("Make a new one." if self._worker.closed else "Move a slider, or call start() and wait().")
+            )
+        return self[node]
+
+    def _line_of(self, node: str) -> list[str]:
+        """The nodes that one depends on, the furthest back first, and itself."""
+        before = [name for taken in self._nodes[node].takes if taken in self._nodes for name in self._line_of(taken)]
+        return [*before, node]
+
     def start(self, *, paint: bool = False) -> None:
         """Begin computing; with ``paint``, views are painted from now on.
 
@@ -339,11 +365,11 @@ class Study:
         return self._worker.wait(timeout)
 
     def stop(self) -> None:
-        """Stop computing within one evaluation step; what is there stays."""
+        """Stop computing within one batch of data; what is there stays."""
         self._worker.stop()
 
     def close(self) -> None:
-        """Stop for good; values, checks and status can still be read."""
+        """Stop for good, within one batch of data; returns at once. Values, checks and status can still be read."""
         self._worker.close()
         self._report(Status("closed"))
 
@@ -393,17 +419,9 @@ class Study:
         self._report(Status("running"))
         self._version = self._read_version()
         try:
-            while True:
-                self._settle()
-                node = next((n for n in self._nodes.values() if n.streams and self._is_due(n)), None)
-                if node is not None:
-                    with contextlib.suppress(Superseded):
-                        self._stream(node)
-                    continue
-                self._run_checks()
-                if (version := self._read_version()) == self._version:
-                    break
-                self._version = version
+            with heard_by(self._heed):
+                while not (self._done() and self._is_steady()):
+                    pass
         except Stopped:
             self._report(Status("closed" if self._worker.closed else "stopped"))
             raise
@@ -411,7 +429,23 @@ class Study:
         if self.error is None:
             self._report(Status("done"))
         else:
-            self._report(Status("failed", where=where, message=f"{type(self.error).__name__}: {self.error}"))
+            self._report(Status("failed", where=where, message=words_of(self.error)))
+
+    def _is_steady(self) -> bool:
+        """Whether what nodes use besides sliders is what it was when they were computed; it is read anew."""
+        before, self._version = self._version, self._read_version()
+        return bool(before == self._version)
+
+    def _done(self) -> bool:
+        """Compute the next thing that is due; whether nothing was left but the checks, and these were run."""
+        with contextlib.suppress(Superseded):
+            self._settle()
+            node = next((n for n in self._nodes.values() if n.streams and self._is_due(n)), None)
+            if node is None:
+                self._run_checks()
+                return True
+            self._stream(node)
+        return False
 
     def _stream(self, node: _Function) -> None:
         """Run a generator node and show each of its values."""
@@ -438,10 +472,10 @@ class Study:
         finally:
             self._running = None
 
-    def _progress(self, done: int, total: int) -> None:
-        """Between two steps: give up if stale or stopped, deal with other news, report now and then."""
+    def _heed(self) -> None:
+        """Between two batches: give up if stale or stopped; other news waits for the end of the step."""
         news, node = self._worker.poll(), self._running
-        if news and node is not None:  # what is no stream ends first; the note stays, and the worker comes back to it
+        if news and node is not None:  # a plain node ends first; the note stays, and the worker comes back to it
             before = self._key(node)
             self._current.update(self._worker.take())
             self._failures = {
@@ -451,6 +485,13 @@ class Study:
             }
             if self._key(node) != before:
                 raise Superseded
+            self._unsettled = True
+
+    def _progress(self, done: int, total: int) -> None:
+        """Between two steps: give up if stale or stopped, deal with other news, report now and then."""
+        self._heed()
+        if self._unsettled:
+            self._unsettled = False
             self._settle()
         now = time.monotonic()
         if total and now - self._reported > _STATUS_INTERVAL:
@@ -506,11 +547,15 @@ class Study:
                 self.checks.pop(check.title, None)  # it would speak of other sliders
                 continue
             key, memo = self._key(check), self._memo[check]
-            outcome, error = (memo[key], None) if key in memo else self._call(check)
+            self._running = check
+            try:
+                outcome, error = (memo[key], None) if key in memo else self._call(check)
+            finally:
+                self._running = None
             if error is None:
                 self._remember(check, key, outcome)
             else:
-                outcome = Check("fail", f"could not be run: {type(error).__name__}: {error}")
+                outcome = Check("fail", f"could not be run: {words_of(error)}")
             self.checks[check.title] = outcome
 
     def _call(self, function: _Function) -> tuple[Any, BaseException | None]:
@@ -534,9 +579,10 @@ class Study:
         for place in places:
             values = self._kept_in_bounds({**self._current, name: place, PROGRESS: self._give_way})
             try:
-                for node in nodes:
-                    if node.keep > len(places):  # room for the present value and for all of these
-                        self._imagine(node.name, values)
+                with heard_by(self._give_way):
+                    for node in nodes:
+                        if node.keep > len(places):  # room for the present value and for all of these
+                            self._imagine(node.name, values)
             except Superseded:
                 return
             except Stopped:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import lwidgets as lw
-from lwidgets.landscape import Landscape, mean_of
+from lwidgets.cli import main
+from lwidgets.landscape import Landscape, _digest, mean_of
 from tests.models import MLP
 
 AXIS = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=7, unique=True).map(sorted)
@@ -130,65 +131,93 @@ def test_any_flipped_bit_is_noticed(tmp_path, surface):
 
 
 def test_a_well_formed_file_with_wrong_contents_is_refused(tmp_path, surface):
-    from lwidgets.landscape import _digest
-
     path = surface.save(tmp_path / "a.json")
     for change in ({"shape": [9, 6]}, {"metrics": [{}]}, {"axes": "x"}, {"evaluated": "####"}, {"shape": None}):
-        body = json.loads(path.read_text()) | change
-        head = {key: body.pop(key) for key in ("format", "version", "digest")}
-        (tmp_path / "b.json").write_text(json.dumps({**head, "digest": _digest(body), **body}))
+        sealed(tmp_path / "b.json", json.loads(path.read_text()) | change)
         with pytest.raises(ValueError, match=r"must hold axes, metrics and their values"):
             lw.load(tmp_path / "b.json")
 
 
+def sealed(path, content):
+    """Write a crafted file whose digest fits."""
+    body = {key: value for key, value in content.items() if key not in ("format", "version", "digest")}
+    path.write_text(json.dumps({**content, "digest": _digest(body)}))
+    return path
+
+
+WRONG = (None, True, 0, -5, 1.5, 10**30, float("inf"), float("nan"), "no", "####", "AAAA", [], [1], [[]], {}, {"a": 1})
+
+
+def places(part, where=()):
+    """Every place in a file, by the keys that lead there."""
+    items = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+    for key, inner in items:
+        yield (*where, key)
+        yield from places(inner, (*where, key))
+
+
+def replaced(content, where, value):
+    copied = json.loads(json.dumps(content))
+    part = copied
+    for key in where[:-1]:
+        part = part[key]
+    part[where[-1]] = value
+    return copied
+
+
+def loaded_or_refusal(path):
+    try:
+        return lw.load(path)
+    except ValueError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_a_file_with_anything_anywhere_is_refused_in_words_or_can_be_used(tmp_path, dim):
+    f = lw.Objective.from_function(lambda u: (u**2).sum(dim=1), dim=dim)
+    landscape = lw.sample(f, lw.Subspace.identity(dim), resolution=(5,) * dim)
+    content = json.loads(landscape.save(tmp_path / "a.json").read_text())
+    refused = 0
+    for where in places(content):
+        if where == ("digest",):
+            continue
+        for value in WRONG:
+            path = sealed(tmp_path / "b.json", replaced(content, where, value))
+            found = loaded_or_refusal(path)
+            if isinstance(found, str):
+                assert found.startswith("load: b.json must ")
+                refused += 1
+                continue
+            assert where[0] in ("provenance", "evaluations", "axes", "metrics", "final"), (where, value)
+            assert type(found.final) is bool
+            assert 0 <= found.evaluations < 2**53
+            assert "Landscape(" in repr(found)
+            found.accuracy("loss" if "loss" in found.metrics else found.metrics[0])
+            if dim == 1:
+                with pytest.raises(ValueError, match=r"Landscape\.barrier"):
+                    found.barrier(metric="another")
+            assert lw.load(found.save(tmp_path / "c.json")).shape == found.shape
+    assert refused > 150
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("before", "after"),
     [
-        {"shape": [float("inf"), 9]},
-        {"evaluations": float("inf")},
-        {"evaluations": -5},
-        {"evaluations": 10**30},
-        {"evaluations": True},
-        {"final": "no"},
-        {"metrics": []},
-        {"axes": [3, 4]},
-        {"axes": [{"name": 1, "label": "x", "coords": ""}]},
-        {"metrics": [{"name": ["loss"], "values": "", "error": ""}]},
-        {"provenance": []},
-        {"provenance": {"subspace": []}},
-        {"provenance": {"subspace": {"models": [1]}}},
-        {"provenance": {"subspace": {"directions": 3}}},
-        {"provenance": {"sampling": "none"}},
-        {"provenance": {"batchnorm": 1}},
-        {"provenance": {"split": ["data"]}},
+        ('"evaluations": ', '"evaluations": ' + "9" * 5000),
+        ('"shape": [', '"shape": [' + "9" * 5000 + ", "),
+        ('"version": 1', '"version": ' + "1" * 5000),
+        ('"final": ', '"final": ' + "[" * 100_000),
+        ('"version": 1', '"version": true'),
     ],
-    ids=str,
+    ids=["evaluations", "shape", "version", "deep", "true"],
 )
-def test_a_sealed_file_with_values_of_another_kind_is_refused(tmp_path, surface, change):
-    from lwidgets.landscape import _digest
-
-    body = json.loads(surface.save(tmp_path / "a.json").read_text()) | change
-    head = {key: body.pop(key) for key in ("format", "version", "digest")}
-    (tmp_path / "b.json").write_text(json.dumps({**head, "digest": _digest(body), **body}))
-    with pytest.raises(ValueError, match=r"load: b.json must hold axes, metrics and their values"):
-        lw.load(tmp_path / "b.json")
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b'{"format": "lwidgets.landscape", "version": true}', "must have format version 1, got version True"),
-        (
-            b'{"format": "lwidgets.landscape", "version": 1' + b"0" * 5000 + b"}",
-            "must be a landscape file, got too long",
-        ),
-    ],
-    ids=["true", "digits"],
-)
-def test_a_version_is_a_number_that_can_be_read(tmp_path, content, message):
-    (tmp_path / "b.json").write_bytes(content)
-    with pytest.raises(ValueError, match=message):
-        lw.load(tmp_path / "b.json")
+def test_numbers_of_thousands_of_digits_are_refused_in_words(tmp_path, surface, before, after, capsys):
+    path = surface.save(tmp_path / "a.json")
+    path.write_text(path.read_text().replace(before, after, 1))
+    with pytest.raises(ValueError, match=r"load: a\.json must"):
+        lw.load(path)
+    assert main(["view", str(path), "-o", str(tmp_path / "a.html")]) == 1
+    assert capsys.readouterr().err.startswith("lwidgets: load: a.json must")
 
 
 def test_trap_9_grids_are_ij_at_every_pixel():

@@ -90,6 +90,7 @@ def test_close_ends_the_thread_and_is_repeatable():
     worker.close()
     assert worker.closed
     assert worker.wait(0)
+    assert worker.join(5)
     assert "closing" not in {thread.name for thread in threading.enumerate()}
     worker.request({"late": 1})  # ignored
 
@@ -169,6 +170,7 @@ def test_close_ends_leisure_and_the_thread():
     assert told.get(timeout=10) == "begun"
     worker.close()
     assert told.get(timeout=10) == "stopped"
+    assert worker.join(5)
     assert "leisurely" not in {thread.name for thread in threading.enumerate()}
 
 

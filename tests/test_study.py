@@ -658,6 +658,7 @@ def test_stop_and_close_end_prefetching(form):
     assert begun.wait(10)
     study.close()
     rest()
+    assert study._worker.join(5)
     assert "lwidgets: endless" not in {thread.name for thread in threading.enumerate()}
 
 

@@ -168,14 +168,6 @@ class ConnectivityExplorer(StudyWidget):
         objective = next(iter(route.objectives.values()))
         return objective.model_at(route.path.point([alpha]), objective.resolve(route.path.between_models))
 
-    def close(self) -> None:
-        """Close what is on the page only while it is drawn, too."""
-        if self._open:
-            self._plane.close()
-            self._mixture.close()
-            self._examples.close()
-        super().close()
-
     def summary(self) -> str:
         """Of the curves for the status bar."""
         curves = self.study.get("losses", {})

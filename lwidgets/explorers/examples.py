@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import ipywidgets as W
 import numpy as np
 
 from lwidgets.connectivity.attribution import Attribution, attribution
@@ -12,6 +11,7 @@ from lwidgets.explorers.route import Route
 from lwidgets.study import Study
 from lwidgets.subspaces import Line
 from lwidgets.widgets.line_plot import LinePlot, Series
+from lwidgets.widgets.parts import AtTimes
 
 _NAMED = 5  # examples
 _HALF = 0.5
@@ -33,7 +33,7 @@ class Examples:
         """
         self._colors = colors
         self.plot = LinePlot("share of the examples, the largest excess first", "excess of one example", height="260px")
-        self.box = W.VBox()
+        self.box = AtTimes(self.plot)
 
     def add_to(self, study: Study) -> None:
         """Add the toggle, its node and its view to a study.
@@ -58,7 +58,7 @@ class Examples:
 
         @study.view(widget=self.box)
         def draw_examples(excesses: dict[str, Attribution] | str, alpha: float) -> None:
-            self.box.children = [self.plot] if excesses else []
+            self.box.show(bool(excesses))
             if not excesses:
                 return
             if isinstance(excesses, str):
@@ -74,10 +74,6 @@ class Examples:
             )
             told = "; ".join(f"{name} {_concentration(found)}" for name, found in excesses.items())
             self.plot.describe(f"Excess of the loss over the chord at alpha {alpha:.3g}, by example: {told}.")
-
-    def close(self) -> None:
-        """Close the plot, which is on the page only while it is drawn."""
-        self.plot.close()
 
 
 def _concentration(found: Attribution) -> str:

@@ -85,12 +85,6 @@ class LayerwiseExplorer(StudyWidget):
         objective = next(iter(self._objectives.values()))
         return objective.model_at(self._joined.point(mix), objective.resolve(self._joined.between_models))
 
-    def close(self) -> None:
-        """Close the curves too, which are on the page only while there are any."""
-        if self._open:
-            self._mixture.close()
-        super().close()
-
     def summary(self) -> str:
         """Of the curves for the status bar."""
         curves = self.study.get("layer_curves")

@@ -179,12 +179,6 @@ class MergingExplorer(StudyWidget):
         one, line = self._own[0], _ray(self._base, self.merged, (0.0, 1.0), self._own[0])
         return one.model_at(line.point([scale]), one.resolve(line.between_models))
 
-    def close(self) -> None:
-        """Close the map too, which is on the page only while it is drawn."""
-        if self._open:
-            self._plane.close()
-        super().close()
-
     def summary(self) -> str:
         """Of the curves for the status bar."""
         curves = self.study.get("curves", {})

@@ -17,6 +17,7 @@ from lwidgets.sampling.measure import measured
 from lwidgets.study import Study
 from lwidgets.subspaces import Layerwise
 from lwidgets.widgets.line_plot import LinePlot, Series
+from lwidgets.widgets.parts import AtTimes
 
 _POINTS = 17  # of a layer's curve: measured, a line between two models needs no more
 _COLORS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY)
@@ -41,7 +42,7 @@ class Mixture:
         """Nothing is computed or shown yet."""
         self.plot = LinePlot("alpha of one layer, the others where they are (0 = a, 1 = b)")
         self.readout = W.HTML()
-        self.box = W.VBox()
+        self.box = AtTimes(self.plot, self.readout)
 
     def add_to(self, study: Study, names: tuple[str, ...], *, when: str = "") -> None:
         """Add the bank, its nodes and its view to a study.
@@ -99,8 +100,8 @@ class Mixture:
             metric: str,
             log: bool,
         ) -> None:
-            shown = layers is not None and layer_curves and mixed
-            self.box.children = [self.plot, self.readout] if shown else []
+            shown = layers is not None and bool(layer_curves and mixed)
+            self.box.show(shown)
             if layers is None or not shown:
                 return
             told = ", ".join(f"{name} {value:.4g}" for name, value in mixed.items())
@@ -121,11 +122,6 @@ class Mixture:
             self.plot.draw("lines", [Series([0.0, 1.0], np.repeat(level, 2), "", GRAY, "dashed", width=1.0), *lines])
             self.plot.draw("dots", dots)
             self.plot.describe(_least_and_most(layer_curves, metric, mixed[metric]))
-
-    def close(self) -> None:
-        """Close what is on the page only while it is drawn."""
-        self.plot.close()
-        self.readout.close()
 
 
 def _elsewhere(names: tuple[str, ...], mixed: tuple[str, ...]) -> str:

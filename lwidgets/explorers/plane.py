@@ -8,6 +8,7 @@ import ipywidgets as W
 
 from lwidgets.landscape import Landscape
 from lwidgets.widgets.height_field import HeightField
+from lwidgets.widgets.parts import AtTimes
 
 PLANE: dict[str, Any] = {"resolution": 33, "tolerance": 2e-2}
 """How finely the plane is sampled."""
@@ -32,16 +33,12 @@ class PlaneBeside:
             description: Accessible name of the map.
         """
         self.height_field = HeightField(description=description, panes=["map"])
-        self.box = W.VBox(layout=W.Layout(min_width="280px"))
+        self.box = AtTimes(self.height_field, layout=W.Layout(min_width="280px"))
         self.pictures = W.GridBox([others, self.box], layout=W.Layout(width="100%"))
 
     def draw(self, surface: Landscape | None, metric: str, *, log: bool) -> None:
         """Show a surface, or that there is none."""
-        self.box.children = [] if surface is None else [self.height_field]
+        self.box.show(surface is not None)
         self.pictures.layout.grid_template_columns = "100%" if surface is None else _SIDE_BY_SIDE
         if surface is not None:
             self.height_field.draw(surface, metric, log=log)
-
-    def close(self) -> None:
-        """Close the map, which is on the page only while it is drawn."""
-        self.height_field.close()

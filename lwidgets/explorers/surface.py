@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-import ipywidgets as W
 import numpy as np
 from torch import nn
 
@@ -23,6 +22,7 @@ from lwidgets.study import Check, Study
 from lwidgets.subspaces import Line, Plane, Subspace
 from lwidgets.widgets.height_field import HeightField
 from lwidgets.widgets.line_plot import LinePlot, Series
+from lwidgets.widgets.parts import AtTimes
 from lwidgets.widgets.study import StudyWidget
 
 _ENVELOPE_POINTS = 33
@@ -63,8 +63,7 @@ class SurfaceExplorer(StudyWidget):
         self._objective = objective
         self.height_field = HeightField(description="Loss surface")
         self.envelope_plot = LinePlot("distance along one direction", height="260px")
-        # Holds the plot once there are curves: a figure that is laid out while hidden draws nonsense.
-        self.envelope_box = W.VBox()
+        self.envelope_box = AtTimes(self.envelope_plot)
         if model is None and isinstance(objective, FunctionObjective):
             model = Subspace.identity(objective.space.size, names=objective.coordinate_names)
         study = Study(title or "Loss surface", version=partial(version, objective))
@@ -98,12 +97,6 @@ class SurfaceExplorer(StudyWidget):
         """The model at a point of the plane as a new module in eval mode."""
         plane = self.latest("plane")
         return self._objective.model_at(plane.point(point), self._objective.resolve(plane.between_models))
-
-    def close(self) -> None:
-        """Close the curves too, which are on the page only while directions are compared."""
-        if self._open:
-            self.envelope_plot.close()
-        super().close()
 
     def summary(self) -> str:
         """Of the surface for the status bar."""
@@ -209,7 +202,7 @@ class SurfaceExplorer(StudyWidget):
 
         @study.view(widget=self.envelope_box)
         def draw_directions(directions: tuple[Landscape, ...], metric: str, log: bool) -> None:
-            self.envelope_box.children = [self.envelope_plot] if directions else []
+            self.envelope_box.show(bool(directions))
             if not directions:
                 return
             x = directions[0].coords[0]

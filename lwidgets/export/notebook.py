@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -11,9 +13,35 @@ def in_notebook() -> bool:
 
 
 def somebody_is_there() -> bool:
-    """Whether the running cell was run by a person; programs that run notebooks do not offer to answer questions."""
+    """Whether somebody sees the running cell live: a person who ran it, or the visitor of a page served from it.
+
+    Programs that run notebooks do not offer to answer questions; Voila, which does not either, serves what comes out.
+    """
     kernel = _kernel()
-    return kernel is not None and bool(getattr(kernel, "_allow_stdin", True))
+    served = os.environ.get("SERVER_SOFTWARE", "").startswith("voila")
+    return kernel is not None and (served or bool(getattr(kernel, "_allow_stdin", True)))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a cell.
+
+    Attributes:
+        cell: Which; the same when it is run again.
+        number: Which run.
+    """
+
+    cell: str
+    number: str
+
+
+def running_cell() -> Run | None:
+    """The cell that is running, where the front end says which (JupyterLab, Notebook 7 and VS Code do)."""
+    kernel = _kernel()
+    get_parent = getattr(kernel, "get_parent", None)
+    parent: Any = get_parent("shell") if get_parent is not None else {}
+    cell = parent.get("metadata", {}).get("cellId") if parent else None
+    return Run(str(cell), str(parent["header"]["msg_id"])) if cell else None
 
 
 def _kernel() -> Any:

@@ -22,7 +22,7 @@ import time
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -32,6 +32,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from lwidgets.failures import contextmanager
 from lwidgets.sampling.evaluate import Array, Evaluate
 
 _MAGIC = b"lwvalue1"

@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 
 from lwidgets.basis import Basis
-from lwidgets.files import without_folders
+from lwidgets.failures import discreet
 from lwidgets.metrics import counts_samples
 from lwidgets.objective import FunctionObjective, Objective
 from lwidgets.sampling.identity import Meaning, meaning
@@ -439,5 +439,4 @@ def free_memory(device: torch.device) -> float:
 
 
 def _told(error: Exception) -> str:
-    text = without_folders(str(error).strip().partition("\n")[0])[:200]
-    return text if isinstance(error, Untraceable) else f"{type(error).__name__}: {text}"
+    return (str(error).partition("\n")[0] if isinstance(error, Untraceable) else discreet(error))[:200]

@@ -153,8 +153,9 @@ class Spread:
     def workers(self) -> int:
         """How many tasks can run at once; a cluster may have grown."""
         client = _client_of(self._executor)
-        known = sum(client.nthreads().values()) if client else getattr(self._executor, "_max_workers", None)
-        return known or _WORKERS
+        if client is None:
+            return getattr(self._executor, "_max_workers", None) or _WORKERS
+        return (sum(client.nthreads().values()) if client.status == "running" else 0) or _WORKERS
 
     def size(self, share: int) -> int:
         """Rows for the next task: a share of what is left, within what the time allows and what is worth a task."""
@@ -169,7 +170,15 @@ class Spread:
         self._used += answer.used
 
     def submit(self, coefficients: Array, missing: Sequence[str]) -> Future[_Answer]:
-        """A task, together with what some worker is missing."""
+        """A task, together with what some worker is missing.
+
+        Raises:
+            BrokenExecutor: The workers are gone, or the client that led to them is closed.
+            RuntimeError: The executor was shut down.
+        """
+        client = _client_of(self._executor)
+        if client is not None and client.status != "running":
+            raise BrokenExecutor(f"its client is {client.status}")
         parcel = {name: self._parcel(name) for name in missing}
         try:
             return self._executor.submit(_work, self._job, next(_tickets), coefficients, parcel)

@@ -1,34 +1,40 @@
-"""``sample`` and ``stream``: an objective over a subspace, as landscapes from coarse to exact."""
+"""``sample`` and ``stream``: an objective over a subspace, as landscapes from coarse to exact.
+
+Whatever ends a run early, an interrupt between any two instructions too, is met in one place: there the plan is made
+anew and told again all that was measured. It answers as it did, so what was half done does not matter.
+"""
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from itertools import count
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lwidgets.failures import hand_over, words_of
 from lwidgets.landscape import Landscape
 from lwidgets.objective import Objective
 from lwidgets.sampling.evaluate import Distrusted
 from lwidgets.sampling.identity import follow_no_more
 from lwidgets.sampling.measure import CacheArgument, Changed, Measure
 from lwidgets.sampling.part import LOOK, SLOW, Part, could_guide, landscapes_of_part
-from lwidgets.sampling.refine import Guide, Picture, refine
+from lwidgets.sampling.refine import Guide, Picture, Pixels, refine
 from lwidgets.sampling.storage import storage_error
 from lwidgets.subspaces import Subspace
 from lwidgets.version import __version__
 
 Array = NDArray[np.float64]
 _TRIES = 5  # pictures begun, and given up because what they show had changed, before it is taken as it comes
+Plan = Generator[tuple[Pixels, Picture | None], Mapping[str, Array], Picture]
 Progress = Callable[[int, int], None]
 """``progress(evaluated, total)``, called after every point; raise in it to stop."""
 
@@ -37,16 +43,13 @@ class Interrupted(KeyboardInterrupt):
     """A keyboard interrupt during `sample` or `stream`; nothing that had been measured is lost.
 
     Attributes:
-        landscape: The picture so far.
+        landscape: The picture so far; of no evaluations, where it came before the first.
     """
 
     def __init__(self, landscape: Landscape) -> None:
         """Keep the picture."""
         self.landscape = landscape
-        super().__init__(
-            f"sample: interrupted after {landscape.evaluations} evaluations. "
-            "The picture so far is this exception's .landscape."
-        )
+        super().__init__(f"sample: interrupted {_after(landscape)}. The picture so far is this exception's .landscape.")
 
 
 def sample(
@@ -85,9 +88,9 @@ def sample(
 
     Raises:
         ValueError: An argument breaks its rule; the subspace does not fit the objective.
-        Interrupted: Ctrl-C; the exception carries everything that was measured.
-        Exception: Whatever the loss or a metric raised at a point, with a note that says where; its ``.landscape`` is
-            everything that was measured.
+        Interrupted: Ctrl-C, at any moment; the exception carries everything that was measured.
+        BaseException: Whatever the loss, a metric or ``progress`` raised, with a note that says where; its
+            ``.landscape`` is everything that was measured.
 
     Example:
         >>> import lwidgets as lw
@@ -150,24 +153,29 @@ def stream(
         A Landscape whenever a grid or a round is complete. Each is a value of its own.
     """
     shape, deciding = _check(objective, subspace, resolution, tolerance, budget, metric)
-    objective, subspace = objective.suited(lambda own: subspace.bound(own.space, own.device))
-    if told := subspace.told_unmoved():
-        warnings.warn(told, stacklevel=2)
     asked = _Asked(shape, deciding, float(tolerance), None if budget is None else int(budget), bool(log))
+    grad = torch.is_grad_enabled()
     for tries in count(1):
-        run = _Run(objective, subspace, asked, executor, cache, progress)
+        run = _Run(objective, subspace, asked, progress)
         try:
+            measure = run.begin(executor, cache)
             with closing(run.parts):
                 picture = yield from run.pictures(look=first_look and executor is None)
-                run.evaluate.require_steady()
-            break
+                measure.require_steady()
+            yield run.landscape(picture, final=True)
+            return
         except (Changed, Distrusted):  # a picture is of one thing: what was measured before is measured again
             if tries == _TRIES:
-                follow_no_more(objective)
-    if run.stopped is None:
-        yield run.landscape(picture, final=True)
-    else:
-        run.raise_stopped(picture)
+                follow_no_more(run.objective)
+        except GeneratorExit:  # nobody wants the rest, nor the picture so far
+            raise
+        except BaseException as error:
+            torch.set_grad_enabled(grad)  # an interrupt may come just where torch.no_grad() would have given it back
+            if isinstance(error, KeyboardInterrupt):
+                raise Interrupted(run.landscape_so_far()) from error
+            if run.begun:
+                run.hand_over(error)
+            raise
 
 
 @dataclass(frozen=True)
@@ -191,26 +199,55 @@ class _Asked:
         }
 
 
-class _Run:
-    """One run of sampling: what is measured, counted, and told."""
+@dataclass(frozen=True)
+class _Told:
+    """What a plan was made of and has been told, so that it can be made again.
 
-    def __init__(
-        self,
-        objective: Objective,
-        subspace: Subspace,
-        asked: _Asked,
-        executor: Executor | None,
-        cache: CacheArgument,
-        progress: Progress | None,
-    ) -> None:
+    Attributes:
+        start: The picture that it began with.
+        guide: What it follows.
+        tables: For each of its requests, rows of metrics in its order. The last is filled while it is measured.
+    """
+
+    start: Picture | None = None
+    guide: Guide | None = None
+    tables: list[list[Array]] = field(default_factory=list)
+
+
+class _Run:
+    """One run of sampling: what is measured, counted, and told.
+
+    Attributes:
+        told: What the present plan knows.
+        begun: Whether the arguments fit each other, so that what goes wrong goes wrong while sampling.
+    """
+
+    def __init__(self, objective: Objective, subspace: Subspace, asked: _Asked, progress: Progress | None) -> None:
         self.objective, self.subspace, self.asked, self.progress = objective, subspace, asked, progress
-        self.coords = tuple(axis.grid(size) for axis, size in zip(subspace.axes, asked.shape, strict=True))
-        self.batchnorm = objective.resolve(subspace.between_models)
-        self.rounded = storage_error(objective, subspace, self.coords, self.batchnorm)  # before the basis is made
-        self.evaluate = Measure(objective, subspace, executor=executor, cache=cache)
+        self.rounded = dict.fromkeys(objective.names, 0.0)
+        self.told = _Told()
+        self.begun = False
+        self.total = int(np.prod(asked.shape))
+        self.done = 0
+        self.where = ""
+        self.seen: Part | None = None
+        self.followed = ""
+        self.evaluate: Measure | None = None
+        self._began = time.perf_counter()
+        self._where_from: dict[str, Any] = {}
+
+    def begin(self, executor: Executor | None, cache: CacheArgument) -> Measure:
+        """What takes a while before the first evaluation: models are loaded, directions drawn."""
+        subspace = self.subspace
+        self.objective, self.subspace = self.objective.suited(lambda own: subspace.bound(own.space, own.device))
+        if told := self.subspace.told_unmoved():
+            warnings.warn(told, stacklevel=4)
+        asked = self.asked
+        self.rounded = storage_error(self.objective, self.subspace, self.coords, self.batchnorm)  # before the basis
+        self.evaluate = Measure(self.objective, self.subspace, executor=executor, cache=cache)
         self.parts = landscapes_of_part(
-            objective,
-            subspace,
+            self.objective,
+            self.subspace,
             self.coords,
             asked.tolerance,
             deciding=asked.deciding,
@@ -218,20 +255,19 @@ class _Run:
             executor=executor,
             cache=cache,
         )
-        self.total = int(np.prod(asked.shape))
-        self.done = 0
-        self.stopped: BaseException | None = None
-        self.where = ""
-        self.seen: Part | None = None
-        self.followed = ""
-        self._began = time.perf_counter()
-        self._provenance = {
-            "lwidgets": __version__,
-            "objective": objective.provenance(),
-            "subspace": subspace.provenance(),
-            "batchnorm": self.batchnorm,
-            "split": objective.split,
-        }
+        self._where_from = {"objective": self.objective.provenance(), "subspace": self.subspace.provenance()}
+        self.begun = True
+        return self.evaluate
+
+    @cached_property
+    def coords(self) -> tuple[Array, ...]:
+        """The pixels' coordinates on each axis."""
+        return tuple(axis.grid(size) for axis, size in zip(self.subspace.axes, self.asked.shape, strict=True))
+
+    @cached_property
+    def batchnorm(self) -> str:
+        """The resolved mode."""
+        return self.objective.resolve(self.subspace.between_models)
 
     def _models(self) -> list[tuple[int, ...]]:
         """Pixels where the models are."""
@@ -241,84 +277,83 @@ class _Run:
             if all(u in c for c, u in zip(self.coords, point, strict=True))
         ]
 
-    def pictures(
-        self, start: Picture | None = None, guide: Guide | None = None, *, look: bool = False
-    ) -> Generator[Landscape, None, Picture]:
-        """Refine until it is good enough, or stopped.
-
-        Args:
-            start: The picture so far.
-            guide: What to follow; at the start, one is looked for when it may pay.
-            look: Take a first look at a part of the data, if the first pixel shows that it is worth it.
-
-        Yields:
-            A landscape whenever there is more to see.
-        """
+    def _plan(self) -> Plan:
+        """Where to measure next, from the start."""
         asked = self.asked
-        plan = refine(
+        return refine(
             asked.shape,
             self.objective.names,
             asked.tolerance,
             deciding=asked.deciding,
             log=asked.log,
             always=self._models(),
-            start=start,
-            guide=guide,
+            start=self.told.start,
+            guide=self.told.guide,
         )
-        picture = start
+
+    def pictures(self, *, look: bool = False) -> Generator[Landscape, None, Picture]:
+        """Refine until it is good enough, or the budget is spent.
+
+        Args:
+            look: Take a first look at a part of the data, if the first pixel shows that it is worth it.
+
+        Yields:
+            A landscape whenever there is more to see.
+        """
+        told, plan = self.told, self._plan()
+        picture = told.start
         try:
             pixels, _ = next(plan)
-            while self.stopped is None or picture is None:
-                table = yield from self._measure(pixels, look=look and picture is None)
-                pixels, newer = plan.send(table)
-                picture = newer or picture
-                if self.stopped is None and newer is not None:
-                    yield self.landscape(newer)
-                    if start is None:
-                        found = yield from self._guide(newer)
-                        if found is not None:
-                            return (yield from self.pictures(newer, found))
-                    elif guide is not None and newer.evaluated.sum() > guide.evaluations:  # it does not pay
-                        self.followed = ""
-                        return (yield from self.pictures(newer))
+            while True:
+                rows: list[Array] = []
+                told.tables.append(rows)
+                yield from self._measure(pixels, rows, look=look and picture is None)
+                pixels, newer = plan.send(self._table(rows))
+                if newer is None:
+                    continue
+                picture = newer
+                yield self.landscape(picture)
+                if told.start is None:
+                    guide = yield from self._guide(picture)
+                    if guide is not None:
+                        self.told = _Told(picture, guide)
+                        return (yield from self.pictures())
+                elif told.guide is not None and picture.evaluated.sum() > told.guide.evaluations:  # it does not pay
+                    self.followed, self.told = "", _Told(picture)
+                    return (yield from self.pictures())
         except StopIteration as stop:
-            picture = stop.value
-        assert picture is not None
-        return picture
+            last: Picture = stop.value
+            return last
 
-    def _measure(self, pixels: NDArray[np.intp], *, look: bool) -> Generator[Landscape, None, dict[str, Array]]:
-        """Metrics at the pixels, or at the first few when the budget ends or something goes wrong.
+    def _measure(self, pixels: NDArray[np.intp], rows: list[Array], *, look: bool) -> Generator[Landscape, None, None]:
+        """Metrics at the pixels, or at the first few when the budget ends.
 
         Args:
             pixels: Shape (m, axes).
+            rows: Where they go, each as soon as it is known.
             look: Take a first look at a part of the data, if the first pixel shows that it is worth it.
 
         Yields:
             What there is to look at in the meantime.
         """
+        assert self.evaluate is not None
         budget = self.asked.budget
         allowed = pixels if budget is None else pixels[: max(0, budget - self.done)]
         points = np.stack([c[i] for c, i in zip(self.coords, allowed.T, strict=True)], axis=-1)
-        rows: list[Array] = []
         with closing(self.evaluate(self.subspace.coefficients(points))) as values:  # type: ignore[type-var]
-            try:
-                for pixel, point in zip(allowed, points, strict=True):
-                    began = time.perf_counter()
-                    try:
-                        rows.append(next(values))
-                    except (Changed, Distrusted):
-                        raise
-                    except Exception as error:
-                        self._stop(error, point)
-                        break
-                    self.done += 1
-                    self._tell()
-                    if look and len(rows) == 1:
-                        measured = dict(zip(self.objective.names, rows[0], strict=True))
-                        if time.perf_counter() - began > SLOW:
-                            yield from self._look(LOOK, partial(Part.at, pixel=pixel, measured=measured))
-            except KeyboardInterrupt as error:
-                self._stop(error)
+            for pixel, point in zip(allowed, points, strict=True):
+                self.where = self._named(point)
+                began = time.perf_counter()
+                rows.append(next(values))
+                self.where = ""
+                self.done += 1
+                self._tell()
+                if look and len(rows) == 1:
+                    measured = dict(zip(self.objective.names, rows[0], strict=True))
+                    if time.perf_counter() - began > SLOW:
+                        yield from self._look(LOOK, partial(Part.at, pixel=pixel, measured=measured))
+
+    def _table(self, rows: list[Array]) -> dict[str, Array]:
         table = np.array(rows, dtype=np.float64).reshape(len(rows), len(self.objective.names))
         return dict(zip(self.objective.names, table.T, strict=True))
 
@@ -326,7 +361,7 @@ class _Run:
         """The picture with all that is known about it."""
         sampling = {
             **self.asked.told(),
-            **self.evaluate.facts(),
+            **({} if self.evaluate is None else self.evaluate.facts()),
             "seconds": round(time.perf_counter() - self._began, 3),
             "level": list(picture.level),
             "settled": picture.settled,
@@ -348,28 +383,45 @@ class _Run:
             evaluated=picture.evaluated,
             evaluations=int(picture.evaluated.sum()),
             error={name: error + self.rounded[name] for name, error in picture.error.items()},
-            provenance={**self._provenance, "sampling": sampling},
+            provenance={
+                "lwidgets": __version__,
+                **self._where_from,
+                "batchnorm": self.batchnorm,
+                "split": self.objective.split,
+                "sampling": sampling,
+            },
             final=final,
         )
 
-    def raise_stopped(self, picture: Picture) -> NoReturn:
-        """Say what ended the run, and hand over what there is."""
-        assert self.stopped is not None
-        landscape = self.landscape(picture)
-        if isinstance(self.stopped, KeyboardInterrupt):
-            raise Interrupted(landscape) from self.stopped
-        advice = "Use smaller batches, or fewer data. " if _is_memory(self.stopped) else ""
-        self.stopped.add_note(
-            f"sample: failed at {self.where} after {landscape.evaluations:,} evaluations. {advice}"
-            "The picture so far is this exception's .landscape."
-        )
-        self.stopped.landscape = landscape  # type: ignore[attr-defined]
-        raise self.stopped
+    def landscape_so_far(self) -> Landscape:
+        """The picture of all that was measured, whatever was being done; another Ctrl-C meanwhile begins it anew."""
+        while True:
+            try:
+                return self.landscape(self._picture_so_far())
+            except KeyboardInterrupt:
+                continue
 
-    def _stop(self, error: BaseException, point: Array | None = None) -> None:
-        self.stopped = error
-        if point is not None:
-            self.where = ", ".join(f"{axis.name} = {u:.6g}" for axis, u in zip(self.subspace.axes, point, strict=True))
+    def _picture_so_far(self) -> Picture:
+        plan, picture = self._plan(), self.told.start
+        next(plan)
+        try:
+            for rows in [*self.told.tables, []]:  # fewer than asked for end it
+                _, picture = plan.send(self._table(rows))
+        except StopIteration as stop:
+            picture = stop.value
+        assert picture is not None
+        return picture
+
+    def hand_over(self, error: BaseException) -> None:
+        """Give an exception the picture so far, and say where it was raised."""
+        landscape = self.landscape_so_far()
+        advice = "Use smaller batches, or fewer data. " if _is_memory(error) else ""
+        at = f" at {self.where}" if self.where else ""
+        note = f"sample: failed{at} {_after(landscape)}. {advice}The picture so far is this exception's .landscape."
+        hand_over(error, note, landscape=landscape)
+
+    def _named(self, point: Array) -> str:
+        return ", ".join(f"{axis.name} = {u:.6g}" for axis, u in zip(self.subspace.axes, point, strict=True))
 
     def _tell(self) -> None:
         if self.progress is not None:
@@ -392,16 +444,12 @@ class _Run:
         asked = self.asked
         if not could_guide(self.objective, picture, asked.tolerance, asked.deciding, asked.log):
             return None
-        try:
-            if self.seen is None:
-                yield from self._look(LOOK, lambda part: None)
-            names = self.seen.flattens(picture, asked.deciding, asked.log) if self.seen else []
-            if not names:
-                return None
-            yield from self._look(np.inf, lambda part: picture)
-        except KeyboardInterrupt as error:
-            self._stop(error)
+        if self.seen is None:
+            yield from self._look(LOOK, lambda part: None)
+        names = self.seen.flattens(picture, asked.deciding, asked.log) if self.seen else []
+        if not names:
             return None
+        yield from self._look(np.inf, lambda part: picture)
         part, self.seen = self.seen, None
         assert part is not None
         guide = part.guide(picture, names, asked.deciding, asked.tolerance, asked.log)
@@ -441,4 +489,9 @@ def _check(
 
 
 def _is_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in words_of(error)
+
+
+def _after(landscape: Landscape) -> str:
+    count = landscape.evaluations
+    return f"after {count:,} evaluation{'s' * (count != 1)}" if count else "before anything was measured"

@@ -23,6 +23,7 @@ from lwidgets.basis import Basis, combination
 from lwidgets.data import Batches
 from lwidgets.objective import Objective
 from lwidgets.parameters import State, as_held
+from lwidgets.pauses import pause
 from lwidgets.replica import Replica
 from lwidgets.sampling.folding import Kind, Split, fuse_batchnorm, split
 from lwidgets.sampling.tracing import Untraceable, trace
@@ -241,6 +242,7 @@ class Traced:
             return made[name]
 
         def apply(bound: _Bound, changing: Sequence[Tensor]) -> tuple[Tensor, ...]:
+            pause()
             folded = []
             for i, parts in enumerate(bound.parts):
                 key = (i, parts[0].shape, parts[0].dtype)
@@ -276,6 +278,7 @@ class Traced:
         }
 
         def apply(bound: _Bound, changing: Sequence[Tensor]) -> tuple[Tensor, ...]:
+            pause()
             folded = [stacked(parts, parts[0]) for parts in bound.parts]
             late = [weights[self._programs.moving[i]] for i in bound.split.direct]
             each = (*changing, *folded, *late)

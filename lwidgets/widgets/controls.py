@@ -14,6 +14,7 @@ from lwidgets.sliders import Slider
 
 _WIDE = {"width": "auto", "max_width": "460px"}
 _NARROW = {"width": "auto", "margin": "2px 12px 2px 108px"}
+_LAYOUTS = {"toggle": _NARROW, "bank": {**_WIDE, "max_height": "420px", "overflow": "hidden auto"}}
 _STYLE = {"description_width": "104px"}
 
 
@@ -24,7 +25,7 @@ def control_for(slider: Slider) -> W.DOMWidget:
         "description": slider.title,
         "tooltip": slider.help or None,
         "style": dict(_STYLE),
-        "layout": W.Layout(**(_NARROW if slider.kind == "toggle" else _WIDE)),
+        "layout": W.Layout(**_LAYOUTS.get(slider.kind, _WIDE)),
     }
     control = _MAKERS[slider.kind](slider, common)
     control.add_class(f"lwidgets-{slider.name.replace('_', '-')}")
@@ -33,6 +34,8 @@ def control_for(slider: Slider) -> W.DOMWidget:
 
 def set_range(control: W.DOMWidget, low: float, high: float) -> None:
     """Give a control other bounds without a moment in which they contradict each other or its value."""
+    if (low, high) == (control.min, control.max):
+        return
     if low > control.max:
         control.max, control.min = high, low
     else:
@@ -125,7 +128,6 @@ class SliderBank(W.VBox):
 
 
 def _bank(slider: Slider, common: dict[str, Any]) -> SliderBank:
-    common["layout"] = W.Layout(**_WIDE, max_height="420px", overflow="hidden auto")
     spread: dict[str, Any] = {"parts": slider.parts, "min": slider.low, "max": slider.high, "step": slider.step}
     return SliderBank(**spread, **common)
 

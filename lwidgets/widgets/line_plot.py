@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lwidgets.landscape import drawable
 from lwidgets.palette import BLUE
+from lwidgets.widgets.parts import close_with_parts
 
 _LEGEND_WIDTH, _LEGEND_ROW = 0.4, 20  # a share of the figure, and pixels
 _USUAL = 320.0  # pixels, where another unit was given for the height
@@ -93,9 +94,11 @@ class LinePlot(W.VBox):
         if log == self._log:
             return
         self._log = log  # `fit` shows the other axis; what is drawn now may have no place there
+        before, self.figure.marks = self.figure.marks, []
         self._groups.clear()
         self._series.clear()
-        self.figure.marks = []
+        for mark in before:
+            mark.close()
 
     def fit(self, x: ArrayLike, *ys: ArrayLike) -> None:
         """Choose both ranges, a little wider than the data, and round ticks inside them."""
@@ -121,9 +124,10 @@ class LinePlot(W.VBox):
         self.figure.legend_location = self._corner()
         marks = self._groups.get(group, [])
         if [_kind(mark) for mark in marks] != [_drawn_as(one) for one in series]:
-            marks = [self._mark(one) for one in series]
-            self._groups[group] = marks
+            self._groups[group] = [self._mark(one) for one in series]
             self.figure.marks = [mark for members in self._groups.values() for mark in members]
+            for mark in marks:
+                mark.close()
             return
         for mark, one in zip(marks, series, strict=True):
             x, y = _arrays(one)
@@ -155,12 +159,14 @@ class LinePlot(W.VBox):
             ],
         }
 
+    @property
+    def aside(self) -> list[W.Widget]:
+        """What is not on the page now: the vertical axis of the other scale."""
+        return [*self._y_axes.values(), *self._y.values()]
+
     def close(self) -> None:
         """Give back the figure, its marks, both vertical axes and every scale."""
-        parts = [*self.figure.marks, self.x_axis, *self._y_axes.values(), self._x, *self._y.values()]
-        for part in (*parts, self.figure, self.caption):
-            part.close()
-        super().close()
+        close_with_parts(self)
 
     def _corner(self) -> str:
         """Where the legend hides least of what is drawn."""

@@ -19,6 +19,7 @@ from lwidgets.study import Report, Study
 from lwidgets.widgets.checks import ChecksPanel
 from lwidgets.widgets.controls import control_for, is_rounding, set_range
 from lwidgets.widgets.output import Output
+from lwidgets.widgets.parts import close_with_parts
 from lwidgets.widgets.status import StatusBar
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _shown: weakref.WeakSet[StudyWidget] = weakref.WeakSet()
 _numbers = itertools.count()
+_RANGED = ("integer", "number", "pair")  # kinds of sliders whose controls have a range that code may go beyond
 
 
 class _SliderTrait(traitlets.TraitType[Any, Any]):
@@ -144,18 +146,20 @@ class StudyWidget(W.VBox):
         self._require_open("to_html")
         return write_page(path, [(self, sliders)], **{"title": self.study.title, **options})
 
-    def bundle(self, *, still: bool = True) -> dict[str, Any]:
+    def bundle(self, *, still: bool = True, live: bool = True) -> dict[str, Any]:
         """MIME type -> data: the live widget while it is open; and for a notebook without a kernel what it shows now.
 
         Args:
             still: Also a PNG, for pages without our extension.
+            live: The widget itself. Programs that make a page of a notebook prefer it to the still where its state is
+                stored, and without a network then show nothing.
 
         Warns:
             UserWarning: The picture is too large for a notebook, and kept with fewer pixels.
         """
         from lwidgets.export.mime import bundle_of_study
 
-        return bundle_of_study(self, super()._repr_mimebundle_() if self._open else {}, still=still)
+        return bundle_of_study(self, super()._repr_mimebundle_() if self._open and live else {}, still=still)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         return self.bundle()
@@ -173,36 +177,25 @@ class StudyWidget(W.VBox):
         return f"{type(self).__name__}({self.study.title!r}: {sliders})"
 
     def close(self) -> None:
-        """Stop computing and give everything in the browser back; results can still be read. Twice is harmless."""
+        """Stop computing and give everything in the browser back; results can still be read. Twice is harmless.
+
+        Returns at once: a computation ends at its next batch of data.
+        """
         if not self._open:
             return
         self._open = False
-        self.study.close()
         self.status_bar.on_stop(self.study.stop, remove=True)
-        for child in _descendants(self):
-            child.close()
-        super().close()
+        self.study.close()
+        self._give_back()
+
+    def _give_back(self) -> None:
+        close_with_parts(self)
 
     def latest(self, node: str) -> Any:
-        """The value of a node for the present sliders, waiting for it; the last good one where computing it has failed.
-
-        Raises:
-            Exception: What the computation raised, when there is no earlier value to return.
-            RuntimeError: It was stopped before there was anything for the present sliders.
-        """
+        """The value of a node for the present sliders; waits for it, and raises as `Study.result` does."""
         if self._open:
             self.study.wait()
-            if self.study.status.phase == "stopped" and not self.study.is_current(node):
-                raise RuntimeError(
-                    f"{type(self).__name__}: {node} must have been computed for the present sliders, got a stop. "
-                    "Move a slider, or call study.start()."
-                )
-        try:
-            return self.study[node]
-        except KeyError:
-            if self.study.error is not None:
-                raise self.study.error from None
-            raise
+        return self.study.result(node)
 
     def _require_open(self, what: str) -> None:
         if not self._open:
@@ -231,8 +224,8 @@ class StudyWidget(W.VBox):
 
     def _show_value(self, name: str, control: W.DOMWidget) -> None:
         value = getattr(self, name)
-        if self.study.sliders[name].kind in ("integer", "number") and not control.min <= value <= control.max:
-            set_range(control, min(value, control.min), max(value, control.max))
+        if self.study.sliders[name].kind in _RANGED:
+            set_range(control, *_holding(value, control.min, control.max))
         if control.value != value:
             control.value = value
         for other, slider in self.study.sliders.items():
@@ -242,6 +235,9 @@ class StudyWidget(W.VBox):
                 self.controls[other].layout.display = "" if slider.is_shown(self.study.values) else "none"
 
     def _show_state(self, study: Study) -> None:
+        if not self._open:
+            self._give_back()  # what a view was still painting when it was closed
+            return
         status = study.status
         self.status_bar.status = {
             "phase": status.phase,
@@ -266,13 +262,16 @@ def _as_it_stands(study: Study, name: str) -> Slider:
     """The slider with the value it has now, and a range that holds it."""
     slider, value = study.sliders[name], study.values[name]
     low, high = study.values[slider.bounds] if slider.bounds else (slider.low, slider.high)
-    if slider.kind in ("integer", "number") and low is not None and high is not None:
-        low, high = min(low, value), max(high, value)
+    if slider.kind in _RANGED and low is not None and high is not None:
+        low, high = _holding(value, low, high)
     return replace(slider, value=value, low=low, high=high)
 
 
-def _descendants(widget: W.Widget) -> list[W.Widget]:
-    found: list[W.Widget] = []
-    for child in getattr(widget, "children", ()):
-        found += [*_descendants(child), child]
-    return found
+def _holding(value: Any, low: float, high: float) -> tuple[float, float]:
+    """A range that holds a number or a pair, too: code may set more than a control offers.
+
+    >>> _holding(5.0, 0.0, 3.0), _holding((-2.0, 1.0), 0.0, 3.0)
+    ((0.0, 5.0), (-2.0, 3.0))
+    """
+    ends = value if isinstance(value, tuple) else (value,)
+    return min(low, *ends), max(high, *ends)

@@ -2,8 +2,10 @@
 
 import ast
 import base64
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 import zlib
@@ -18,6 +20,7 @@ import safetensors.torch
 import torch
 from lab import Server, ask_kernel, console_errors, open_and_run, open_notebook, run_all, write_notebook
 from nbformat.sign import NotebookNotary
+from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 import lwidgets as lw
@@ -543,13 +546,31 @@ def test_an_explorer_is_live_and_its_saved_picture_follows_it(fixture: str, requ
     assert errors(page) == []
 
 
-def test_a_web_page_made_of_a_notebook_shows_the_still(tmp_path: Path):
-    """Run by a program, in which the picture is there before the cell ends; the last cell of all is the explorer."""
-    write_notebook(tmp_path / "paper.ipynb", [EXPLORED + "surface"])
-    command = [sys.executable, "-m", "jupyter", "nbconvert", "--execute", "--to", "html", "paper.ipynb"]
+def made_by_nbconvert(folder: Path, cells: list[str], *options: str) -> str:
+    """The HTML page of a notebook that nbconvert ran."""
+    write_notebook(folder / "paper.ipynb", cells)
+    command = [sys.executable, "-m", "jupyter", "nbconvert", "--execute", "--to", "html", *options, "paper.ipynb"]
     env = {**os.environ, "PYTHONPATH": str(Path(lw.__file__).parents[1])}
-    done = subprocess.run(command, cwd=tmp_path, env=env, text=True, capture_output=True, timeout=300)
+    done = subprocess.run(command, cwd=folder, env=env, text=True, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    page = (tmp_path / "paper.html").read_text()
-    assert "data:image/png;base64," in page
+    return (folder / "paper.html").read_text()
+
+
+def stills(page: str) -> list[np.ndarray]:
+    """The pictures that a page shows, as pixels."""
+    found = re.findall(r"<img[^>]*src=\"data:image/png;base64,([^\"]+)", page)
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")) for data in found]
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_web_page_made_of_a_notebook_shows_the_still(stored: bool, tmp_path: Path):
+    """Run by a program, in which the picture is there before the cell ends; the last cell of all is the explorer."""
+    store = f"--ExecutePreprocessor.store_widget_state={stored}"
+    assert stills(made_by_nbconvert(tmp_path, ["1"], store)) == []
+    page = made_by_nbconvert(tmp_path, [EXPLORED + "surface"], store)
+    (still,) = stills(page)
+    assert still.shape[0] > 100
+    assert still.shape[1] > 200
+    assert len(np.unique(still.reshape(-1, 3), axis=0)) > 100  # a map of many colours, and not a blank
     assert "model not found" not in page
+    assert 'type="application/vnd.jupyter.widget-view+json"' not in page

@@ -262,6 +262,7 @@ def test_close_stops_the_worker_closes_every_child_and_says_so_afterwards(digits
     children = [explorer.height_field, *explorer.controls.values(), explorer.status_bar]
     explorer.close()
     explorer.close()
+    assert explorer.study._worker.join(5)
     assert not any("Closing down" in thread.name for thread in threading.enumerate())
     assert all(child.comm is None for child in children)
     with pytest.raises(RuntimeError, match=r"SurfaceExplorer.wait: widget must be open, got a closed one"):

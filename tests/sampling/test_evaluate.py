@@ -515,3 +515,27 @@ def test_a_graph_traced_under_autocast_is_not_used_without_it(impatient):
     wide = np.array(list(Local(objective, plane.basis, "none")(rows)))
     right = np.array(list(Local(MLP.objective(), plane.basis, "none", strategy="loop")(rows)))
     np.testing.assert_allclose(wide, right, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            FileNotFoundError(2, "No such file or directory", "cache.bin"),
+            "FileNotFoundError: No such file or directory",
+        ),
+        (
+            ImportError("cannot import name 'a' from 'b' (/home/ada/b.py)"),
+            "ImportError: cannot import name 'a' from 'b' (...)",
+        ),
+        (OSError("/home/ada/x is full"), "OSError: ... is full"),
+        (RuntimeError("in C:\\Users\\ada\\net.py"), "RuntimeError: in ..."),
+        (ValueError("one\ntwo '/home/ada'"), "ValueError: one"),
+    ],
+)
+def test_what_is_kept_of_a_failure_has_no_path(impatient, monkeypatch, error, told):
+    """It goes into files that people share."""
+    monkeypatch.setattr(Traced, "row", lambda *_: (_ for _ in ()).throw(error))
+    objective = MLP.objective()
+    landscape = lw.sample(objective, lw.Plane.random(MLP.model()), resolution=9, tolerance=0, cache=False)
+    assert landscape.provenance["sampling"]["not used"]["traced"] == told

@@ -517,3 +517,30 @@ def test_two_pictures_share_a_pool(kind, pools):
     )
     expected = zip(*(by_hand(objective, *study) for study in (first, second)), strict=True)
     np.testing.assert_array_equal(list(pairs), list(expected))
+
+
+@pytest.mark.parametrize("when", [0, 5])
+def test_a_dask_client_that_is_closed_loses_nothing(when):
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster:
+        client = distributed.Client(cluster)
+        pool = client.get_executor()
+
+        def progress(done, total):
+            if done == when:
+                client.close()
+
+        if when == 0:
+            client.close()
+        objective = lw.Objective.from_function(lambda u: (u**2).sum(dim=1), dim=1)
+        with pytest.warns(RuntimeWarning, match="its client is clos|CancelledError"):
+            landscape = lw.sample(
+                objective,
+                lw.Subspace.identity(1),
+                resolution=65,
+                tolerance=0,
+                executor=pool,
+                progress=progress,
+                cache=False,
+            )
+    np.testing.assert_array_equal(landscape.values["loss"], landscape.coords[0] ** 2)

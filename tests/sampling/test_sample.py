@@ -1,7 +1,10 @@
 """Sampling against brute force, budgets, interrupts, and the stream."""
 
 import itertools
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from torch.nn import functional as F
 import lwidgets as lw
 from tests.models import CASES, MLP, at, named
 
+SAMPLE = sys.modules["lwidgets.sampling.sample"]  # its name in the package is the function's
 SIZES = st.integers(2, 40)
 
 
@@ -153,7 +157,7 @@ def test_interrupted_carries_the_picture_so_far(stop_at):
         if done == stop_at:
             raise KeyboardInterrupt
 
-    with pytest.raises(lw.Interrupted, match=r"interrupted after .* evaluations") as caught:
+    with pytest.raises(lw.Interrupted, match=r"interrupted after .* evaluations?") as caught:
         lw.sample(WAVE, SQUARE, resolution=(17, 9), tolerance=0, progress=progress)
     assert isinstance(caught.value, KeyboardInterrupt)
     landscape = caught.value.landscape
@@ -315,3 +319,159 @@ def test_directions_in_half_precision_are_in_the_error_that_is_shown(case):
     assert 0 < np.abs(half.values["loss"] - exact.values["loss"]).max() <= told
     assert exact.error["loss"] == 0
     assert "storage error" not in exact.provenance["sampling"]
+
+
+class _InterruptAt:
+    """Raises KeyboardInterrupt at the so manieth line that Python runs, wherever that is."""
+
+    def __init__(self, *counts):
+        self.left, self.lines = list(counts), 0
+
+    def __enter__(self):
+        sys.settrace(self)
+        return self
+
+    def __exit__(self, *_):
+        sys.settrace(None)
+
+    def __call__(self, frame, event, _):
+        if event == "line":
+            self.lines += 1
+            if self.left and self.lines >= self.left[0]:
+                del self.left[0]
+                raise KeyboardInterrupt
+        return self
+
+
+def _lines_until(name, run):
+    """How many lines Python runs in all, and until a function of that name is called."""
+    until = None
+
+    class Counter(_InterruptAt):
+        def __call__(self, frame, event, _):
+            nonlocal until
+            if until is None and frame.f_code.co_name == name:
+                until = self.lines
+            return super().__call__(frame, event, _)
+
+    with Counter() as counter:
+        run()
+    return until, counter.lines
+
+
+def _network():
+    return partial(lw.sample, MLP.objective(), lw.Plane.random(MLP.model()), resolution=5, cache=False)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: partial(lw.sample, WAVE, SQUARE, resolution=(17, 9), cache=False),
+        lambda: partial(lw.sample, WAVE, SQUARE, resolution=(17, 9), tolerance=0.3, cache=False),
+        lambda: partial(lw.sample, WAVE, SQUARE, resolution=17, budget=100, cache=False),
+        _network,
+    ],
+    ids=["to the end", "coarse", "budget", "network"],
+)
+@pytest.mark.parametrize("twice", [False, True])
+def test_an_interrupt_at_any_line_keeps_what_was_measured(make, twice):
+    run = make()
+    whole = run()
+    first, last = _lines_until("begin", run)
+    moments = np.linspace(first + 1, last - 8, 12).astype(int)
+    for moment in moments:
+        done = 0
+
+        def progress(count, total):
+            nonlocal done
+            done = count
+
+        with pytest.raises(lw.Interrupted) as caught, _InterruptAt(moment, *[moment + 60] * twice):
+            run(progress=progress)
+        landscape = caught.value.landscape
+        known = landscape.evaluated
+        assert landscape.evaluations == known.sum()
+        assert done <= landscape.evaluations <= done + 1
+        assert (landscape.values["loss"][known] == whole.values["loss"][known]).all()
+        assert not landscape.final
+
+
+def test_an_interrupted_picture_is_what_the_budget_would_have_given():
+    """Error and interpolated values too: nothing of the state of the run is lost."""
+    for stop_at in (3, 12, 25, 30, 60):
+
+        def progress(done, total, stop_at=stop_at):
+            if done == stop_at:
+                raise KeyboardInterrupt
+
+        with pytest.raises(lw.Interrupted) as caught:
+            lw.sample(WAVE, SQUARE, resolution=17, progress=progress, cache=False)
+        landscape = caught.value.landscape
+        if stop_at >= 9:
+            known = lw.sample(WAVE, SQUARE, resolution=17, budget=stop_at, cache=False)
+            assert (landscape.evaluated == known.evaluated).all()
+            np.testing.assert_equal(landscape.values["loss"], known.values["loss"])
+            np.testing.assert_equal(landscape.error["loss"], known.error["loss"])
+
+
+def test_an_interrupt_before_the_first_value_says_so(monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SAMPLE, "Measure", interrupted)
+    with pytest.raises(lw.Interrupted, match="before anything was measured") as caught:
+        lw.sample(WAVE, SQUARE, resolution=(5, 3))
+    landscape = caught.value.landscape
+    assert landscape.evaluations == 0
+    assert landscape.shape == (5, 3)
+    assert "loss not known; 0 evaluated" in repr(landscape)
+    assert "finite" not in repr(landscape)
+
+
+@dataclass(frozen=True)
+class Frozen(Exception):
+    reason: str = "frozen"
+
+
+class Mute(Exception):
+    def __str__(self):
+        raise RuntimeError("no str")
+
+
+class OwnEnd(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("kind", [ValueError, Frozen, Mute, OwnEnd, SystemExit, MemoryError])
+def test_every_exception_keeps_its_type_and_carries_the_picture(kind):
+    def loss(u):
+        if len(calls) > 1:  # the constructor tries it
+            raise kind()
+        calls.append(1)
+        return u[:, 0]
+
+    calls = []
+    objective = lw.Objective.from_function(loss, dim=2)
+    calls.append(1)
+    with pytest.raises(kind) as caught:
+        lw.sample(objective, SQUARE, resolution=5)
+    assert caught.value.landscape.evaluations == 0
+    assert any("the picture so far" in note.lower() for note in caught.value.__notes__)
+
+
+def test_whoever_stops_listening_gets_no_picture_made(monkeypatch):
+    monkeypatch.setattr(SAMPLE._Run, "landscape_so_far", lambda self: pytest.fail("made a picture"))
+    pictures = lw.stream(WAVE, SQUARE, resolution=17)
+    next(pictures)
+    pictures.close()
+
+
+def test_gradients_are_as_they_were_after_an_interrupt_inside_no_grad(monkeypatch):
+    def interrupted(self, **_):
+        torch.set_grad_enabled(False)  # as where torch.no_grad() was just about to end
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SAMPLE._Run, "pictures", interrupted)
+    with pytest.raises(lw.Interrupted):
+        lw.sample(WAVE, SQUARE, resolution=5)
+    assert torch.is_grad_enabled()

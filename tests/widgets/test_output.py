@@ -2,12 +2,17 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
 import lwidgets as lw
+from lwidgets.export import notebook
+from lwidgets.export.notebook import Run
 from lwidgets.widgets import output
 from lwidgets.widgets.output import Output
+
+LIVE = "application/vnd.jupyter.widget-view+json"
 
 
 class Cell:
@@ -55,6 +60,8 @@ def test_first_without_a_still_then_whole(cell, widget):
     (first, a, early), (second, b, late) = cell.published
     assert (first, second) == (False, True)
     assert a == b
+    assert LIVE in early
+    assert LIVE in late
     assert "image/png" not in early
     assert "image/png" in late
 
@@ -97,8 +104,8 @@ def test_a_picture_that_a_move_overtook_is_not_kept(cell, widget, monkeypatch):
     whole = type(widget).bundle
     taken = []
 
-    def slow(self, *, still):
-        found = whole(self, still=still)
+    def slow(self, **options):
+        found = whole(self, **options)
         taken.append(found)
         if len(taken) == 1:
             self.study.status = lw.study.Status("running")
@@ -120,6 +127,67 @@ def test_a_run_that_nobody_watches_waits_for_the_picture(cell, widget, monkeypat
     ((update, _, data),) = cell.published
     assert not update
     assert "image/png" in data
+    assert LIVE not in data
     assert widget.study.status.phase == "done"
     time.sleep(0.3)
     assert len(cell.published) == 1
+
+
+def test_a_page_that_is_served_gets_the_widget(monkeypatch):
+    monkeypatch.setattr(notebook, "_kernel", lambda: SimpleNamespace(_allow_stdin=False))
+    assert not notebook.somebody_is_there()
+    monkeypatch.setenv("SERVER_SOFTWARE", "voila/0.5.8")
+    assert notebook.somebody_is_there()
+
+
+def test_the_cell_is_what_the_front_end_says(monkeypatch):
+    parent = {"header": {"msg_id": "m1"}, "metadata": {"cellId": "c1"}}
+    monkeypatch.setattr(notebook, "_kernel", lambda: SimpleNamespace(get_parent=lambda channel: parent))
+    assert notebook.running_cell() == Run("c1", "m1")
+    parent["metadata"] = {}
+    assert notebook.running_cell() is None
+
+
+@pytest.fixture
+def explorers():
+    made = []
+
+    def make():
+        made.append(lw.SurfaceExplorer(lw.Objective.from_function(lambda u: (u**2).sum(dim=1), dim=2), resolution=5))
+        return made[-1]
+
+    yield make
+    for explorer in made:
+        explorer.close()
+
+
+def test_an_explorer_whose_cell_is_run_again_is_closed(cell, explorers, monkeypatch):
+    def run(name, number, *shown):
+        monkeypatch.setattr(output, "running_cell", lambda: Run(name, number))
+        for widget in shown:
+            outputs.setdefault(widget, Output(widget)).show()
+
+    outputs = {}
+    first, beside, elsewhere = explorers(), explorers(), explorers()
+    run("a", "1", first, beside)  # two in one cell
+    run("b", "2", elsewhere)
+    assert all(widget._open for widget in (first, beside, elsewhere))
+    run("c", "3", beside)  # which is then on show in two
+    second = explorers()
+    run("a", "4", second)
+    assert not first._open
+    assert all(widget._open for widget in (beside, elsewhere, second))
+    run("a", "5", second)  # the same again
+    assert second._open
+    run("c", "6", elsewhere)
+    assert not beside._open
+    run("b", "7", second)
+    assert elsewhere._open  # it is in c, too
+
+
+def test_without_a_word_about_the_cell_nothing_is_closed(cell, explorers, monkeypatch):
+    monkeypatch.setattr(output, "running_cell", lambda: None)
+    first, second = explorers(), explorers()
+    for widget in (first, second):
+        Output(widget).show()
+    assert all(widget._open for widget in (first, second))

@@ -1,0 +1,80 @@
+"""What a widget consists of: its children, layouts, styles, scales, axes and marks, as far as its traits lead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import ipywidgets as W
+from ipywidgets.widgets import widget as _module
+
+
+class AtTimes(W.VBox):
+    """A box for what is on the page only at times: a figure that is laid out while hidden draws nonsense.
+
+    Attributes:
+        aside: What it shows, or does not.
+    """
+
+    def __init__(self, *aside: W.Widget, **box: Any) -> None:
+        """Nothing is shown yet.
+
+        Args:
+            *aside: Widgets.
+            **box: Keywords of the box.
+        """
+        super().__init__(**box)
+        self.aside = aside
+
+    def show(self, on: bool) -> None:
+        """Show all of it, or none."""
+        self.children = self.aside if on else ()
+
+
+def parts_of(widget: W.Widget) -> list[W.Widget]:
+    """The widget and all that its traits refer to, however far down; each once, what holds something before it.
+
+    Example:
+        >>> [type(part).__name__ for part in parts_of(W.HBox([W.IntSlider()]))]
+        ['HBox', 'IntSlider', 'Layout', 'SliderStyle', 'Layout']
+    """
+    found: dict[W.Widget, None] = {}
+    waiting = [widget]
+    while waiting:
+        part = waiting.pop()
+        if part not in found:
+            found[part] = None
+            waiting += reversed(list(_direct(part)))
+    return list(found)
+
+
+def close_with_parts(widget: W.Widget) -> None:
+    """Close a widget and all its parts, but for those that another open widget, of the user's own, has as well."""
+    mine = dict.fromkeys(parts_of(widget))
+    kept: dict[W.Widget, None] = {}
+    for other in _open():
+        if other not in mine:
+            for part in _direct(other):
+                if part in mine and part is not widget:
+                    kept.update(dict.fromkeys(parts_of(part)))
+    for part in reversed(list(mine)):
+        if part not in kept:
+            W.Widget.close(part)  # not its own, which would ask for its parts again
+
+
+def _direct(widget: W.Widget) -> Iterator[W.Widget]:
+    for name in widget.keys:
+        yield from _widgets(getattr(widget, name, None))
+    yield from getattr(widget, "aside", ())
+
+
+def _widgets(value: Any) -> Iterator[W.Widget]:
+    if isinstance(value, W.Widget):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from _widgets(each)
+
+
+def _open() -> list[W.Widget]:
+    return list(getattr(_module, "_instances", {}).values())
