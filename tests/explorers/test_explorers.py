@@ -538,3 +538,19 @@ def test_paths_that_cannot_be_drawn_are_refused():
         lw.CurveExplorer(objective, lw.Line(a, b), b)
     with pytest.raises(TypeError, match="b must be the model at alpha 1"):
         lw.CurveExplorer(objective, a)
+
+
+@pytest.mark.filterwarnings("ignore:Plane. weights that directions are scaled to must not be zero")
+def test_what_stays_because_its_weights_are_zero_is_said_among_the_checks():
+    model, x = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Linear(3, 2)), torch.randn(8, 4)
+    objective = lw.Objective(model, (x, torch.arange(8) % 2), loss=F.cross_entropy)
+    torch.nn.init.zeros_(model[1].weight)
+    for fresh, state in (
+        (model, "warn"),
+        (torch.nn.Sequential(*(torch.nn.Linear(*s) for s in ((4, 3), (3, 2)))), "pass"),
+    ):
+        explorer = lw.SurfaceExplorer(objective, lw.Plane.random(fresh), resolution=9)
+        check = explorer.verify(WAIT).checks["Weights of zero"]
+        explorer.close()
+        assert check.state == state
+        assert ("1.weight (6 of 6)" in check.detail) == (state == "warn")
