@@ -170,12 +170,17 @@ def _views(
     model: nn.Module, copied: nn.Module
 ) -> Iterator[tuple[nn.Module, str, str, tuple[torch.Size, tuple[int, ...], Any]]]:
     """Plain attributes that look at the memory of a parameter: part of the copy, attribute, parameter, and layout."""
-    owners = {p.untyped_storage().data_ptr(): (name, p) for name, p in model.named_parameters() if p.numel()}
+    owners = {_memory(p): (name, p) for name, p in model.named_parameters() if p.numel() and p.is_contiguous()}
+    owners.pop(None, None)
     parts = dict(copied.named_modules())
     for path, part in model.named_modules():
         for attribute, value in vars(part).items():
-            if isinstance(value, Tensor) and value.numel() and value.layout is torch.strided:
-                name, parameter = owners.get(value.untyped_storage().data_ptr(), ("", None))
-                if parameter is not None and parameter.dtype == value.dtype and parameter.is_contiguous():
+            if isinstance(value, Tensor) and value.numel():
+                name, parameter = owners.get(_memory(value), ("", None))
+                if parameter is not None and parameter.dtype == value.dtype:
                     offset = value.storage_offset() - parameter.storage_offset()
                     yield parts[path], attribute, name, (value.shape, value.stride(), offset)
+
+
+def _memory(tensor: Tensor) -> int | None:
+    return tensor.untyped_storage()._cdata if tensor.layout is torch.strided else None

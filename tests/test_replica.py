@@ -104,7 +104,7 @@ def test_what_can_be_copied_or_made_anew_is_no_concern(kind):
 
 
 def test_several_are_all_named_and_a_lock_within_a_thing_does_not_hide_the_file_in_it():
-    model = Holds([writer(), threading.Lock(), Trainer(writer())])
+    model = Holds([writer(), threading.Lock(), Trainer(sys.__stdout__)])
     model.inside[0].other = sys
     copied, shared = private_copy(model)
     assert sorted(shared) == ["inside.0.other", "thing"]
