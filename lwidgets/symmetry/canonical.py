@@ -184,7 +184,7 @@ def _untie(module: nn.Module) -> list[str]:
 
 def _linear(module: nn.Module, inputs: Sequence[Any], norms: Sequence[Norm]) -> Spec:
     """The symmetries with a linear map in place of each norm: they tell what writes into it and what reads it."""
-    other, _ = private_copy(module)
+    other = private_copy(module)
     _place(other, {norm.path: nn.Linear(len(norm.gain), len(norm.gain), bias=False) for norm in norms})
     return derive(other, *copy.deepcopy(tuple(inputs)), certify=False)
 
