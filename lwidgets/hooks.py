@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-_FORWARD = ("_forward_pre_hooks", "_forward_hooks")
+_FORWARD = ("forward_pre_hooks", "forward_hooks")  # how the names of their attributes end, torch_geometric's included
 _BACKWARD = ("_backward_pre_hooks", "_backward_hooks")  # they change gradients, not the function that is looked at
 _OTHERS = ("_parameters", "_buffers", "_modules", *_BACKWARD)
 
@@ -65,8 +65,8 @@ def own_functions(module: nn.Module, memo: dict[int, Any]) -> None:
         for kind in _BACKWARD:
             state[kind].clear()
         for name, value in list(state.items()):
-            if name in _FORWARD:
-                for key, hook in value.items():
+            if name.endswith(_FORWARD):
+                for key, hook in list(value.items()):
                     value[key] = owned(hook, memo, writes=True)
             elif name not in _OTHERS and (new := owned(value, memo)) is not value:
                 state[name] = new
@@ -240,8 +240,9 @@ def observe(module: nn.Module) -> list[Observed]:
     found = [
         Observed(part, kind, key, hook)
         for part in module.modules()
-        for kind in _FORWARD
-        for key, hook in vars(part)[kind].items()
+        for kind, hooks in vars(part).items()
+        if kind.endswith(_FORWARD)
+        for key, hook in hooks.items()
     ]
     for each in found:
         vars(each.where)[each.kind][each.key] = each
@@ -273,17 +274,12 @@ def settle(observed: Sequence[Observed], values: Callable[[], Any]) -> tuple[lis
 
 
 def _put(observed: Iterable[Observed], hook: Callable[[Observed], Any]) -> None:
+    """Give every module its hooks again, in their order, others or none in the place of those that it had."""
     for each in observed:
-        hooks = vars(each.where)[each.kind]
-        if (new := hook(each)) is None:
-            hooks.pop(each.key, None)
-        else:
-            hooks[each.key] = new
-    for part in {id(each.where): each.where for each in observed}.values():
-        for kind in _FORWARD:
-            order = sorted(vars(part)[kind].items())  # keys count up, so this is the order in which they were added
-            vars(part)[kind].clear()
-            vars(part)[kind].update(order)
+        vars(each.where)[each.kind].clear()
+    for each in observed:
+        if (new := hook(each)) is not None:
+            vars(each.where)[each.kind][each.key] = new
 
 
 def _let_live(hook: Any) -> None:

@@ -365,7 +365,7 @@ class Objective:
         with self.replica() as replica:
             self._show(replica, self.space.select(state))
             self._prepare(replica, batchnorm)
-            module, _ = private_copy(replica.module)
+            module = private_copy(replica.module)
         trained = dict(self.module.named_parameters())
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(trained[name].requires_grad)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import copy
 import threading
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import dropwhile
-from types import MethodType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader, Dataset
 
 from lwidgets.batchnorm import batchnorm_layers
 from lwidgets.hooks import own_functions
@@ -20,6 +24,7 @@ from lwidgets.parameters import State, as_held, as_real
 from lwidgets.wrappers import open_wrappers, refuse_uncopyable, unwrapped
 
 _LOCKS = {type(make()): make for make in (threading.Lock, threading.RLock)}
+_NO_PLACES = (Tensor, type, ModuleType, FunctionType, MethodType)
 _MADE_OF_PARTS = (nn.Module, dict, list, tuple, set, MethodType, partial)
 
 
@@ -44,12 +49,11 @@ class Replica:
         """
         model = unwrapped(model)
         refuse_uncopyable(model, function)
-        self.module, self.shared = private_copy(model, function)
+        self.module, self.shared, self._views = _copy_of(model, function)
         self.module.to(device).eval().requires_grad_(False)
         self.parameters = dict(self.module.named_parameters())
         self.buffers = dict(self.module.named_buffers())
         self.batchnorms = batchnorm_layers(self.module)
-        self._views = list(_views(model, self.module))
         self._look()
 
     @property
@@ -80,27 +84,38 @@ class Replica:
             parameter.data = parameter.data.new_empty(0)
 
     def _look(self) -> None:
-        """Let attributes that look at the memory of a parameter look at what it is now."""
-        for part, attribute, name, layout in self._views:
-            setattr(part, attribute, self.parameters[name].detach().as_strided(*layout))
+        """Let what looks at the memory of a parameter look at what that is now."""
+        for view in self._views:
+            view.place[view.key] = view.made(self.parameters)
 
 
-def private_copy(model: nn.Module, function: str = "Objective") -> tuple[nn.Module, tuple[str, ...]]:
-    """A module that shares with another only what cannot be copied, and the names of that.
+def private_copy(model: nn.Module) -> nn.Module:
+    """A module that shares with another only what cannot be copied; it looks at no memory but its own."""
+    module, _, views = _copy_of(model, "Objective")
+    parameters = dict(module.named_parameters())
+    for view in views:
+        view.place[view.key] = view.made(parameters)
+    return module
 
-    Locks are new ones. Any other object that deepcopy refuses, or that holds such an object, is shared whole: half a
-    copy of an open file would close it. A tensor kept from the last pass is copied without its graph.
+
+def _copy_of(model: nn.Module, function: str) -> tuple[nn.Module, tuple[str, ...], list[_View]]:
+    """A copy, the names of what it shares with the model, and what in it looks at the memory of its parameters.
+
+    Locks are new ones. What trains a model is shared: its function does not depend on that. Any other object that
+    deepcopy refuses, or that holds such an object, is shared whole: half a copy of an open file would close it. A
+    tensor kept from the last pass is copied without its graph.
 
     Raises:
         TypeError: A part of it is a module that refuses to be copied.
     """
+    shared = [value for part in model.modules() for value in vars(part).values() if _trains(value)]
     instead: dict[int, Any] = {
         id(value): value.detach().clone()
         for part in model.modules()
         for value in vars(part).values()
         if isinstance(value, Tensor) and not value.is_leaf
     }
-    shared: list[Any] = []
+    instead |= {id(thing): thing for thing in shared}
     weights: dict[int, Tensor] = {}
     while True:
         memo: dict[int, Any] = {**instead, **weights}
@@ -127,7 +142,15 @@ def private_copy(model: nn.Module, function: str = "Objective") -> tuple[nn.Modu
             weights = {id(t): t for t in [*model.parameters(), *model.buffers()]}  # not copied only to be thrown away
     own_functions(module, memo)
     open_wrappers(module)
-    return module, tuple(dict.fromkeys(_paths(model, shared)))
+    return module, tuple(dict.fromkeys(_paths(model, shared))), list(_views(model, memo))
+
+
+def _trains(value: Any) -> bool:
+    """Whether an attribute is a data set, a loader, an optimizer, a scheduler or a trainer."""
+    if isinstance(value, nn.Module | type):
+        return False
+    named = any(base.__name__.endswith("Trainer") for base in type(value).__mro__)
+    return named or isinstance(value, Dataset | DataLoader | Optimizer | LRScheduler)
 
 
 def _copied(error: BaseException) -> list[Any]:
@@ -166,16 +189,60 @@ def _paths(model: nn.Module, things: Sequence[Any]) -> Iterator[str]:
         )
 
 
-def _views(
-    model: nn.Module, copied: nn.Module
-) -> Iterator[tuple[nn.Module, str, str, tuple[torch.Size, tuple[int, ...], Any]]]:
-    """Plain attributes that look at the memory of a parameter: part of the copy, attribute, parameter, and layout."""
-    owners = {p.untyped_storage().data_ptr(): (name, p) for name, p in model.named_parameters() if p.numel()}
-    parts = dict(copied.named_modules())
-    for path, part in model.named_modules():
-        for attribute, value in vars(part).items():
-            if isinstance(value, Tensor) and value.numel() and value.layout is torch.strided:
-                name, parameter = owners.get(value.untyped_storage().data_ptr(), ("", None))
-                if parameter is not None and parameter.dtype == value.dtype and parameter.is_contiguous():
-                    offset = value.storage_offset() - parameter.storage_offset()
-                    yield parts[path], attribute, name, (value.shape, value.stride(), offset)
+@dataclass(frozen=True)
+class _View:
+    """A place in a copy, in the attributes of an object or in a container, that looks at the memory of parameters.
+
+    Attributes:
+        place: Attributes, a dict or a list, of the copy.
+        key: Where in it.
+        made: What belongs there, from the copy's parameters by name.
+    """
+
+    place: Any
+    key: Any
+    made: Callable[[Mapping[str, Tensor]], Any]
+
+
+def _views(model: nn.Module, memo: Mapping[int, Any]) -> Iterator[_View]:
+    """What looks at a part of a parameter without being one, however deep it is kept."""
+    owners = {_memory(p): (name, p) for name, p in model.named_parameters() if p.numel() and p.is_contiguous()}
+    owners.pop(None, None)
+    seen: set[int] = set()
+
+    def places(thing: Any, copied: Any) -> Iterator[_View]:
+        if thing is copied or type(thing) is not type(copied) or id(thing) in seen:
+            return
+        seen.add(id(thing))
+        inside, there = (each if isinstance(each, dict | list) else vars(each) for each in (thing, copied))
+        for key, value in list(inside.items() if isinstance(inside, dict) else enumerate(inside)):
+            if key not in there if isinstance(there, dict) else key >= len(there):
+                continue
+            if (made := _made(value, there[key], owners)) is not None:
+                yield _View(there, key, made)
+            elif isinstance(value, dict | list) or (hasattr(value, "__dict__") and not isinstance(value, _NO_PLACES)):
+                yield from places(value, there[key])
+
+    yield from places(model, memo[id(model)])
+
+
+def _made(
+    value: Any, copied: Any, owners: Mapping[int | None, tuple[str, Tensor]]
+) -> Callable[[Mapping[str, Tensor]], Any] | None:
+    """How to make what looks at parameters anew; None for what does not."""
+    if type(value) is tuple and type(copied) is tuple:
+        parts = [_made(part, own, owners) for part, own in zip(value, copied, strict=True)]
+        if not any(parts):
+            return None
+        return lambda named: tuple(p(named) if p else own for p, own in zip(parts, copied, strict=True))
+    if not isinstance(value, Tensor) or isinstance(value, nn.Parameter) or not value.numel():
+        return None
+    name, parameter = owners.get(_memory(value), ("", value))
+    if not name or parameter.dtype != value.dtype:
+        return None
+    shape, stride, offset = value.shape, value.stride(), value.storage_offset() - parameter.storage_offset()
+    return lambda named: named[name].detach().as_strided(shape, stride, offset)
+
+
+def _memory(tensor: Tensor) -> int | None:
+    return tensor.untyped_storage()._cdata if tensor.layout is torch.strided else None

@@ -200,6 +200,34 @@ def test_each_hook_is_judged_by_itself():
     assert provenance["hooks that take part"] == ["double on ReLU"]
 
 
+def test_hooks_are_called_in_their_order():
+    model = make_mlp()
+    model[1].register_forward_hook(double)
+    model[1].register_forward_hook(record)
+    model[1].register_forward_hook(lambda _, i, o: o + 1)
+    model[1].register_forward_hook(lambda _, i, o: o.square(), prepend=True)
+    assert len(sampled(model, told).provenance()["hooks that take part"]) == 3
+
+
+def test_hooks_of_a_packages_own_are_hooks():
+    geometric = pytest.importorskip("torch_geometric")
+
+    class Graph(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = geometric.nn.GCNConv(6, 3)
+
+        def forward(self, x):
+            return self.conv(x, torch.arange(len(x)).repeat(2, 1))
+
+    model = Graph()
+    model.conv.register_propagate_forward_hook(record)
+    model.conv.register_message_forward_hook(double)
+    provenance = sampled(model, told).provenance()
+    assert provenance["hooks left out"] == ["record on GCNConv"]
+    assert provenance["hooks that take part"] == ["double on GCNConv"]
+
+
 factor = 2.0
 
 

@@ -88,7 +88,7 @@ def test_what_cannot_be_copied_is_shared_and_named(kind, wrap):
     name = "thing.thing" if isinstance(model.thing, Holds) else "thing"
     assert objective.provenance()["shared with the model"] == [name]
     assert objective.measure(model)["loss"] == F.cross_entropy(model(X), Y).item()
-    copied, _ = private_copy(model)
+    copied = private_copy(model)
     holder = copied.thing if isinstance(copied.thing, Holds) else copied
     found = holder.thing["a"][1] if isinstance(holder.thing, dict) else holder.thing
     assert found is thing
@@ -104,9 +104,9 @@ def test_what_can_be_copied_or_made_anew_is_no_concern(kind):
 
 
 def test_several_are_all_named_and_a_lock_within_a_thing_does_not_hide_the_file_in_it():
-    model = Holds([writer(), threading.Lock(), Trainer(writer())])
+    model = Holds([writer(), threading.Lock(), Trainer(sys.__stdout__)])
     model.inside[0].other = sys
-    copied, shared = private_copy(model)
+    copied, shared = private_copy(model), Replica(model, CPU).shared
     assert sorted(shared) == ["inside.0.other", "thing"]
     assert copied.thing[0] is model.thing[0]
     assert copied.thing[1] is not model.thing[1]
@@ -185,6 +185,66 @@ LOOKS = {
     "transposed": lambda w: (w[:6].T, w.T[:, 6:].T),
     "reshaped": lambda w: w.detach().view(2, 6, 6).unbind(0),
 }
+
+
+class Prior:
+    def __init__(self, loc: torch.Tensor) -> None:
+        self.loc = loc
+
+
+KEPT = {
+    "an attribute": (lambda half: half, lambda kept: kept),
+    "a list": (lambda half: [0, half], lambda kept: kept[1]),
+    "a dict": (lambda half: {"a": half}, lambda kept: kept["a"]),
+    "a tuple": (lambda half: ("a", half), lambda kept: kept[1]),
+    "an object": (lambda half: Prior(half), lambda kept: kept.loc),
+    "a tuple in an object in a list": (lambda half: [Prior((half, 1))], lambda kept: kept[0].loc[0]),
+    "a distribution": (lambda half: torch.distributions.Normal(half, torch.ones(3, 6)), lambda kept: kept.mean),
+}
+
+
+@pytest.mark.parametrize("kind", KEPT)
+def test_what_looks_at_a_parameter_follows_it_however_deep_it_is_kept(kind):
+    keep, read = KEPT[kind]
+
+    class Keeps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.both = nn.Linear(6, 6)
+            self.kept = keep(self.both.weight.data[3:])
+
+        def forward(self, x):
+            return self.both(x)[:, :3] + torch.tanh(x @ read(self.kept).T)
+
+    model = Keeps()
+    objective = lw.Objective(model, (X, Y), loss=F.cross_entropy)
+    plane = lw.Plane.random(model, span=0.5).bound(objective.space)
+    found = [row["loss"] for row in objective.evaluate(plane.basis, plane.coefficients([(0.5, 0.5), (-0.5, 0.1)]))]
+    made = objective.model_at(plane.point((0.5, 0.5)))
+    assert F.cross_entropy(made(X), Y).item() == found[0]
+    for place, loss in zip([(0.5, 0.5), (-0.5, 0.1)], found, strict=True):
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(plane.point(place).parameters[name])
+            assert loss == pytest.approx(F.cross_entropy(model(X), Y).item(), rel=1e-6)
+
+
+def test_what_trains_a_model_is_shared_and_not_copied():
+    class Data(torch.utils.data.Dataset):
+        def __len__(self):
+            return 1
+
+        def __deepcopy__(self, memo):
+            raise AssertionError("this may be large")
+
+    model = Holds(Data())
+    model.loader = torch.utils.data.DataLoader(model.thing)
+    model.optimizer = torch.optim.Adam(model.parameters())
+    model.scheduler = torch.optim.lr_scheduler.StepLR(model.optimizer, 1)
+    model.trainer = Trainer(None)
+    objective = lw.Objective(model, (X, Y), loss=F.cross_entropy)
+    assert objective.provenance()["shared with the model"] == ["thing", "loader", "optimizer", "scheduler", "trainer"]
+    assert objective.model_at(State.of(model)).optimizer is model.optimizer
 
 
 @pytest.mark.parametrize("how", LOOKS)

@@ -351,7 +351,7 @@ def test_layers_of_tied_weights_and_of_wrapped_models_follow_the_objective():
     a, b = (TRANSFORMER.model(seed) for seed in range(2))
     objective = lw.Objective(torch.nn.DataParallel(MLP.model(0)), MLP.samples(), loss=MLP.loss)
     line = Layerwise(MLP.model(0), MLP.model(1)).line("2").bound(objective.space)
-    assert line.basis.moving == ("module.2.weight", "module.2.bias")
+    assert line.basis.moving == ("2.weight", "2.bias")
     tied = Layerwise(a, b).line("embedding")
     assert tied.basis.moving == ("embedding.weight",)
 

@@ -435,10 +435,13 @@ def test_biases_of_experts_and_complex_ones_are_left_alone_like_others_and_are_o
     assert ParameterSpace.of_module(model).flat == flat
     vector = lw.Plane.random(model).basis.vectors[1]
     assert not flat & set(vector)
-    vector = lw.Plane.random(model, zero_1d=False).basis.vectors[1]
+    vector, drawn = (
+        lw.Plane.random(model, zero_1d=False, normalize=kind).basis.vectors[1] for kind in ("filter", "none")
+    )
     for name in flat:
         bias = dict(model.named_parameters())[name]
         assert vector[name].norm().item() == pytest.approx(bias.norm().item(), rel=1e-5)
+        torch.testing.assert_close(vector[name] / vector[name].norm(), drawn[name] / drawn[name].norm())
 
 
 def test_experts_of_a_real_mixture():

@@ -193,7 +193,7 @@ def _untie(module: nn.Module) -> list[str]:
 
 def _linear(module: nn.Module, calls: Calls, norms: Sequence[Norm]) -> Spec:
     """The symmetries with a linear map in place of each norm: they tell what writes into it and what reads it."""
-    other, _ = private_copy(module)
+    other = private_copy(module)
     _place(other, {norm.path: _any_map(len(norm.gain)) for norm in norms})
     return derived(other, calls, certify=False)
 
