@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -58,6 +59,9 @@ def between(
         unbiased: For CKA; see `cka`.
         classes: The axis of the outputs along which classes lie.
 
+    Warns:
+        UserWarning: What does not move has another shape in b, and is a's.
+
     Raises:
         ValueError: A model does not fit; or no such layer.
 
@@ -69,6 +73,8 @@ def between(
         (0.0, 0.0, 1.0)
     """
     line = Line(a, b).bound(objective.space, objective.device)
+    if any(each.gap is None for each in line.remainders[1]):  # its outputs are then not its own
+        warnings.warn(f"between: {line.warning('none')}", UserWarning, stacklevel=2)
     batchnorm = "batch" if objective.resolve(between_models=False) == "batch" else "frozen"
     outputs = [features(objective, vertex, batchnorm=batchnorm) for vertex in line.vertices]
     inside = outputs if not layer else [features(objective, v, layer, batchnorm=batchnorm) for v in line.vertices]
