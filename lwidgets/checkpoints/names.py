@@ -63,6 +63,7 @@ def without_adapter(name: str) -> str:
     """
     name = re.sub(r"\.modules_to_save\.[^.]+", "", name).replace(".base_layer.", ".")
     name = re.sub(r"^prompt_encoder\.[^.]+\.embedding\.weight$", "prompt_embeddings", name)
+    name = re.sub(r"(\.lora_magnitude_vector)(\.[^.]+)?\.weight$", r"\1", name)
     return _TUNER.sub(r"\1", name)
 
 

@@ -285,6 +285,19 @@ def test_a_module_used_twice_cannot_be_untied_and_the_advice_works():
     assert objective(copied).measure(apart)["loss"] == pytest.approx(own_loss(apart), rel=1e-6)
 
 
+def test_layers_of_a_tied_and_an_untied_model_move_together():
+    tied, untied = LM(True, 0), LM(False, 1)
+    here = objective(tied, TOKENS, NEXT)
+    for pair in ((tied, untied), (untied, tied)):
+        line = lw.sample(here, lw.Layerwise(*pair).line(), resolution=3, tolerance=0)
+        assert line.values["loss"][0] == pytest.approx(own_loss(pair[0], TOKENS, NEXT), rel=1e-6)
+        assert line.values["loss"][-1] == pytest.approx(own_loss(pair[1], TOKENS, NEXT), rel=1e-6)
+    explorer = lw.LayerwiseExplorer(here, tied, untied, tolerance=0.1)
+    assert explorer.wait(60)
+    assert str(explorer.verify()).startswith("pass All alphas 0 and all 1 are the two models")
+    explorer.close()
+
+
 def test_a_curve_explorer_takes_a_tied_and_an_untied_model():
     tied, untied = LM(True, 0), LM(False, 1)
     explorer = lw.CurveExplorer(objective(tied, TOKENS, NEXT), tied, untied, resolution=9)
