@@ -3,6 +3,7 @@
 import copy
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -144,7 +145,7 @@ BATCHNORM = {
     "rotary frequencies": lambda t: {**t, "rotary.inv_freq": torch.ones(3), "h.0.attn.masked_bias": torch.tensor(-1e4)},
     "GPT-2's mask": lambda t: {**t, "h.0.attn.bias": torch.ones(1, 1, 4, 4).tril()},
     "half precision": lambda t: {n: v.half() if v.is_floating_point() else v for n, v in t.items()},
-    "arrays": lambda t: {n: v.numpy() for n, v in t.items()},
+    "arrays": lambda t: {n: np.broadcast_to(v.numpy(), v.shape) for n, v in t.items()},  # not to be written to
     "with what is no tensor": lambda t: {**t, "version": 3, "_extra_state": None},
 }
 
@@ -153,7 +154,7 @@ BATCHNORM = {
 def test_counters_and_constants_may_be_missing_or_more(kind):
     model, fresh = CNN.model(1), CNN.model(0)
     tensors = BATCHNORM[kind](model.state_dict())
-    as_torch = {n: torch.as_tensor(t) for n, t in tensors.items() if not isinstance(t, int | None)}
+    as_torch = {n: torch.as_tensor(np.array(t)) for n, t in tensors.items() if not isinstance(t, int | None)}
     fresh.load_state_dict(as_torch, strict=False)
     here = CNN.objective(batchnorm="frozen")
     assert here.measure(tensors)["loss"] == pytest.approx(CNN.plain_loss(fresh), rel=1e-6)

@@ -515,3 +515,13 @@ def test_a_graph_traced_under_autocast_is_not_used_without_it(impatient):
     wide = np.array(list(Local(objective, plane.basis, "none")(rows)))
     right = np.array(list(Local(MLP.objective(), plane.basis, "none", strategy="loop")(rows)))
     np.testing.assert_allclose(wide, right, rtol=1e-6)
+
+
+def test_why_a_strategy_is_not_used_tells_no_folder():
+    from lwidgets.sampling.evaluate import _told
+
+    told = _told(FileNotFoundError(2, "No such file or directory", "/home/someone/private/kernels/cache.bin"))
+    assert told == "FileNotFoundError: [Errno 2] No such file or directory: 'cache.bin'"
+    assert _told(RuntimeError("in ~/work/a.py and C:\\Users\\someone\\b.py: 1/2 of 3/4")) == (
+        "RuntimeError: in a.py and b.py: 1/2 of 3/4"
+    )
