@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -63,6 +64,9 @@ def between(
             integer labels lack, as the last one of a language model and the first one of a segmentation; where that is
             not clear, disagreement and softmax are nan.
 
+    Warns:
+        UserWarning: What does not move has another shape in b, and is a's.
+
     Raises:
         ValueError: A model does not fit; or as `features`.
 
@@ -74,6 +78,8 @@ def between(
         (0.0, 0.0, 1.0)
     """
     line = Line(a, b).bound(objective.space, objective.device)
+    if any(each.gap is None for each in line.remainders[1]):  # its outputs are then not its own
+        warnings.warn(f"between: {line.warning('none')}", UserWarning, stacklevel=2)
     batchnorm = "batch" if objective.resolve(between_models=False) == "batch" else "frozen"
     named = [named_features(objective, vertex, batchnorm=batchnorm) for vertex in line.vertices]
     outputs = [each.rows for each in named]

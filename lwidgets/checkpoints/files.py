@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lwidgets.checkpoints.nested import model_in
-from lwidgets.files import without_folders
+from lwidgets.failures import without_places
 
 _SINGLE = (  # what libraries call the weights of a folder, in the order in which they look for them
     "model.safetensors",  # transformers, accelerate, timm
@@ -177,7 +177,7 @@ def _told(error: BaseException, path: Path) -> str:
     """What went wrong in one line, without the folders that lead there."""
     told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     first = told.partition("\n")[0].rstrip(".").replace(str(path.resolve()), path.name).replace(str(path), path.name)
-    return without_folders(first) or type(error).__name__
+    return without_places(first) or type(error).__name__
 
 
 def _advice(path: Path) -> str:

@@ -34,6 +34,7 @@ _TUNER = re.compile(
     r"(\.(?:(?:lora|vera|ia3|hada|lokr|oft|boft|hra|fourierft|randlora)_\w+|trainable_tokens_delta))"
     r"\.(?!(?:weight|bias)$)[^.]+"
 )
+_NONE = ("", "")  # no container to take off, and none to put around
 _WEIGHT_NORM = {"_g": "0", "_v": "1"}
 
 
@@ -63,6 +64,7 @@ def without_adapter(name: str) -> str:
     """
     name = re.sub(r"\.modules_to_save\.[^.]+", "", name).replace(".base_layer.", ".")
     name = re.sub(r"^prompt_encoder\.[^.]+\.embedding\.weight$", "prompt_embeddings", name)
+    name = re.sub(r"(\.lora_magnitude_vector)(\.[^.]+)?\.weight$", r"\1", name)
     return _TUNER.sub(r"\1", name)
 
 
@@ -150,18 +152,14 @@ def match(
         ()
     """
     moved, weights = set(moved) or set(known), set(weights) or set(given)
-    strip, add = _container(known, given, moved, weights)
-    levels: Iterable[tuple[Rule, Rule]] = (
-        ((lambda n, i=i: _forms(n)[i], lambda n, i=i: _forms(n)[i]) for i in range(len(RULES) + 1))  # type: ignore[misc]
-        if not (strip or add)
-        else [(lambda n: _forms(n)[-1], lambda n: _moved_over(_forms(n)[-1], strip, add))]
-    )
+    container = _container(known, given, moved, weights)
+    loosest = len(RULES)
     found: dict[str, tuple[str, ...]] = {}
     unclear: list[tuple[tuple[str, ...], str]] = []
     open_, free = list(known), list(given)
-    for of_known, of_given in levels:
-        theirs = _grouped(free, of_given)
-        for form, ours in _grouped(open_, of_known).items():
+    for rules in range(loosest + 1) if container == _NONE else [loosest]:
+        theirs = _grouped(free, rules, container)
+        for form, ours in _grouped(open_, rules).items():
             if form not in theirs:
                 continue
             if len(ours) > 1:
@@ -178,7 +176,7 @@ def match(
 
 
 def under(known: Collection[str], given: Collection[str]) -> list[str]:
-    """Containers of the checkpoint in which every one of the model's names is, with the dot; longest names last.
+    """Containers of the checkpoint in which every one of the model's names is, with the dot, in its order.
 
     >>> under(["0.weight"], ["student.0.weight", "teacher.0.weight", "loss.weight"])
     ['student.', 'teacher.']
@@ -223,7 +221,7 @@ def _container(
     def hits(pair: tuple[str, str]) -> int:
         return len(wanted.intersection(_moved_over(name, *pair) for name in have))
 
-    best, most = ("", ""), hits(("", ""))
+    best, most = _NONE, hits(_NONE)
     if most == len(wanted):
         return best
     for pair in _containers(_common(theirs), _common(ours)):
@@ -251,8 +249,9 @@ def _common(names: Collection[str]) -> list[str]:
     return paths[0][: sum(takewhile(bool, same))] if paths else []
 
 
-def _grouped(names: Iterable[str], form: Rule) -> dict[str, list[str]]:
+def _grouped(names: Iterable[str], rules: int, container: tuple[str, str] = _NONE) -> dict[str, list[str]]:
+    """The names by what they become by the first so many rules, in another container."""
     groups: dict[str, list[str]] = {}
     for name in names:
-        groups.setdefault(form(name), []).append(name)
+        groups.setdefault(_moved_over(_forms(name)[rules], *container), []).append(name)
     return groups

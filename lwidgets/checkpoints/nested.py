@@ -69,11 +69,15 @@ def model_in(loaded: Mapping[str, Any], asking: str, label: str) -> tuple[Mappin
         where += [keys[0]] if keys[0] not in _MODELS else []
         if isinstance(loaded, nn.Module):
             return loaded, ".".join(where)
-    return {str(n): torch.as_tensor(value) for n, value in loaded.items() if _is_array(value)}, ".".join(where)
+    return {str(n): _tensor(value) for n, value in loaded.items() if _is_array(value)}, ".".join(where)
 
 
 def _is_array(value: Any) -> bool:
     return isinstance(value, Tensor) or (isinstance(value, np.ndarray) and value.dtype.kind in "biufc")
+
+
+def _tensor(value: Any) -> Tensor:
+    return value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))  # which may be read-only
 
 
 def _holds_weights(value: Any, deep: int = _DEEP) -> bool:

@@ -118,7 +118,9 @@ class ConnectivityExplorer(StudyWidget):
                 "Pass ConnectivityExplorer(objective, a, b)."
             )
         self._given, self._by = spec, by
-        self._place = Place(Simplex(*models).bound(objective.space, objective.device).vertices, splits(objective, test))
+        simplex = Simplex(*models)
+        objective, placed = objective.suited(lambda own: simplex.bound(own.space, own.device))
+        self._place = Place(placed.vertices, splits(objective, test))
         self._mixture, self._examples = Mixture(), Examples(_COLORS)
         self.plot = LinePlot("alpha (0 = a, 1 = b)", height="360px")
         self.table, self.symmetries = W.HTML(), W.HTML()

@@ -58,8 +58,9 @@ class LayerwiseExplorer(StudyWidget):
             title: Shown above.
             **sliders: Where the sliders start.
         """
-        self._objectives = splits(objective, test)
-        self._joined = joined = Layerwise(a, b, by).bound(objective.space, objective.device)
+        mixed = Layerwise(a, b, by)
+        objective, joined = objective.suited(lambda own: mixed.bound(own.space, own.device))
+        self._objectives, self._joined = splits(objective, test), joined
         self._mixture = Mixture()
         study = Study(title or "Layer by layer", version=partial(version, objective))
         study.slider("data", next(iter(self._objectives)), options=tuple(self._objectives))

@@ -70,13 +70,14 @@ class Layerwise(Subspace):
             raise ValueError("Layerwise: a and b must be models with named parameters, got vectors. Use Line(a, b).")
         plain = unwrapped(space.moved)
         found = {name: _group_of(name, short, by) for name, short in zip(space.moved, plain, strict=True)}
+        tied = {alias: found[name] for alias, name in space.aliases.items() if name in found}
         names = tuple(dict.fromkeys(found.values()))
         axes = tuple(
             Axis(n, f"{n} (0 = a, 1 = b)", *e, (0.0, 1.0))
             for n, e in zip(names, extents(span, len(names)), strict=True)
         )
         for field, value in {
-            "groups": {name: names.index(group) for name, group in found.items()},
+            "groups": {name: names.index(group) for name, group in (found | tied).items()},
             "names": names,
             "start": np.zeros(len(names)),
             "turn": np.eye(len(names)),

@@ -3,6 +3,7 @@
 import copy
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -144,7 +145,7 @@ BATCHNORM = {
     "rotary frequencies": lambda t: {**t, "rotary.inv_freq": torch.ones(3), "h.0.attn.masked_bias": torch.tensor(-1e4)},
     "GPT-2's mask": lambda t: {**t, "h.0.attn.bias": torch.ones(1, 1, 4, 4).tril()},
     "half precision": lambda t: {n: v.half() if v.is_floating_point() else v for n, v in t.items()},
-    "arrays": lambda t: {n: v.numpy() for n, v in t.items()},
+    "arrays": lambda t: {n: np.broadcast_to(v.numpy(), v.shape) for n, v in t.items()},  # not to be written to
     "with what is no tensor": lambda t: {**t, "version": 3, "_extra_state": None},
 }
 
@@ -153,7 +154,7 @@ BATCHNORM = {
 def test_counters_and_constants_may_be_missing_or_more(kind):
     model, fresh = CNN.model(1), CNN.model(0)
     tensors = BATCHNORM[kind](model.state_dict())
-    as_torch = {n: torch.as_tensor(t) for n, t in tensors.items() if not isinstance(t, int | None)}
+    as_torch = {n: torch.as_tensor(np.array(t)) for n, t in tensors.items() if not isinstance(t, int | None)}
     fresh.load_state_dict(as_torch, strict=False)
     here = CNN.objective(batchnorm="frozen")
     assert here.measure(tensors)["loss"] == pytest.approx(CNN.plain_loss(fresh), rel=1e-6)
@@ -283,6 +284,19 @@ def test_a_module_used_twice_cannot_be_untied_and_the_advice_works():
         objective(twice).measure(apart)
     copied = nn.Sequential(shared, nn.Tanh(), copy.deepcopy(shared))
     assert objective(copied).measure(apart)["loss"] == pytest.approx(own_loss(apart), rel=1e-6)
+
+
+def test_layers_of_a_tied_and_an_untied_model_move_together():
+    tied, untied = LM(True, 0), LM(False, 1)
+    here = objective(tied, TOKENS, NEXT)
+    for pair in ((tied, untied), (untied, tied)):
+        line = lw.sample(here, lw.Layerwise(*pair).line(), resolution=3, tolerance=0)
+        assert line.values["loss"][0] == pytest.approx(own_loss(pair[0], TOKENS, NEXT), rel=1e-6)
+        assert line.values["loss"][-1] == pytest.approx(own_loss(pair[1], TOKENS, NEXT), rel=1e-6)
+    explorer = lw.LayerwiseExplorer(here, tied, untied, tolerance=0.1)
+    assert explorer.wait(60)
+    assert str(explorer.verify()).startswith("pass All alphas 0 and all 1 are the two models")
+    explorer.close()
 
 
 def test_a_curve_explorer_takes_a_tied_and_an_untied_model():

@@ -36,7 +36,7 @@ PAIRS = {
     "adapter of another name": (LORA, [n.replace("default", "french") for n in LORA]),
     "adapter in its model": ([f"base_model.model.{n}" for n in LORA], [n.replace(".default", "") for n in LORA]),
     "adapter's embedding": (["e.lora_embedding_A.default", "e.x"], ["e.lora_embedding_A", "e.x"]),
-    "adapter's magnitude": (["e.lora_magnitude_vector.default.weight"], ["e.lora_magnitude_vector.weight"]),
+    "adapter's magnitude": (["e.lora_magnitude_vector.default.weight"], ["e.lora_magnitude_vector"]),
     "adapter's head": (["score.modules_to_save.default.weight", "a.b"], ["score.weight", "a.b"]),
     "adapter's base": (LORA[:1], ["h.0.attn.weight"]),
     "learned prompt": (["prompt_encoder.default.embedding.weight"], ["prompt_embeddings"]),
