@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Real
@@ -97,15 +98,17 @@ class Trial:
             )
         module.eval()
         failures: dict[bool, Exception] = {}
-        for takes_model in _forms(given, batch):
-            for measure in _candidates(given, takes_model, trained, moved):
-                try:
-                    with private_noise(_SEEDS[0]) as noise:
-                        value = _called(measure, module, batch)
-                except Exception as error:
-                    failures.setdefault(takes_model, error)
-                else:
-                    return cls._again(name, measure, module, batch, numbers(name, value), noise)
+        for watched in (True, False):  # what cannot be watched works all the same
+            for takes_model in _forms(given, batch):
+                for measure in _candidates(given, takes_model, trained, moved):
+                    unseen = nullcontext(PrivateNoise(_SEEDS[0]))
+                    try:
+                        with private_noise(_SEEDS[0]) if watched else unseen as noise:
+                            value = _called(measure, module, batch)
+                    except Exception as error:
+                        failures.setdefault(takes_model, error)
+                    else:
+                        return cls._again(name, measure, module, batch, numbers(name, value), noise)
         told = "; ".join(
             f"as {name_of(given)}({'model, batch' if takes_model else 'output, target'}): {type(error).__name__}: "
             f"{str(error)[:300]}"

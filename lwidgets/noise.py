@@ -139,10 +139,17 @@ class PrivateNoise(TorchDispatchMode):
         self._seed = seed
         self._generators: dict[torch.device, torch.Generator] = {}
 
+    supports_higher_order_operators = True
+
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Nothing here is compiled; asking for that would import torch._dynamo, seconds, in whatever thread this is."""
+        """It would import torch._dynamo, which takes seconds, in whatever thread this is; see `_never_compiled`."""
         return False
+
+    @classmethod
+    def is_infra_mode(cls) -> bool:
+        """What torch.compile has made is run as it is, and may be made within."""
+        return True
 
     def __enter__(self) -> Self:
         """Push it on this thread's stack only: torch's own method also sets flags of the whole process."""
@@ -175,7 +182,7 @@ class PrivateNoise(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         """Every operation of torch passes here."""
         kwargs = dict(kwargs or {})
-        if torch.Tag.nondeterministic_seeded in func.tags:
+        if torch.Tag.nondeterministic_seeded in getattr(func, "tags", ()):  # a higher-order one has none
             return self._random(func, args, kwargs)
         return func(*args, **kwargs)
 
@@ -221,6 +228,17 @@ _LIKE: dict[str, Callable[..., Any]] = {  # older releases of torch have no form
     "rand_like": torch.Tensor.uniform_,
     "randint_like": lambda out, *bounds, generator: out.random_(*(0, *bounds)[-2:], generator=generator),
 }
+
+
+def _never_compiled(function: Callable[..., Any]) -> None:
+    """Keep torch.compile away from a function, without an import of torch._dynamo."""
+    frames = torch._C._dynamo.eval_frame
+    if hasattr(frames, "set_code_exec_strategy"):  # older releases skip modes by themselves
+        skip = frames._FrameAction.SKIP
+        frames.set_code_exec_strategy(function.__code__, frames._FrameExecStrategy(skip, skip))
+
+
+_never_compiled(PrivateNoise.__torch_dispatch__)
 
 
 def _device_of(given: Mapping[str, Any]) -> torch.device:
