@@ -361,15 +361,19 @@ class Objective:
         self, functions: Mapping[str, Metric], module: nn.Module
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], list[str]]:
         """Which form each metric has; its values in two calls; and by which operations they drew."""
-        batch = next(iter(self.data))[0]
         trained = frozenset(name for name, p in self.module.named_parameters() if p.requires_grad)
         moved = frozenset(self.space.moved)
-        trials = {name: Trial.of(name, f, module, batch, trained, moved) for name, f in functions.items()}
+        trials = {name: Trial.of(name, f, module, self._first_batch, trained, moved) for name, f in functions.items()}
         self._measures = {name: trial.measure for name, trial in trials.items()}
         first = together(trial.first for trial in trials.values())
-        rest = one_number_each(self._call(module, batch, [n for n, trial in trials.items() if trial.second is None]))
+        others = [name for name, trial in trials.items() if trial.second is None]
+        rest = one_number_each(self._call(module, self._first_batch(), others))
         second = together([*(trial.second for trial in trials.values() if trial.second is not None), rest])
         return first, second, [name for trial in trials.values() for name in trial.drawn]
+
+    def _first_batch(self) -> Any:
+        """A copy of its own."""
+        return next(iter(self.data))[0]
 
     def _check(self, first: Mapping[str, Tensor], second: Mapping[str, Tensor], drawn: list[str]) -> None:
         if "loss" not in first:
@@ -388,7 +392,6 @@ class Objective:
 
     def _unmoved(self, replica: Replica, first: Mapping[str, Tensor]) -> tuple[str, ...]:
         """Loss and metrics that are the same to the last bit when all that moves is changed; warns of a loss."""
-        batch = next(iter(self.data))[0]
         unmoved = [name for name, value in first.items() if value.isfinite()]
         try:
             for seed, share in enumerate(_STIRRED):
@@ -398,7 +401,7 @@ class Objective:
                     for parameter in (replica.parameters[name] for name in self.space.moved):
                         noise = 2 * torch.rand_like(parameter) - 1
                         parameter.add_(noise * (parameter.abs() + _SMALL), alpha=share)
-                found = self.values(replica.module, batch)
+                found = self.values(replica.module, self._first_batch())
                 unmoved = [name for name in unmoved if torch.equal(found[name], first[name])]
         except Exception:  # another point may be out of bounds, which shows that it matters
             return ()
