@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lwidgets.basis import Basis
 from lwidgets.batchnorm import BATCHNORM_MODES, BatchNormMode, cumulative_statistics, resolve_batchnorm
-from lwidgets.data import Batches, Copies
+from lwidgets.data import Batches, Copies, _map
 from lwidgets.measures import (
     Measured,
     Metric,
@@ -205,10 +205,12 @@ class Objective:
         return in_order(one_number_each(self._call(module, batch)), self.names)
 
     def _call(self, module: nn.Module, batch: Any, names: Iterable[str] | None = None) -> dict[str, Any]:
-        """What loss and metrics return, all or those named."""
+        """What loss and metrics return, all or those named; a model may write into its batch, so none is shared."""
         output = cache(lambda: module(inputs_of(batch)))
         chosen = self._measures if names is None else {name: self._measures[name] for name in names}
-        return {name: call(measure, module, batch, output) for name, measure in chosen.items()}
+        alone = len(chosen) == 1
+        given = {n: batch if alone or not m.takes_model else _map(batch, Tensor.clone) for n, m in chosen.items()}
+        return {name: call(measure, module, given[name], output) for name, measure in chosen.items()}
 
     def visit(self, module: nn.Module, batch: Any) -> None:
         """One forward pass over a training batch, through the loss where only it knows how to call the model."""
