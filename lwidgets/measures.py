@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Real
@@ -75,7 +76,13 @@ class Trial:
 
     @classmethod
     def of(
-        cls, name: str, given: Metric, module: nn.Module, batch: Any, trained: frozenset[str], moved: frozenset[str]
+        cls,
+        name: str,
+        given: Metric,
+        module: nn.Module,
+        batch: Callable[[], Any],
+        trained: frozenset[str],
+        moved: frozenset[str],
     ) -> Trial:
         """Try the forms that come into question, by argument names or else by what works.
 
@@ -83,7 +90,7 @@ class Trial:
             name: Of the metric.
             given: By the user.
             module: A copy of the model, whose parameters require no gradients.
-            batch: The first one.
+            batch: Gives the first one, a new copy for every call, because a model may write into it.
             trained: Parameters that require gradients in the user's model.
             moved: Those that will move.
 
@@ -94,19 +101,21 @@ class Trial:
         if not callable(given):
             raise TypeError(
                 f"Objective: {name} must be a function of (output, target) or of (model, batch), got "
-                f"{type(given).__name__}. {_advice(given, module, batch)}Pass for example loss=F.cross_entropy."
+                f"{type(given).__name__}. {_advice(given, module, batch())}Pass for example loss=F.cross_entropy."
             )
         module.eval()
         failures: dict[bool, Exception] = {}
-        for takes_model in _forms(given, batch):
-            for measure in _candidates(given, takes_model, trained, moved):
-                try:
-                    with private_noise(_SEEDS[0]) as noise:
-                        value = _called(measure, module, batch)
-                except Exception as error:
-                    failures.setdefault(takes_model, error)
-                else:
-                    return cls._again(name, measure, module, batch, numbers(name, value), noise)
+        for watched in (True, False):  # what cannot be watched works all the same
+            for takes_model in _forms(given, batch()):
+                for measure in _candidates(given, takes_model, trained, moved):
+                    unseen = nullcontext(PrivateNoise(_SEEDS[0]))
+                    try:
+                        with private_noise(_SEEDS[0]) if watched else unseen as noise:
+                            value = _called(measure, module, batch())
+                    except Exception as error:
+                        failures.setdefault(takes_model, error)
+                    else:
+                        return cls._again(name, measure, module, batch, numbers(name, value), noise)
         told = "; ".join(
             f"as {name_of(given)}({'model, batch' if takes_model else 'output, target'}): {type(error).__name__}: "
             f"{str(error)[:300]}"
@@ -114,7 +123,7 @@ class Trial:
         )
         raise TypeError(
             f"Objective: {name} must work as loss(output, target) or as loss(model, batch) on the first batch, "
-            f"got {told}. {_advice(given, module, batch)}{_other_dtypes(module, batch)}"
+            f"got {told}. {_advice(given, module, batch())}{_other_dtypes(module, batch())}"
             "Call it by hand on one batch to see the whole traceback."
         ) from next(iter(failures.values()))
 
@@ -124,7 +133,7 @@ class Trial:
         name: str,
         measure: Measured,
         module: nn.Module,
-        batch: Any,
+        batch: Callable[[], Any],
         first: Mapping[str, Tensor],
         noise: PrivateNoise,
     ) -> Trial:
@@ -134,7 +143,7 @@ class Trial:
             if noise.used:
                 measure = measure.through_model()
                 measure = replace(measure, function=FrozenNoise(measure.function, seed))
-            return measure, numbers(name, _called(measure, module, batch))
+            return measure, numbers(name, _called(measure, module, batch()))
 
         trial = partial(cls, first=first, drawn=tuple(noise.drawn))
         if isinstance(measure.function, Differentiated):

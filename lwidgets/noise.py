@@ -140,6 +140,13 @@ class PrivateNoise(ThreadMode):
         self._seed = seed
         self._generators: dict[torch.device, torch.Generator] = {}
 
+    supports_higher_order_operators = True
+
+    @classmethod
+    def is_infra_mode(cls) -> bool:
+        """What torch.compile has made is run as it is, and may be made within."""
+        return True
+
     @property
     def used(self) -> bool:
         """Whether a default generator would have been touched."""
@@ -162,7 +169,7 @@ class PrivateNoise(ThreadMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         """Every operation of torch passes here."""
         kwargs = dict(kwargs or {})
-        if torch.Tag.nondeterministic_seeded in func.tags:
+        if torch.Tag.nondeterministic_seeded in getattr(func, "tags", ()):  # a higher-order one has none
             return self._random(func, args, kwargs)
         return func(*args, **kwargs)
 
@@ -208,6 +215,17 @@ _LIKE: dict[str, Callable[..., Any]] = {  # older releases of torch have no form
     "rand_like": torch.Tensor.uniform_,
     "randint_like": lambda out, *bounds, generator: out.random_(*(0, *bounds)[-2:], generator=generator),
 }
+
+
+def _never_compiled(function: Callable[..., Any]) -> None:
+    """Keep torch.compile away from a function, without an import of torch._dynamo."""
+    frames = torch._C._dynamo.eval_frame
+    if hasattr(frames, "set_code_exec_strategy"):  # older releases skip modes by themselves
+        skip = frames._FrameAction.SKIP
+        frames.set_code_exec_strategy(function.__code__, frames._FrameExecStrategy(skip, skip))
+
+
+_never_compiled(PrivateNoise.__torch_dispatch__)
 
 
 def _device_of(given: Mapping[str, Any]) -> torch.device:

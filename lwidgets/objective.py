@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lwidgets.basis import Basis
+from lwidgets.batch import mapped
 from lwidgets.batchnorm import BATCHNORM_MODES, BatchNormMode, cumulative_statistics, resolve_batchnorm
 from lwidgets.checkpoints import Untied, is_counter
 from lwidgets.data import Batches, Copies, Weight, readings
@@ -276,10 +277,12 @@ class Objective:
         return in_order(one_number_each(self._call(module, batch)), self.names)
 
     def _call(self, module: nn.Module, batch: Any, names: Iterable[str] | None = None) -> dict[str, Any]:
-        """What loss and metrics return, all or those named."""
+        """What loss and metrics return, all or those named; a model may write into its batch, so none is shared."""
         output = cache(lambda: module(inputs_of(batch)))
         chosen = self._measures if names is None else {name: self._measures[name] for name in names}
-        return {name: call(measure, module, batch, output) for name, measure in chosen.items()}
+        alone = len(chosen) == 1
+        given = {n: batch if alone or not m.takes_model else mapped(batch, Tensor.clone) for n, m in chosen.items()}
+        return {name: call(measure, module, given[name], output) for name, measure in chosen.items()}
 
     def visit(self, module: nn.Module, batch: Any) -> None:
         """One forward pass over a training batch, through the loss where only it knows how to call the model."""
@@ -518,13 +521,13 @@ class Objective:
         self, functions: Mapping[str, Metric], module: nn.Module
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], list[str]]:
         """Which form each metric has; its values in two calls; and by which operations they drew."""
-        batch = next(iter(self.data))[0]
         trained = frozenset(name for name, p in self.module.named_parameters() if p.requires_grad)
         moved = frozenset(self.space.moved)
-        trials = {name: Trial.of(name, f, module, batch, trained, moved) for name, f in functions.items()}
+        trials = {name: Trial.of(name, f, module, self._first_batch, trained, moved) for name, f in functions.items()}
         self._measures = {name: trial.measure for name, trial in trials.items()}
         first = together(trial.first for trial in trials.values())
-        rest = one_number_each(self._call(module, batch, [n for n, trial in trials.items() if trial.second is None]))
+        others = [name for name, trial in trials.items() if trial.second is None]
+        rest = one_number_each(self._call(module, self._first_batch(), others))
         second = together([*(trial.second for trial in trials.values() if trial.second is not None), rest])
         return first, second, [name for trial in trials.values() for name in trial.drawn]
 
@@ -537,6 +540,10 @@ class Objective:
             return repr({n: v.item() for n, v in self.values(replica.module, next(iter(self.data))[0]).items()})
         except Exception as error:  # whatever the model says when something is missing
             return repr(error)
+
+    def _first_batch(self) -> Any:
+        """A copy of its own."""
+        return next(iter(self.data))[0]
 
     def _check(self, first: Mapping[str, Tensor], second: Mapping[str, Tensor], drawn: list[str]) -> None:
         if "loss" not in first:
@@ -555,7 +562,6 @@ class Objective:
 
     def _unmoved(self, replica: Replica, first: Mapping[str, Tensor]) -> tuple[str, ...]:
         """Loss and metrics that are the same to the last bit when all that moves is changed; warns of a loss."""
-        batch = next(iter(self.data))[0]
         unmoved = [name for name, value in first.items() if value.isfinite()]
         try:
             for seed, share in enumerate(_STIRRED):
@@ -565,7 +571,7 @@ class Objective:
                     for parameter in (replica.parameters[name] for name in self.space.moved):
                         noise = 2 * torch.rand_like(parameter) - 1
                         parameter.add_(noise * (parameter.abs() + _SMALL), alpha=share)
-                found = self.values(replica.module, batch)
+                found = self.values(replica.module, self._first_batch())
                 unmoved = [name for name in unmoved if torch.equal(found[name], first[name])]
         except Exception:  # another point may be out of bounds, which shows that it matters
             return ()

@@ -429,6 +429,24 @@ def test_looking_for_dependence_changes_nothing():
         assert objective.model_at(lw.State.of(each))(X).equal(each(X))
 
 
+@pytest.mark.parametrize("by_model", [False, True])
+def test_a_model_that_writes_into_its_batch_is_tried_on_a_copy_each_time(by_model):
+    class InPlace(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = NET
+
+        def forward(self, x):
+            return self.net(x.mul_(2))
+
+    def loss(model, batch):
+        return F.cross_entropy(model(batch[0]), batch[1])
+
+    found = lw.Objective(InPlace(), (X, Y), loss=loss if by_model else F.cross_entropy, metrics={"own": loss})
+    expected = pytest.approx(F.cross_entropy(NET(2 * X), Y).item(), rel=1e-6)
+    assert found.measure(InPlace()) == {"loss": expected, "own": expected}
+
+
 def test_modules_without_parameters_are_no_suspects():
     criterion = nn.CrossEntropyLoss()
     assert modules_reached(lambda model, batch: criterion(model(batch[0]), batch[1])) == {}

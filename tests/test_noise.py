@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import distributions, nn
 from torch.nn import functional as F
+from torch.utils import _python_dispatch
 
 import lwidgets as lw
-from lwidgets.noise import Shared, private_noise, shared_kept, undisturbed
+from lwidgets.noise import PrivateNoise, Shared, private_noise, shared_kept, undisturbed
 from lwidgets.sampling.content import Content
 from tests.models import at, named
 
@@ -128,6 +129,57 @@ def test_a_draw_that_takes_no_generator_is_refused_by_name():
 
     with private_noise(), pytest.raises(NotImplementedError, match=r"frozen_noise: .*flash_attention_for_cpu on cpu"):
         fused()
+
+
+def test_nothing_of_the_process_is_set_or_imported():
+    """Flags of torch.utils._python_dispatch would reach compiled functions of other threads; so would an import."""
+    assert PrivateNoise.__torch_dispatch__.__module__ == "lwidgets.noise"
+    assert not hasattr(PrivateNoise.__torch_dispatch__, "__wrapped__")
+    flags = {name: value for name, value in vars(_python_dispatch).items() if name.startswith("_is_in")}
+    with private_noise():
+        assert {name: vars(_python_dispatch)[name] for name in flags} == flags
+    assert flags
+
+
+WITHIN = {
+    "cond": lambda x: torch.cond(x.sum() > 0, torch.sin, torch.cos, (x,)),
+    "compiled": lambda x: torch.compile(lambda x: x.sin() + 1, backend="eager", fullgraph=True)(x),
+    "hessian": lambda x: torch.func.hessian(lambda x: (x**3).sum())(x[0]),
+    "script": lambda x: torch.jit.script(nn.Linear(6, 6))(x).detach() * 0,
+    "sparse": lambda x: x.to_sparse() @ x.T,
+    "packed": lambda x: nn.utils.rnn.pack_sequence([x, x[:3]]).data,
+    "checkpoint": lambda x: torch.utils.checkpoint.checkpoint(torch.sin, x, use_reentrant=False),
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch, about its own parts
+@pytest.mark.parametrize("compute", WITHIN.values(), ids=WITHIN.keys())
+def test_what_torch_can_do_it_can_do_within(compute):
+    with private_noise():
+        found = compute(X)
+    assert torch.equal(found, compute(X))
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_what_is_compiled_draws_privately_too(backend):
+    layer = nn.Linear(6, 6)
+    noisy = torch.compile(lambda x: layer(x) + torch.randn_like(x), backend=backend, fullgraph=True)
+    before = streams()
+    found = [lw.frozen_noise(noisy, 3)(X) for _ in range(2)]
+    assert streams() == before
+    assert torch.equal(*found)
+    assert torch.equal(found[0], layer(X) + torch.randn(X.shape, generator=torch.Generator().manual_seed(3)))
+
+
+def test_a_loss_that_cannot_be_watched_is_taken():
+    def loss(model, batch):
+        if torch._C._len_torch_dispatch_stack():
+            raise RuntimeError("not under a dispatch mode")
+        return F.mse_loss(model(batch[0]), batch[1])
+
+    model = plain(6)
+    found = lw.Objective(model, (X, X), loss=loss).measure(model)["loss"]
+    assert found == pytest.approx(F.mse_loss(model(X), X).item(), rel=1e-6)
 
 
 def test_noise_within_noise_is_its_own():

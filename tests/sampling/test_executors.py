@@ -463,7 +463,7 @@ def test_what_cannot_be_pickled_is_named_and_the_advice_works(with_cloudpickle, 
         monkeypatch.setitem(sys.modules, "cloudpickle", None)
     lock = threading.Lock()
     objective, basis, coefficients = line_of(lambda model, batch: (model(batch) * (lock is not None)).sum())
-    with pytest.raises(TypeError, match=r"got objective\._measures\['loss'\]\.function = <function .*lambda") as caught:
+    with pytest.raises(TypeError, match=r"got objective\._measures\['loss'\]\.given = <function .*lambda") as caught:
         list(Spread(objective, basis, "none", pools("spawn"))(coefficients))
     assert ("install cloudpickle" in str(caught.value)) is not with_cloudpickle
     assert "or use a ThreadPoolExecutor" in str(caught.value)

@@ -346,7 +346,9 @@ ZOO = {
     "dropout": Zoo(layers(linear, of(nn.Dropout, 0.5), tanh, end), ROWS),
     "buffers": Zoo(with_buffers(True), ROWS),
     "buffers that are not saved": Zoo(with_buffers(False), ROWS),
-    "a plain tensor": Zoo(lambda: Model(lambda m, x: m.a(x) @ m.k, a=nn.Linear(6, 4), k=torch.ones(4, 3) / 3), ROWS),
+    "a plain tensor": Zoo(
+        lambda: Model(lambda m, x: m.a(x) @ m.k, a=nn.Linear(6, 4), k=torch.arange(12.0).reshape(4, 3) / 12), ROWS
+    ),
     "equation": Zoo(pinn, wave, residual, by_model=True),
     "equation by functions": Zoo(pinn, wave, residual_by_functions, by_model=True),
     "autoencoder": Zoo(
