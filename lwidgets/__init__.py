@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lwidgets import demo, distances, merging, metrics, symmetry
+from lwidgets import demo, distances, merging, metrics, symmetry, weights
 from lwidgets.barrier import Barrier, barrier_of
 from lwidgets.connectivity.attribution import attribution
 from lwidgets.connectivity.butterfly import butterfly
@@ -19,6 +19,7 @@ from lwidgets.connectivity.simplex_barrier import simplex_barrier
 from lwidgets.directions import Gaussian, Given
 from lwidgets.features import features
 from lwidgets.landscape import Landscape, load
+from lwidgets.noise import frozen_noise
 from lwidgets.objective import Objective
 from lwidgets.parameters import State
 from lwidgets.sampling import Cache, Interrupted, polish_barrier, sample, stream
@@ -82,6 +83,7 @@ __all__ = [
     "demo",
     "distances",
     "features",
+    "frozen_noise",
     "load",
     "marginal_path",
     "merging",
@@ -93,6 +95,7 @@ __all__ = [
     "simplexes",
     "stream",
     "symmetry",
+    "weights",
     "write_page",
 ]
 

@@ -26,13 +26,14 @@ class Barrier:
         value: In the metric's unit; 0.0 when nothing rises above the reference (kind "excess").
         alpha: Where the greatest height was found, in [0, 1]; a grid point unless polished.
         error: How far the path's own barrier may be from ``value``: what interpolated pixels and a maximum between the
-            points can make of it.
+            points can make of it, by what was seen at them. It holds for bumps wider than ``gap``.
         kind: "excess", "mean" or "error".
         definition: The kind in words, with its source.
         metric: Which metric.
         batchnorm: How BatchNorm statistics were treated.
         split: Which data, as far as known.
         points: Grid points in [0, 1].
+        gap: Widest stretch of alpha in [0, 1] between exact values: a narrower bump may lie in it unseen.
         evaluations: Exact evaluations that polished it; None for a value read off the grid.
     """
 
@@ -45,6 +46,7 @@ class Barrier:
     batchnorm: str = "none"
     split: str = "data"
     points: int = 0
+    gap: float = 1.0
     evaluations: int | None = None
 
 
@@ -55,6 +57,7 @@ def barrier_of(
     kind: BarrierKind = "excess",
     metric: str = "loss",
     value_error: float = 0.0,
+    evaluated: ArrayLike | None = None,
     batchnorm: str = "none",
     split: str = "data",
 ) -> Barrier:
@@ -74,6 +77,7 @@ def barrier_of(
         kind: Which definition.
         metric: Name, for the record.
         value_error: Largest error of a value that was interpolated.
+        evaluated: Which values were not interpolated, bool of shape (n,); by default all.
         batchnorm: For the record.
         split: For the record.
 
@@ -97,6 +101,7 @@ def barrier_of(
             "Sample a line between two models over a span that contains [0, 1]."
         )
     inside = (t >= 0) & (t <= 1)
+    exact = t[inside & (True if evaluated is None else np.asarray(evaluated, dtype=bool))]
     t, path = t[inside], path[inside]
     if not np.isfinite(path).all():
         first = int(np.argmin(np.isfinite(path)))
@@ -113,12 +118,22 @@ def barrier_of(
         batchnorm=batchnorm,
         split=split,
         points=len(t),
+        gap=widest_gap(exact),
     )
 
 
 def reference(kind: str, t: NDArray[np.float64], start: float, end: float) -> NDArray[np.float64]:
     """What a barrier of this kind rises above: the chord, or the mean of the ends. Same shape as ``t``."""
     return (1 - t) * start + t * end if kind == "excess" else np.full_like(t, (start + end) / 2)
+
+
+def widest_gap(alphas: NDArray[np.float64]) -> float:
+    """Widest stretch of [0, 1] without any of these; the ends count as known.
+
+    >>> widest_gap(np.array([0.0, 0.25, 1.0]))
+    0.75
+    """
+    return float(np.diff(np.union1d(alphas[(alphas >= 0) & (alphas <= 1)], (0.0, 1.0))).max())
 
 
 def not_finite(metric: str, value: float, alpha: float) -> ValueError:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
-from lwidgets.data import _map
+from lwidgets.batch import mapped
 from lwidgets.objective import FunctionObjective, Objective
 
 _FEW = 4  # examples by which it is found out
@@ -44,7 +44,7 @@ class Calls:
 
     def mapped(self, f: Callable[[Tensor], Tensor]) -> Calls:
         """The same with other tensors; what is no tensor is copied."""
-        return Calls(tuple((_copied(_map(tuple(i), f)), _copied(_map(dict(k), f))) for i, k in self.each))
+        return Calls(tuple((_copied(mapped(tuple(i), f)), _copied(mapped(dict(k), f))) for i, k in self.each))
 
     def copied(self) -> Calls:
         """The same in memory of its own, because a forward may write to what it is given."""
@@ -126,5 +126,5 @@ def _form(calls: Calls) -> Any:
 def _copied(value: Any) -> Any:
     """A deep copy, but for tensors, which are new already."""
     tensors: dict[int, Any] = {}
-    _map(value, lambda tensor: tensors.setdefault(id(tensor), tensor))
+    mapped(value, lambda tensor: tensors.setdefault(id(tensor), tensor))
     return copy.deepcopy(value, tensors)

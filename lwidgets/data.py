@@ -2,27 +2,40 @@
 
 A loader that only shuffles is fine, because order cannot matter; one whose samples differ between two passes would
 give a different loss surface at every point, and is refused by name.
+
+What a batch counts in the average is its weight: its number of samples, as far as its own parts tell
+(`lwidgets.means` compares that with what the loss does), or what ``weight=`` says.
 """
 
 from __future__ import annotations
 
 import hashlib
-import random
+import os
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from operator import itemgetter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from lwidgets.batch import Cut, as_tensor, cuts_of, digest, leaves, mapped, sizes_of
+from lwidgets.noise import undisturbed
 
 _BATCH_ENTRIES = 1 << 22  # input numbers per batch: few, large batches, while activations stay within reach
 _HELD = 1 << 26  # bytes of data of which a second copy is kept
+_READ = 256  # samples of a Dataset that are read at a time
+_MOST = 1 << 14  # batches of a stream that does not say how many it has ...
+_LONGEST = 20.0  # ... and seconds that it may take
+_SHARE = 0.5  # of the free memory that data may take
+
+Weight = float | Sequence[float] | Callable[[Any], float]
+"""What batches count: all the same; a number for each; or a function of a batch, as those of `lwidgets.weights`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,56 +44,114 @@ class Batches:
 
     Attributes:
         batches: What the model and the loss will be given, in order.
-        sizes: Samples in each.
+        sizes: Samples in each; 1 where it cannot be told.
         fingerprint: Short hash of the samples, independent of their order; part of a landscape's provenance.
+        weights: What each counts in an average; its samples, unless something else is known.
+        cut: How a batch is divided into samples; None where it cannot be.
+        additive: Whether dividing batches leaves the loss as it is; None where nobody has looked.
+        divided: Whether the data were given as a whole, and fell into batches here.
     """
 
     batches: tuple[Any, ...]
     sizes: tuple[int, ...]
     fingerprint: str
+    weights: tuple[float, ...] = ()
+    cut: Cut | None = None
+    additive: bool | None = None
+    divided: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.weights:
+            object.__setattr__(self, "weights", tuple(map(float, self.sizes)))
 
     def __len__(self) -> int:
         """Number of samples."""
         return sum(self.sizes)
 
-    def __iter__(self) -> Iterator[tuple[Any, int]]:
-        """Batch and size; tensors are copies, so that a model that works in place spoils its own only."""
-        for batch, size in zip(self.batches, self.sizes, strict=True):
-            yield _map(batch, Tensor.clone), size
+    def __iter__(self) -> Iterator[tuple[Any, float]]:
+        """Batch and weight; tensors are copies, so that a model that works in place spoils its own only."""
+        for batch, weight in zip(self.batches, self.weights, strict=True):
+            yield mapped(batch, Tensor.clone), weight
+
+    @property
+    def total(self) -> float:
+        """The sum of the weights."""
+        return sum(self.weights)
 
     @classmethod
-    def of(cls, data: Any, device: torch.device) -> Batches:
+    def of(cls, data: Any, device: torch.device, weight: Weight | None = None) -> Batches:
         """Read the data.
 
         Args:
-            data: (X, y) or any tuple, list or dict of tensors or arrays with a common first axis; a Dataset; a
-                DataLoader or another iterable of batches that can be gone through more than once.
+            data: (X, y), in any nesting of tuples, dicts and lists, of tensors, arrays or data frames with a common
+                first axis; an object that holds such; a Dataset; a DataLoader or another iterable of batches that can
+                be gone through more than once.
             device: Where the batches are kept.
+            weight: What a batch counts; by default its samples.
 
         Raises:
-            ValueError: There is no sample, the first axes differ, or two passes give different samples.
-            TypeError: The data can be gone through only once, or are of no known kind.
+            ValueError: There is no sample, the first axes differ, two passes give different samples, a stream does not
+                end, or weights are not numbers of which one is positive and none negative.
+            TypeError: The data can be gone through only once, are of no known kind, or hold what is no number.
         """
         if isinstance(data, Batches):
-            return data
-        arrays = _as_tensors(data)
-        if arrays is not None:
-            batches: list[Any] = _split(arrays)
-            counts = _samples(batches)
-        else:
-            batches, counts = _read_twice(data)
+            return data if weight is None else data.weighing(weight)
+        whole = _whole(data)
+        batches, counts = _read_twice(data) if whole is None else ([whole], _Counts.of([whole]))
         if not counts:
             raise ValueError(
                 "Objective: data must hold at least one sample, got none. Check the dataset and its filters."
             )
-        digest = hashlib.blake2b(digest_size=8)
-        for sample, count in sorted(counts.items()):
-            digest.update(sample + count.to_bytes(8, "little"))
-        return cls(
-            tuple(_map(batch, lambda t: t.detach().to(device, copy=True)) for batch in batches),
-            tuple(_size(batch) for batch in batches),
-            digest.hexdigest(),
+        cut = _common(batches)
+        if whole is not None and cut is not None:
+            batches = _split(whole, cut)
+        kept = tuple(mapped(batch, lambda t: t.detach().to(device, copy=True)) for batch in batches)
+        counted = [cut.count(batch) if cut else None for batch in kept]
+        sizes = tuple(1 if count is None else count for count in counted)
+        divided = whole is not None or _is_dataset(data)
+        found = cls(kept, sizes, counts.fingerprint(), cut=cut, divided=divided and len(kept) > 1)
+        return found if weight is None else found.weighing(weight)
+
+    def weighing(self, weight: Weight) -> Batches:
+        """The same batches with other weights.
+
+        Raises:
+            ValueError: They are not finite, one is negative, or all are 0.
+        """
+        if callable(weight):
+            weights = [_number(weight(batch)) for batch, _ in self]
+        elif isinstance(weight, int | float):
+            weights = [float(weight)] * len(self.batches)
+        else:
+            weights = [_number(w) for w in weight]
+        if len(weights) != len(self.batches):
+            raise ValueError(
+                f"Objective: weight must have a number for each batch, got {len(weights)} for {len(self.batches)} "
+                "batches. Pass a function of a batch, such as lambda batch: len(batch[1])."
+            )
+        if not all(0 <= w < float("inf") for w in weights) or not any(weights):
+            raise ValueError(
+                f"Objective: weight must be finite, never negative, and positive for some batch, got {weights[:8]}. "
+                "Return how many samples, or tokens, of a batch count."
+            )
+        return replace(self, weights=tuple(weights))
+
+    def cuts(self) -> tuple[Cut, ...]:
+        """Every way to divide all batches into samples that their sizes allow."""
+        return tuple(
+            cut for cut in cuts_of(self.batches[0]) if all(cut.count(batch) is not None for batch in self.batches)
         )
+
+    def joined(self) -> Batches:
+        """All data as one batch.
+
+        Raises:
+            RuntimeError: They cannot be put together.
+        """
+        if self.cut is None:
+            raise RuntimeError("the batches cannot be divided into samples")
+        batch = self.cut.join(self.batches)
+        return replace(self, batches=(batch,), sizes=(len(self),), weights=(self.total,), divided=False)
 
     def part(self, count: int) -> Batches | None:
         """A fixed part of the samples in one batch; each label has its share where there are integer labels.
@@ -88,32 +159,38 @@ class Batches:
         Returns:
             None when the batches cannot be divided into samples, or these cannot be put together.
         """
-        columns = [_leaves(batch) for batch in self.batches]
-        divisible = all(
-            leaf.ndim and len(leaf) == size for leaves, size in zip(columns, self.sizes, strict=True) for leaf in leaves
-        )
-        if not divisible or len({len(leaves) for leaves in columns}) != 1:
+        cut = self.cut
+        if cut is None or self.additive is False:
             return None
+        columns = [cut.moved(batch) or [] for batch in self.batches]
         labels = [
-            torch.cat([leaves[i] for leaves in columns]).cpu()
-            for i, leaf in enumerate(columns[0])
-            if leaf.ndim == 1 and not leaf.is_floating_point()
+            torch.cat(column).cpu()
+            for column in zip(*columns, strict=True)
+            if all(leaf.ndim == 1 and not leaf.is_floating_point() for leaf in column)
         ]
         order = torch.argsort(labels[-1], stable=True) if labels else torch.arange(len(self))
         chosen = order[torch.linspace(0, len(self) - 1, min(count, len(self))).round().long()].sort().values
         starts = np.cumsum([0, *self.sizes[:-1]])
-        rows = [chosen[(chosen >= a) & (chosen < a + n)] - int(a) for a, n in zip(starts, self.sizes, strict=True)]
+        rows = [
+            (chosen[(chosen >= a) & (chosen < a + n)] - int(a)).tolist()
+            for a, n in zip(starts, self.sizes, strict=True)
+        ]
         try:
-            whole = iter(
-                [
-                    torch.cat([leaves[i][r.to(leaves[i].device)] for leaves, r in zip(columns, rows, strict=True)])
-                    for i in range(len(columns[0]))
-                ]
-            )
+            batch = cut.join([cut.take(b, r) for b, r in zip(self.batches, rows, strict=True) if r])
         except RuntimeError:  # sequences of other lengths in other batches
             return None
-        batch = _map(self.batches[0], lambda _: next(whole))
-        return Batches((batch,), (len(chosen),), f"{self.fingerprint}, {len(chosen)} of {len(self)}")
+        label = f"{self.fingerprint}, {len(chosen)} of {len(self)}"
+        return replace(self, batches=(batch,), sizes=(len(chosen),), fingerprint=label, weights=(), divided=False)
+
+
+def _number(weight: Any) -> float:
+    try:
+        return float(weight)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"Objective: weight must give a number for a batch, got {type(weight).__name__}. "
+            "Return for example len(batch[1])."
+        ) from error
 
 
 class Copies:
@@ -126,26 +203,26 @@ class Copies:
         """Nothing is copied yet."""
         self._data = data
         self._held: list[tuple[list[Tensor], list[int]] | None] = [None] * len(data.batches)
-        leaves = [leaf for batch in data.batches for leaf in _leaves(batch)]
-        plain = all(type(leaf) is Tensor and leaf.layout is torch.strided for leaf in leaves)
-        self._hold = plain and sum(leaf.nbytes for leaf in leaves) <= _HELD
+        tensors = [leaf for batch in data.batches for leaf in leaves(batch)]
+        plain = all(type(leaf) is Tensor and leaf.layout is torch.strided for leaf in tensors)
+        self._hold = plain and sum(leaf.nbytes for leaf in tensors) <= _HELD
 
-    def __iter__(self) -> Iterator[tuple[Any, int]]:
-        """Batch and size, in order."""
-        for i, (batch, size) in enumerate(zip(self._data.batches, self._data.sizes, strict=True)):
+    def __iter__(self) -> Iterator[tuple[Any, float]]:
+        """Batch and weight, in order."""
+        for i, (batch, weight) in enumerate(zip(self._data.batches, self._data.weights, strict=True)):
             held = self._held[i]
             if held is None or [leaf._version for leaf in held[0]] != held[1]:
-                copied = _map(batch, Tensor.clone)
-                leaves = _leaves(copied)
-                if not self._hold or any(leaf.is_inference() for leaf in leaves):  # these have no versions
-                    yield copied, size
+                copied = mapped(batch, Tensor.clone)
+                tensors = leaves(copied)
+                if not self._hold or any(leaf.is_inference() for leaf in tensors):  # these have no versions
+                    yield copied, weight
                     continue
-                self._held[i] = leaves, [leaf._version for leaf in leaves]
+                self._held[i] = tensors, [leaf._version for leaf in tensors]
             else:
-                leaves = held[0]
-            again = iter(leaves)
-            yield _map(batch, lambda _, again=again: next(again).detach()), size  # type: ignore[misc]
-            if held is None and not all(map(same_bits, leaves, _leaves(batch))):
+                tensors = held[0]
+            again = iter(tensors)
+            yield mapped(batch, lambda _, again=again: next(again).detach()), weight  # type: ignore[misc]
+            if held is None and not all(map(same_bits, tensors, leaves(batch))):
                 self._hold, self._held[i] = False, None
 
 
@@ -154,31 +231,256 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
     return torch.equal(a.reshape(-1).view(torch.uint8), b.reshape(-1).view(torch.uint8))
 
 
-def _read_twice(data: Any) -> tuple[list[Any], Counter[bytes]]:
+def readings(data: Any, device: torch.device, weight: Weight | None, dtype: torch.dtype) -> Iterator[Batches]:
+    """The data as they are; and where model and loss cannot take these, what else an ordinary user may mean.
+
+    Arrays, data frames and lists of numbers are float64 without anybody having chosen that: they are rounded to the
+    model's own dtype. Lists of samples are stacked to batches.
+
+    Args:
+        data: See `Batches.of`.
+        device: See there.
+        weight: See there.
+        dtype: The model's.
+
+    Yields:
+        The next reading, each time it is asked for.
+    """
+    yield Batches.of(data, device, weight)
+    if isinstance(data, Batches):
+        return
+    for other in (_rounded, _stacked):
+        try:
+            read = other(data, dtype)
+            reading = None if read is None else Batches.of(read, device, weight)
+        except (TypeError, ValueError, RuntimeError):  # not of that kind: what is wrong with the first reading counts
+            continue
+        if reading is not None:
+            yield reading
+
+
+def _rounded(data: Any, dtype: torch.dtype) -> Any | None:
+    """The data with float64 of arrays in the model's dtype; None where there are none."""
+    told = _whole(data)
+    if told is None and not isinstance(data, list | tuple):
+        return None
+    read = data if told is None else _pair(data) if isinstance(data, tuple) else data
+    rounded = _in_dtype(read, dtype)
+    return rounded if [t.dtype for t in leaves(rounded)] != [t.dtype for t in leaves(read)] else None
+
+
+def _stacked(data: Any, dtype: torch.dtype) -> Any | None:
+    """A list of samples as a loader; lists of equal tensors as tensors; None where the data are nothing like that."""
+    if isinstance(data, tuple) and any(isinstance(part, list) for part in data):
+        return tuple(default_collate([_in_dtype(_rows(p), dtype) for p in part]) for part in data)
+    if isinstance(data, Mapping | Tensor | DataLoader | str) or not (
+        hasattr(data, "__getitem__") and hasattr(data, "__len__") and len(data)
+    ):
+        return None
+    return DataLoader(_Samples(data, dtype), batch_size=_READ)
+
+
+class _Samples(Dataset[Any]):
+    """Rows of Python values, arrays or tensors as samples of tensors."""
+
+    def __init__(self, rows: Any, dtype: torch.dtype) -> None:
+        self._rows, self._dtype = rows, dtype
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, i: int) -> Any:
+        if i >= len(self):
+            raise IndexError(i)
+        row = self._rows[i]
+        parts = {k: _rows(v) for k, v in row.items()} if isinstance(row, Mapping) else tuple(_rows(v) for v in row)
+        return _in_dtype(parts, self._dtype)
+
+
+def _rows(values: Any) -> Any:
+    """Nested lists of numbers as an array; whatever else as it is."""
+    if isinstance(values, list) and values and all(isinstance(v, int | float | np.generic | list) for v in values):
+        try:
+            return np.asarray(values)
+        except ValueError:  # rows of different lengths
+            return values
+    return values
+
+
+def _in_dtype(batch: Any, dtype: torch.dtype) -> Any:
+    """A batch with float64 of arrays in another dtype; a tensor has the dtype that somebody gave it."""
+    theirs = {id(t) for t, u in zip(leaves(batch), leaves(batch), strict=True) if t is u}  # an array is converted anew
+    return mapped(batch, lambda t: t.to(dtype) if t.dtype == torch.float64 and id(t) not in theirs else t)
+
+
+def _whole(data: Any) -> Any | None:
+    """The data as one batch of tensors, or None when they are an iterable of batches.
+
+    Raises:
+        TypeError: They are no data.
+        ValueError: Its first axes differ.
+    """
+    if isinstance(data, str | bytes | Path):
+        raise TypeError(
+            f"Objective: data must be tensors, a Dataset, a DataLoader or a list of batches, got the path or text "
+            f"{str(data)[:60]!r}. Load it first, for example data=torch.load(path)."
+        )
+    if isinstance(data, Mapping):
+        _refuse_collections(data)
+    elif isinstance(data, tuple):
+        data = _pair(data)
+    elif isinstance(data, list):
+        data = tuple(data) if data and all(isinstance(d, np.ndarray) for d in data) else None
+    elif as_tensor(data) is None and (_is_dataset(data) or isinstance(data, DataLoader) or not _is_object(data)):
+        return None
+    if data is None:
+        return None
+    if isinstance(data, tuple) and not hasattr(data, "_fields"):
+        tensors = [as_tensor(part) for part in data]
+        lengths = [len(t) if t is not None and t.ndim else 0 for t in tensors]
+        if all(t is not None for t in tensors) and len(set(lengths)) > 1:
+            raise ValueError(
+                f"Objective: data must have one length along the first axis, got {lengths}. Pass X and y of the same "
+                "samples; or [(X, y)], one whole batch, where samples lie along another axis."
+            )
+    return mapped(data, lambda t: t)
+
+
+def _pair(data: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """A tuple as one batch, with rows of numbers as tensors; None where it is a sequence of batches."""
+    if hasattr(data, "_fields"):
+        return data
+    data = tuple(_rows(part) for part in data)
+    if not data or any(as_tensor(part) is not None for part in data):
+        return data or None
+    kinds = {_kind(part) for part in data}
+    if len(kinds) > 1 and len(data) == 2:  # inputs and targets are not made of the same parts
+        return data
+    cuts = [cuts_of(part) for part in data]
+    counts = {cut[0].count(part) for cut, part in zip(cuts, data, strict=True) if cut}
+    floats = all(leaf.is_floating_point() for leaf in leaves(data))
+    if len(data) == 2 and len(counts) == 1 and floats and all(len(leaves(part)) > 1 for part in data):
+        raise ValueError(
+            f"Objective: data must be one batch or several, got a tuple of two {type(data[0]).__name__}s of the same "
+            f"sizes, {sizes_of(data[0])}, which may be both. Pass a list: [(inputs, targets)] is one batch, "
+            "[first, second] are two."
+        )
+    return None
+
+
+def _kind(part: Any) -> Any:
+    """What a part is made of, without how many samples it has."""
+    if isinstance(part, list) and not leaves(part):
+        return "list"
+    tensors = leaves(part)
+    names = tuple(part) if isinstance(part, Mapping) else len(part) if isinstance(part, tuple | list) else 0
+    return type(part), names, tuple((t.dtype, t.shape[1:]) for t in tensors if not t.is_nested)
+
+
+def _refuse_collections(data: Mapping[Any, Any]) -> None:
+    """Raise for mappings that hold more than one batch does."""
+    name = type(data).__name__
+    if name == "Bunch" and {"data", "target"} <= set(data):
+        raise TypeError(
+            "Objective: data must be (X, y), got scikit-learn's Bunch. Pass (bunch.data, bunch.target), or load it "
+            "with return_X_y=True."
+        )
+    if data and all(_is_collection(value) for value in data.values()):
+        key = next(iter(data))
+        raise TypeError(
+            f"Objective: data must be (X, y), a Dataset, a DataLoader or a list of batches, got {name} of "
+            f"{type(data[key]).__name__}s with the keys {', '.join(map(repr, list(data)[:6]))}. "
+            f"Pass one of them, for example DataLoader(data[{key!r}], batch_size=64)."
+        )
+
+
+def _is_collection(value: Any) -> bool:
+    """Something that one takes samples from."""
+    one = isinstance(value, list | tuple | Mapping | str | bytes) or as_tensor(value) is not None
+    return (not one and hasattr(value, "__getitem__") and hasattr(value, "__len__")) or isinstance(value, DataLoader)
+
+
+def _is_dataset(data: Any) -> bool:
+    """Samples by their number, of torch's class or of one that has the same methods."""
+    alike = hasattr(type(data), "__getitem__") and hasattr(type(data), "__len__") and not hasattr(data, "__iter__")
+    return alike or (isinstance(data, Dataset) and not isinstance(data, DataLoader))
+
+
+def _is_object(data: Any) -> bool:
+    """One batch that is an object with attributes; graphs are such though they can be iterated over."""
+    graph = hasattr(type(data), "to_dict") and hasattr(type(data), "num_nodes")
+    return (graph or not hasattr(data, "__iter__")) and bool(leaves(data))
+
+
+def _common(batches: Sequence[Any]) -> Cut | None:
+    """The most usual way to divide all of these batches; never along features alone."""
+    for cut in cuts_of(batches[0]):
+        if 0 in cut.axes and all(cut.count(batch) is not None for batch in batches):
+            return cut
+    return None
+
+
+def _read_twice(data: Any) -> tuple[list[Any], _Counts]:
     """The batches of the first pass, after a second one has shown the same samples."""
-    if isinstance(data, Dataset) and not isinstance(data, DataLoader):
-        data = DataLoader(data, batch_size=256)
+    name = type(data).__name__
     if isinstance(data, Iterator):
         raise TypeError(
-            f"Objective: data must be readable more than once, got the one-shot iterator {type(data).__name__}. "
+            f"Objective: data must be readable more than once, got the one-shot iterator {name}. "
             "Pass the DataLoader itself, or list(iterator) to freeze what it yields."
         )
-    if not hasattr(data, "__iter__"):
+    if _is_dataset(data):
+        data = DataLoader(data, batch_size=_READ, collate_fn=_collate)
+    elif not hasattr(data, "__iter__"):
         raise TypeError(
-            f"Objective: data must be (X, y), a Dataset, a DataLoader or a list of batches, got {type(data).__name__}. "
+            f"Objective: data must be (X, y), a Dataset, a DataLoader or a list of batches, got {name}. "
             "Pass for example data=(X, y)."
         )
-    with random_state_kept(*_generators(data)):  # a loader draws its shuffling seed from one of them
-        first = [_map(batch, Tensor.clone) for batch in data]
-        once, again = _samples(first), _samples(data)
-    if once != again:
-        missing, total = sum((once - again).values()), sum(once.values())
-        raise ValueError(
-            f"Objective: data must give the same samples in every pass, got {missing} of {total} that the second pass "
-            f"of the {type(data).__name__} did not repeat (augmentation, dropout in the data, random crops, or "
-            "drop_last with shuffling). Switch that off, or freeze one pass with data=list(loader)."
-        )
+    with undisturbed(*_generators(data)):  # a loader draws its shuffling seed from one of them
+        first = [mapped(batch, Tensor.clone) for batch in _ending(data, name)]
+        once = _Counts.of(first)
+        again = _Counts.of(batch for batch, _ in zip(data, range(len(first) + 1), strict=False))
+    once.check(again, name)
     return first, once
+
+
+def _collate(samples: list[Any]) -> Any:
+    """Samples of a Dataset as a batch, as a DataLoader would do it."""
+    try:
+        return default_collate(samples)
+    except (TypeError, RuntimeError, KeyError) as error:
+        raise TypeError(
+            f"Objective: data must be samples that can be stacked to batches, got {type(samples[0]).__name__}s for "
+            f"which torch's default_collate says: {str(error).partition(chr(10))[0][:160]}. "
+            "Pass DataLoader(dataset, batch_size=64, collate_fn=...) with the collate_fn that training uses."
+        ) from error
+
+
+def _ending(data: Any, name: str) -> Iterator[Any]:
+    """The batches of one pass, as long as they fit into memory and, where nobody knows how many there are, end."""
+    try:
+        bounded = len(data) >= 0
+    except (TypeError, NotImplementedError):
+        bounded = False
+    allowed, held, began = _SHARE * _free_memory(), 0, time.monotonic()
+    for count, batch in enumerate(data, 1):
+        yield batch
+        if isinstance(data, list | tuple):
+            continue
+        held += sum(leaf.nbytes for leaf in leaves(batch) if leaf.layout is torch.strided)
+        taken = time.monotonic() - began
+        if held > allowed or (not bounded and (count >= _MOST or taken > _LONGEST)):
+            raise ValueError(
+                f"Objective: data must end and fit into memory, got {count:,} batches ({held / 1e6:,.1f} MB, "
+                f"{taken:.0f} s) of the {name} and no end in sight. Pass the part that shall count, for example "
+                "list(itertools.islice(data, 100)), or a list of all batches where there is an end."
+            )
+
+
+def _free_memory() -> float:
+    try:
+        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (ValueError, OSError, AttributeError):  # not Linux
+        return float(8 << 30)
 
 
 def _generators(data: Any) -> list[torch.Generator]:
@@ -188,65 +490,90 @@ def _generators(data: Any) -> list[torch.Generator]:
     return [generator for generator in found if isinstance(generator, torch.Generator)]
 
 
-@contextmanager
-def random_state_kept(*generators: torch.Generator) -> Iterator[None]:
-    """Leave the global generators of torch, NumPy and Python, and those given, as they were found."""
-    python, numpy_ = random.getstate(), np.random.get_state()
-    states = [generator.get_state() for generator in generators]
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        try:
-            yield
-        finally:
-            for generator, state in zip(generators, states, strict=True):
-                generator.set_state(state)
-            random.setstate(python)
-            np.random.set_state(numpy_)
-
-
-def _as_tensors(data: Any) -> Any | None:
-    """The data as tensors with a common first axis, or None when they are an iterable of batches."""
-    if isinstance(data, Tensor | np.ndarray):
-        return torch.as_tensor(data)
-    if isinstance(data, Mapping):
-        values = list(data.values())
-    elif isinstance(data, tuple) or (isinstance(data, list) and data and all(isinstance(d, np.ndarray) for d in data)):
-        values = list(data)
-    else:
-        return None
-    if not values or not all(isinstance(v, Tensor | np.ndarray) for v in values):
-        return None
-    lengths = [v.shape[0] if v.ndim else 0 for v in values]
-    if len(set(lengths)) > 1:
-        raise ValueError(
-            f"Objective: data must have one length along the first axis, got {lengths}. Pass X and y of the same "
-            "samples."
-        )
-    return _map(tuple(data) if isinstance(data, list) else data, lambda t: t)
-
-
-def _split(arrays: Any) -> list[Any]:
-    length = _size(arrays)
-    if length == 0:
-        return []
-    entries = max(leaf[0].numel() for leaf in _leaves(arrays))
+def _split(whole: Any, cut: Cut) -> list[Any]:
+    """A large batch in parts; what cannot be sliced cheaply stays whole."""
+    columns, length = cut.moved(whole), cut.count(whole) or 0
+    if not columns or not length or any(cut.axes):
+        return [whole] if length else []
+    entries = max(column[0].numel() for column in columns)
     size = max(1, min(length, _BATCH_ENTRIES // max(1, entries)))
-    return [_map(arrays, itemgetter(slice(i, i + size))) for i in range(0, length, size)]
+    return [cut.take(whole, range(i, min(i + size, length))) for i in range(0, length, size)]
 
 
-def _samples(batches: Any) -> Counter[bytes]:
-    """How often each sample occurs, by hash; a batch without a common first axis counts as one sample."""
-    counts: Counter[bytes] = Counter()
-    for batch in batches:
-        leaves = [leaf.detach().cpu().contiguous() for leaf in _leaves(batch)]
-        together = leaves and all(leaf.ndim and len(leaf) == len(leaves[0]) for leaf in leaves)
-        rows = [leaf.reshape(len(leaf) if together else 1, -1) for leaf in leaves if leaf.numel()]
-        size = len(leaves[0]) if together else 1
-        hashes = sum(
-            (_hash_rows(leaf.view(torch.uint8).numpy(), i) for i, leaf in enumerate(rows)),
-            np.zeros((size, 2), np.uint64),
+class _Counts:
+    """How often each sample occurs, by hash, for every way to divide the batches; and the shapes there are."""
+
+    def __init__(self, ways: tuple[Cut | None, ...]) -> None:
+        self._ways: dict[Cut | None, Counter[bytes]] = {way: Counter() for way in ways}
+        self._shapes: Counter[Any] = Counter()
+        self.batches = 0
+
+    @classmethod
+    def of(cls, batches: Iterable[Any]) -> _Counts:
+        counts: _Counts | None = None
+        for batch in batches:
+            if counts is None:
+                counts = cls(cuts_of(batch) or (None,))
+            counts._add(mapped(batch, lambda t: t))
+        return counts or cls(())
+
+    def __bool__(self) -> bool:
+        return any(counter.total() for counter in self._ways.values())
+
+    def fingerprint(self) -> str:
+        """Of the samples, whatever their order."""
+        seen = hashlib.blake2b(digest_size=8)
+        for sample, count in sorted(next(iter(self._ways.values())).items()):
+            seen.update(sample + count.to_bytes(8, "little"))
+        return seen.hexdigest()
+
+    def check(self, again: _Counts, name: str) -> None:
+        """Raise where a second pass has shown other samples, with what is the most likely reason."""
+        agreeing = [way for way in self._ways if way in again._ways and self._ways[way] == again._ways[way]]
+        if agreeing or (not self and not again):
+            for way in [*self._ways]:
+                if way not in agreeing and len(self._ways) > 1:
+                    del self._ways[way]
+            return
+        if not again:
+            raise ValueError(
+                f"Objective: data must be readable more than once, got a {name} whose second pass gave nothing. "
+                "Make it anew and freeze what it yields with data=list(loader)."
+            )
+        once, second = (next(iter(counts._ways.values())) for counts in (self, again))
+        missing, total = sum((once - second).values()), once.total()
+        if self._shapes != again._shapes and total == second.total():
+            raise ValueError(
+                f"Objective: data must give the same samples in every pass, got {missing} of {total} that the second "
+                f"pass of the {name} gave in other shapes: sequences padded to the longest of their batch, and batches "
+                "in another order. Load without shuffling, or freeze one pass with data=list(loader)."
+            )
+        raise ValueError(
+            f"Objective: data must give the same samples in every pass, got {missing} of {total} that the second pass "
+            f"of the {name} did not repeat (augmentation, dropout in the data, random crops, or "
+            "drop_last with shuffling). Switch that off, or freeze one pass with data=list(loader)."
         )
-        counts.update(map(bytes, hashes.astype("<u8")))
-    return counts
+
+    def _add(self, batch: Any) -> None:
+        self.batches += 1
+        for way, counter in self._ways.items():
+            count = way.count(batch) if way is not None else None
+            if way is None or count is None:
+                counter[digest(batch)] += 1
+                continue
+            columns = way.moved(batch)
+            if columns is None:
+                counter.update(digest(row) for row in way.rows(batch))
+                continue
+            plain = (c.cpu().resolve_conj().resolve_neg() for c in columns if c.numel())
+            rows = [c.clone(memory_format=torch.contiguous_format).reshape(count, -1) for c in plain]
+            hashes = sum(
+                (_hash_rows(leaf.view(torch.uint8).numpy(), i) for i, leaf in enumerate(rows)),
+                np.zeros((count, 2), np.uint64),
+            )
+            counter.update(map(bytes, hashes.astype("<u8")))
+            for column in columns:
+                self._shapes[tuple(column.shape[1:])] += count
 
 
 def _hash_rows(rows: NDArray[np.uint8], salt: int) -> NDArray[np.uint64]:
@@ -267,38 +594,3 @@ def _hash_rows(rows: NDArray[np.uint8], salt: int) -> NDArray[np.uint64]:
             x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
             found[start : start + step, k] = (x ^ (x >> np.uint64(31))).sum(axis=1, dtype=np.uint64)
     return found
-
-
-def _leaves(batch: Any) -> list[Tensor]:
-    found: list[Tensor] = []
-    _map(batch, lambda t: found.append(t) or t)  # type: ignore[func-returns-value]
-    return found
-
-
-def _size(batch: Any) -> int:
-    leaves = _leaves(batch)
-    return leaves[0].shape[0] if leaves and leaves[0].ndim else 1
-
-
-def _map(batch: Any, f: Callable[[Tensor], Tensor]) -> Any:
-    """Apply f to every tensor or array of a nested batch; anything that is neither, nor a container, stays as it is."""
-    if isinstance(batch, Tensor):
-        return f(batch)
-    if isinstance(batch, np.ndarray) and batch.dtype.kind in "biufc":
-        return f(torch.as_tensor(batch))
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(_map(item, f) for item in batch))
-    if isinstance(batch, Mapping):
-        mapped = {key: _map(value, f) for key, value in batch.items()}
-        return mapped if type(batch) is dict else _same_type(batch, mapped)
-    if isinstance(batch, Sequence) and not isinstance(batch, str | bytes):
-        return type(batch)(_map(item, f) for item in batch)  # type: ignore[call-arg]
-    return batch
-
-
-def _same_type(batch: Mapping[Any, Any], mapped: dict[Any, Any]) -> Any:
-    """Mappings with attribute access (a tokenizer's output) keep their class where it can be rebuilt."""
-    try:
-        return type(batch)(mapped)  # type: ignore[call-arg]
-    except TypeError:
-        return mapped

@@ -5,7 +5,7 @@ Source: Li, Xu, Taylor, Studer, Goldstein, "Visualizing the Loss Landscape of Ne
 
 from __future__ import annotations
 
-import hashlib
+import math
 import operator
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,10 +14,12 @@ from typing import Literal, Protocol, get_args
 import torch
 from torch import Tensor
 
-from lwidgets.parameters import Filters, ParameterSpace, State
+from lwidgets.normals import normals
+from lwidgets.parameters import Filters, ParameterSpace, State, as_real
 
 Normalization = Literal["filter", "layer", "model", "none"]
 NORMALIZATIONS: tuple[str, ...] = get_args(Normalization)
+_BLOCK = 1 << 16  # entries that are squared at a time
 
 
 class Made(Mapping[str, Tensor]):
@@ -67,6 +69,9 @@ class Direction(Protocol):
     def vector(self, origin: State, space: ParameterSpace) -> Mapping[str, Tensor]:
         """Named tensors on the origin's device, best `Made` one by one; a missing name is a block of zeros."""
 
+    def unmoved(self, origin: State, space: ParameterSpace) -> Mapping[str, int]:
+        """Of how many numbers the weights are zero and the direction with them, where it is scaled to the weights."""
+
 
 @dataclass(frozen=True)
 class Gaussian:
@@ -114,21 +119,29 @@ class Gaussian:
         Raises:
             ValueError: Nothing would move.
         """
-        names = [name for name in space.moved if not (self.zero_1d and name in space.flat)]
-        if not names:
+        weights = self._weights(origin, space)
+        if not weights:
             raise ValueError(
                 "Gaussian: zero_1d must leave something to move, got a model whose moved parameters are all 1-D. "
                 "Pass zero_1d=False."
             )
-        weights = {name: origin.parameters[name] for name in names}
 
         def drawn(name: str) -> Tensor:
             return gaussian(self.seed, name, weights[name].shape, self.draw).to(weights[name])
 
         if self.normalize == "model":  # drawn twice: all of them for the norm, and each to be scaled
-            factor = _ratio(_norm(weights), _norm(Made(names, drawn)))
-            return Made(names, lambda name: drawn(name).mul_(factor.to(weights[name])))
-        return Made(names, lambda n: normalize({n: drawn(n)}, {n: weights[n]}, self.normalize, space.filters)[n])
+            factor = _ratio(_norm(weights), _norm(Made(weights, drawn)))
+            return Made(weights, lambda name: drawn(name).mul_(factor.to(weights[name])))
+        return Made(weights, lambda n: normalize({n: drawn(n)}, {n: weights[n]}, self.normalize, space.filters)[n])
+
+    def unmoved(self, origin: State, space: ParameterSpace) -> Mapping[str, int]:
+        """Name -> how many of its numbers stay where they are because the weights that they are scaled to are zero."""
+        return unmoved(self._weights(origin, space), self.normalize, space.filters)
+
+    def _weights(self, origin: State, space: ParameterSpace) -> dict[str, Tensor]:
+        """What is moved, and scaled to."""
+        names = [name for name in space.moved if not (self.zero_1d and name in space.flat)]
+        return {name: origin.parameters[name] for name in names}
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +153,7 @@ class Given:
 
     def vector(self, origin: State, space: ParameterSpace) -> dict[str, Tensor]:
         """The moved part of the tensors, on the origin's device and in its dtypes."""
-        named = {space.aliases.get(n, n): t for n, t in self.tensors.parameters.items()}
+        named = {space.aliases.get(n, n): as_real(t) for n, t in self.tensors.parameters.items()}
         unknown = [name for name in named if name not in space.shapes]
         if unknown:
             raise ValueError(
@@ -157,23 +170,24 @@ class Given:
                 )
         return {name: tensor.to(origin.parameters[name]) for name, tensor in known.items()}
 
+    def unmoved(self, origin: State, space: ParameterSpace) -> Mapping[str, int]:
+        """Nothing: it is taken as it is."""
+        return {}
+
 
 def gaussian(seed: int, name: str, shape: torch.Size | tuple[int, ...], draw: int = 0) -> Tensor:
     """Standard normal float32 numbers that depend on (seed, parameter name, draw) and on nothing else.
 
-    Drawn on the CPU by a private generator, so they are the same on every device, leave the global generator
-    alone, and do not change when another parameter is added, removed or filtered out.
+    They are those of `normals.normals`, which are the same to the bit on every machine and under every version of
+    torch, and in a page's script too. They leave the global generators alone, and do not change when another
+    parameter is added, removed or filtered out.
 
     >>> bool((gaussian(0, "weight", (2, 3)) == gaussian(0, "weight", (2, 3))).all())
     True
     >>> bool((gaussian(0, "weight", (2, 3)) == gaussian(0, "bias", (2, 3))).any())
     False
     """
-    digest = hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
-    for _ in range(draw):
-        torch.randn(tuple(shape), generator=generator, dtype=torch.float32)
-    return torch.randn(tuple(shape), generator=generator, dtype=torch.float32)
+    return torch.from_numpy(normals(seed, name, math.prod(shape), draw)).reshape(tuple(shape))
 
 
 def normalize(
@@ -205,20 +219,61 @@ def normalize(
         return {name: d * factor.to(d) for name, d in direction.items()}
     scaled = {}
     for name, d in direction.items():
-        layout = (filters or {}).get(name, Filters())
-        if kind == "layer" or d.ndim < 2:
-            factors = _ratio(_norm({name: weights[name]}), _norm({name: d}))
-            scaled[name] = d * factors.to(d)
+        if _whole(d, kind):
+            scaled[name] = d * _ratio(_norm({name: weights[name]}), _norm({name: d})).to(d)
         else:
-            norms = [torch.linalg.vector_norm(layout.split(t), dim=1, dtype=torch.float64) for t in (weights[name], d)]
-            scaled[name] = layout.scale(d, _ratio(*norms).to(d))
+            layout = (filters or {}).get(name, Filters())
+            factors = _ratio(*(_norms(layout.split(t)) for t in (weights[name], d)))
+            scaled[name] = layout.scale(d, factors.to(d))
     return scaled
+
+
+def unmoved(
+    weights: Mapping[str, Tensor], kind: Normalization, filters: Mapping[str, Filters] | None = None
+) -> dict[str, int]:
+    """How many numbers `normalize` leaves at zero in any direction, because it scales them to weights that are zero.
+
+    Args:
+        weights: Name -> tensor.
+        kind: One of NORMALIZATIONS.
+        filters: Layout of the filters where it is not dim 0.
+
+    Returns:
+        Name -> how many of its numbers; names without any are left out.
+
+    Example:
+        >>> unmoved({"head": torch.tensor([[0.0, 0.0], [0.0, 1.0]]), "lora_B": torch.zeros(2, 3)}, "filter")
+        {'head': 2, 'lora_B': 6}
+    """
+    if kind == "none" or (kind == "model" and any(bool(w.any()) for w in weights.values())):
+        return {}
+    counts = {}
+    for name, w in weights.items():
+        rows = w.reshape(1, -1) if _whole(w, kind) else (filters or {}).get(name, Filters()).split(w)
+        if w.numel():
+            suspects = rows[rows[:, 0] == 0]  # few, so that not all of the weights are read
+            counts[name] = int((~suspects.any(dim=1)).sum()) * rows.shape[1]
+    return {name: count for name, count in counts.items() if count}
+
+
+def _whole(tensor: Tensor, kind: Normalization) -> bool:
+    """Whether a tensor is scaled by one factor; otherwise each of its filters is."""
+    return kind != "filter" or tensor.ndim < 2
 
 
 def _norm(tensors: Mapping[str, Tensor]) -> Tensor:
     norms = [torch.linalg.vector_norm(t, dtype=torch.float64) for t in tensors.values()]
     norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
     return norm
+
+
+def _norms(rows: Tensor) -> Tensor:
+    """The norm of every row, float64."""
+    if rows.stride(0) >= rows.stride(1):
+        return torch.as_tensor(torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64))
+    blocks = rows.split(max(1, _BLOCK // len(rows)), dim=1)  # the rows lie across memory: read it in its own order
+    squares = sum((block.to(torch.float64).square().sum(dim=1) for block in blocks), start=torch.zeros(()))
+    return torch.as_tensor(squares).sqrt()
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from lwidgets.basis import inner
-from lwidgets.data import _leaves
+from lwidgets.batch import leaves
 from lwidgets.features import features, named_features
 from lwidgets.objective import Objective
 from lwidgets.parameters import Source
-from lwidgets.subspaces import Line
+from lwidgets.subspaces import Line, fitted, letters
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _class_axis(objective: Objective, outputs: Tensor) -> int | None:
     """The axis of the outputs that integer labels of the data do not have; None where that is none or several."""
     if outputs.ndim == 2:
         return 1
-    labels = {tuple(t.shape[1:]) for t in _leaves(objective.data.batches[0]) if t.ndim and not t.is_floating_point()}
+    labels = {tuple(t.shape[1:]) for t in leaves(objective.data.batches[0]) if t.ndim and not t.is_floating_point()}
     shape = tuple(outputs.shape[1:])
     fit = [axis for axis in range(len(shape)) if (*shape[:axis], *shape[axis + 1 :]) in labels]
     return 1 + fit[0] if len(fit) == 1 else None
@@ -126,7 +126,7 @@ def l2_by_parameter(a: Source, b: Source) -> dict[str, float]:
         >>> l2_by_parameter({"w": torch.tensor([3.0, 0.0])}, {"w": torch.tensor([0.0, 4.0])})
         {'w': 5.0}
     """
-    first, second = Line(a, b).vertices
+    _, (first, second) = fitted((a, b), letters(2))
     gaps = {name: t.double() - second.parameters[name].to(t.device).double() for name, t in first.parameters.items()}
     return {name: float(torch.linalg.vector_norm(gap)) for name, gap in gaps.items()}
 

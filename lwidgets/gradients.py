@@ -12,9 +12,10 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lwidgets.attention import PlainAttention
-from lwidgets.data import _leaves, _map
+from lwidgets.batch import mapped
+from lwidgets.measures import count_of
 from lwidgets.objective import FunctionObjective, Objective
-from lwidgets.parameters import VECTOR, State
+from lwidgets.parameters import VECTOR, State, as_held
 
 Tensors = Mapping[str, Tensor]
 
@@ -54,8 +55,8 @@ class DifferentiableLoss:
             )
         self.names = objective.space.moved
         self._loss = _analytic(objective) if isinstance(objective, FunctionObjective) else _Called(objective, origin)
-        self._batches: Iterable[tuple[Any, int]] = (
-            [(None, 1)] if isinstance(objective, FunctionObjective) else objective.data
+        self._batches: Iterable[tuple[Any, float]] = (
+            [(None, 1.0)] if isinstance(objective, FunctionObjective) else objective.data
         )
         if isinstance(self._loss, _Called) and batchnorm == "batch":
             for part in self._loss.modules():
@@ -70,15 +71,16 @@ class DifferentiableLoss:
         """
         with torch.enable_grad():
             found = self._loss.at(parameters, batch) if isinstance(self._loss, _Called) else self._loss(parameters)
-            value: Tensor = found["loss"] if isinstance(found, Mapping) else found
-            return value.reshape(())
+            value = found["loss"] if isinstance(found, Mapping) else found
+            mean: Tensor = value if count_of(value) is None else value[0] / value[1]
+            return mean.reshape(())
 
     def gradient(self, parameters: Tensors, batch: Any = None) -> dict[str, Tensor]:
         """The gradient by every parameter that moves.
 
         Args:
             parameters: Name -> tensor, all that move among them.
-            batch: Of a batch; None for the average over all data, by sample.
+            batch: Of a batch; None for the average over all data, by weight.
         """
 
         def derive(leaves: dict[str, Tensor], each: Any) -> tuple[Tensor, ...]:
@@ -109,20 +111,21 @@ class DifferentiableLoss:
         self, parameters: Tensors, derive: Callable[[dict[str, Tensor], Any], tuple[Tensor, ...]], batch: Any
     ) -> dict[str, Tensor]:
         leaves = {name: parameters[name].detach().requires_grad_() for name in self.names}
-        total, samples = {name: torch.zeros_like(leaf, requires_grad=False) for name, leaf in leaves.items()}, 0
-        for each, size in self._batches if batch is None else [(batch, 1)]:
-            for name, found in zip(leaves, derive(leaves, each), strict=True):
-                total[name] += size * found
-            samples += size
-        return {name: tensor / samples for name, tensor in total.items()}
+        total, weights = {name: torch.zeros_like(leaf, requires_grad=False) for name, leaf in leaves.items()}, 0.0
+        for each, weight in self._batches if batch is None else [(batch, 1.0)]:
+            if weight:
+                for name, found in zip(leaves, derive(leaves, each), strict=True):
+                    total[name] += weight * found
+                weights += weight
+        return {name: tensor / weights for name, tensor in total.items()}
 
 
 def mini_batches(objective: Objective, size: int, rng: np.random.Generator) -> Iterator[Any]:
-    """Random examples of a random batch, each batch as often as it has examples, for ever.
+    """Random examples of a random batch, each batch as often as its weight says, for ever.
 
     Args:
         objective: Whose data.
-        size: Examples, at most all of a batch; one that cannot be divided into examples comes whole.
+        size: Examples, at most all of a batch; one that cannot be divided without changing the loss comes whole.
         rng: Is drawn from.
 
     Yields:
@@ -131,16 +134,15 @@ def mini_batches(objective: Objective, size: int, rng: np.random.Generator) -> I
     if isinstance(objective, FunctionObjective):
         while True:
             yield None
-    data = objective.data
-    shares = np.array(data.sizes) / len(data)
+    data = objective.divisible()
+    shares = np.array(data.weights) / data.total
     while True:
         i = int(rng.choice(len(shares), p=shares))
         batch, count = data.batches[i], data.sizes[i]
-        if all(leaf.ndim and len(leaf) == count for leaf in _leaves(batch)):
-            rows = torch.as_tensor(rng.permutation(count)[:size])
-            yield _map(batch, lambda t, rows=rows: t[rows.to(t.device)])  # type: ignore[misc]
+        if data.cut is not None and data.additive:
+            yield data.cut.take(batch, rng.permutation(count)[:size].tolist())
         else:
-            yield _map(batch, Tensor.clone)
+            yield mapped(batch, Tensor.clone)
 
 
 class _Called(nn.Module):
@@ -149,10 +151,12 @@ class _Called(nn.Module):
     def __init__(self, objective: Objective, origin: State) -> None:
         super().__init__()
         self.model = objective.model_at(origin)
+        self._like = dict(self.model.named_parameters())
         self.measure = objective._measures["loss"]
 
     def at(self, parameters: Tensors, batch: Any) -> Any:
-        return functional_call(self, {f"model.{name}": tensor for name, tensor in parameters.items()}, (batch,))
+        held = {f"model.{name}": as_held(tensor, self._like[name]) for name, tensor in parameters.items()}
+        return functional_call(self, held, (batch,))
 
     def forward(self, batch: Any) -> Any:
         if self.measure.takes_model:

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lwidgets.attention import PlainAttention
-from lwidgets.data import _map
+from lwidgets.batch import mapped
 from lwidgets.modes import ThreadMode
 from lwidgets.objective import FunctionObjective, Objective
 from lwidgets.parameters import State
@@ -131,7 +131,7 @@ def _watched(objective: Objective, state: State, batchnorm: str, dtype: torch.dt
         for mode in (in_double() if dtype else PlainAttention(), torch.no_grad(), watch):
             modes.enter_context(mode)
         for batch, _ in objective.data:
-            objective.visit(model, _map(batch, partial(in_dtype, dtype=dtype)))
+            objective.visit(model, mapped(batch, partial(in_dtype, dtype=dtype)))
     return watch
 
 

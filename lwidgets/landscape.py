@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import RectBivariateSpline, RegularGridInterpolator, make_interp_spline
+from scipy.ndimage import distance_transform_edt
 
 from lwidgets.barrier import Barrier, BarrierKind, barrier_of
 from lwidgets.files import write_whole
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+_ROUNDING = 4 * float(np.finfo(np.float32).eps)  # of the largest value: a smaller range is noise, no range
 _FORMAT = "lwidgets.landscape"
 _VERSION = 1
 
@@ -36,12 +38,13 @@ class Landscape:
         coords: One increasing float64 array for each axis.
         axes: Names of the axes.
         labels: What the axes measure, for pictures.
-        values: Metric -> float64 array of the grid's shape; measured where ``evaluated``, interpolated elsewhere; nan
-            or inf where the metric is not finite or could not be interpolated.
+        values: Metric -> float64 array of the grid's shape; measured where ``evaluated``, nan and inf included;
+            elsewhere interpolated, or nan where nothing is known: among or beside values that are not finite.
         evaluated: Bool array of the grid's shape.
         evaluations: How many points were evaluated.
-        error: Metric -> estimate of the largest error among the interpolated values, in the metric's unit; 0.0 when
-            all were evaluated, nan while it is not known yet.
+        error: Metric -> estimate of the largest error among the interpolated values, in the metric's unit, by how
+            wrong they were where they were looked at; `blind_spot` tells what was not. 0.0 only when all were
+            evaluated, nan while it is not known, or where none has been interpolated.
         provenance: Where it came from: objective, subspace, BatchNorm mode, sampling; plain values.
         final: False for a picture that `stream` is still improving.
     """
@@ -60,8 +63,9 @@ class Landscape:
         told = []
         for name, values in self.values.items():
             finite = values[np.isfinite(values)]
-            extent = f"{finite.min():.4g} to {finite.max():.4g}" if finite.size else "nowhere finite"
-            told.append(f"{name} {extent} within {self.error[name]:.2g}")
+            nothing = "not finite where evaluated" if self.evaluated.any() else "not known"
+            extent = f"{finite.min():.4g} to {finite.max():.4g} within {self.error[name]:.2g}"
+            told.append(f"{name} {extent if finite.size else nothing}")
         size = " x ".join(map(str, self.shape))
         return f"Landscape({size} over {', '.join(self.axes)}; {'; '.join(told)}; {self.evaluations:,} evaluated)"
 
@@ -87,8 +91,40 @@ class Landscape:
 
     @property
     def nonfinite(self) -> int:
-        """Pixels at which some metric is not finite."""
-        return int(np.sum(~np.all([np.isfinite(v) for v in self.values.values()], axis=0)))
+        """Pixels that were evaluated and at which some metric is not finite."""
+        return int((self._without_value & self.evaluated).sum())
+
+    @property
+    def unknown(self) -> int:
+        """Pixels that were not evaluated and have no value of some metric: who knows whether it is finite there."""
+        return int((self._without_value & ~self.evaluated).sum())
+
+    @property
+    def _without_value(self) -> NDArray[np.bool_]:
+        return ~np.all([np.isfinite(v) for v in self.values.values()], axis=0)
+
+    @property
+    def blind_spot(self) -> float:
+        """Share of the pixels in the largest disc, on a curve the widest gap, of which none was evaluated.
+
+        A feature that is smaller may have been missed, whatever the `error` says: no sample excludes it. A disc is one
+        in the picture, whose axes are equally long. 0.0 when every pixel was evaluated, 1.0 when none was.
+
+        Example:
+            >>> x, every = np.linspace(-1, 1, 65), np.arange(65) % 4 == 0
+            >>> Landscape((x,), ("x",), ("x",), {"loss": x**2}, every, 17, {"loss": 0.002}).blind_spot == 3 / 65
+            True
+        """
+        if not self.evaluated.any():
+            return 1.0
+        steps = [1 / max(1, size - 1) for size in self.shape]
+        distance = distance_transform_edt(~self.evaluated, sampling=steps)
+        radius = distance.max() * (1 + 1e-9)
+        centres = np.argwhere(distance * (1 + 2e-9) >= radius)
+        centre = centres[np.abs(centres * steps - 0.5).max(axis=1).argmin()]  # an outer one may not be whole
+        away = [(i - c) * step for i, c, step in zip(np.indices(self.shape), centre, steps, strict=True)]
+        inside = ~self.evaluated & (np.sqrt(sum(a**2 for a in away)) <= radius)
+        return float(inside.sum() / inside.size)
 
     def at(self, point: ArrayLike) -> dict[str, float]:
         """Metrics at a point inside the grid; exact at grid points.
@@ -127,7 +163,7 @@ class Landscape:
         return tuple(int(np.abs(c - x).argmin()) for c, x in zip(self.coords, u, strict=True))
 
     def accuracy(self, metric: str, *, log: bool = False) -> str:
-        """How wrong the interpolated values can be, and how many are none, in words.
+        """How wrong interpolated values can be, what may have been missed, and whether frozen weights stay, in words.
 
         Args:
             metric: Which.
@@ -136,23 +172,39 @@ class Landscape:
         Example:
             >>> x, every = np.linspace(-1, 1, 65), np.arange(65) % 4 == 0
             >>> Landscape((x,), ("x",), ("x",), {"loss": x**2}, every, 17, {"loss": 0.002}).accuracy("loss")
-            'estimated error ≤ 0.002 (0.2 % of range) · 17 of 65 evaluated'
+            'estimated error ≤ 0.002 (0.2 % of range) · 17 of 65 evaluated · may miss features below 4.6 % of the curve'
         """
         count = "all" if self.evaluated.all() else f"{self.evaluations:,} of"
         told = [f"{count} {self.evaluated.size:,} evaluated"]
         sampling, error = self.provenance.get("sampling"), self.error[metric]
         look = sampling.get("first look") if isinstance(sampling, Mapping) else None
         if look:
-            told.insert(0, f"first look, {look}")
-        elif error != error:
-            told.insert(0, "error not known yet")
+            return " · ".join([f"first look, {look}", *told])
+        if not self.evaluated.all():
+            told.append(self.missable)
+        if error != error:
+            told.insert(0, "error not known" if self.final else "error not known yet")
         elif error > 0 or not self.evaluated.all():
-            finite = drawable(self.values[metric], log=False)
-            finite = finite[np.isfinite(finite)]
-            spread = float(np.ptp(finite)) if finite.size else 0.0
-            share = f" ({100 * error / spread:.2g} % of range)" if spread > 0 and not log else ""
-            told.insert(0, f"estimated error ≤ {error:.2g}{share}")
+            told.insert(0, f"estimated error ≤ {error:.2g}{'' if log else self._share(metric)}")
+        objective = self.provenance.get("objective")
+        if isinstance(objective, Mapping) and objective.get("frozen"):
+            told.append(objective["moves"])
         return " · ".join(told)
+
+    @property
+    def missable(self) -> str:
+        """The `blind_spot` in words."""
+        whole = "plane" if len(self.shape) > 1 else "curve"
+        return f"may miss features below {100 * self.blind_spot:.2g} % of the {whole}"
+
+    def _share(self, metric: str) -> str:
+        """Of a metric's range, its error: in brackets; nothing where the range is rounding, or there is none."""
+        finite = drawable(self.values[metric], log=False)
+        finite = finite[np.isfinite(finite)]
+        if not finite.size or np.ptp(finite) <= _ROUNDING * np.abs(finite).max():
+            return ""
+        share = 100 * self.error[metric] / float(np.ptp(finite))
+        return f" ({share:.2g} % of range)" if share < 100 else f" ({share:,.0f} % of range)"
 
     def barrier(self, metric: str | None = None, kind: BarrierKind = "excess") -> Barrier:
         """The barrier between the models at alpha 0 and 1 of a line.
@@ -187,6 +239,7 @@ class Landscape:
             kind=kind,
             metric=metric,
             value_error=self.error[metric],
+            evaluated=self.evaluated,
             batchnorm=self.provenance.get("batchnorm", "none"),
             split=self.provenance.get("split", "data"),
         )
@@ -353,6 +406,28 @@ def mean_of(landscapes: Sequence[Landscape]) -> Landscape:
     )
 
 
+class _Some(dict[str, Any]):
+    """Keys of which any may be missing."""
+
+
+_CONTENTS: dict[str, Any] = {  # of a file, by the kinds of its values
+    "shape": [int],
+    "axes": [{"name": str, "label": str, "coords": str}],
+    "metrics": [{"name": str, "values": str, "error": str}],
+    "evaluated": str,
+    "evaluations": int,
+    "final": bool,
+    "provenance": _Some(
+        objective=dict,
+        subspace=_Some(kind=str, models=[str], directions=[str], axes=list),
+        sampling=dict,
+        batchnorm=str,
+        split=str,
+    ),
+}
+_MOST = 2**53  # evaluations: the largest integer that every reader of JSON has exactly
+
+
 def load(path: str | Path) -> Landscape:
     """Read a landscape that `Landscape.save` wrote. Nothing in the file is executed.
 
@@ -379,11 +454,13 @@ def load(path: str | Path) -> Landscape:
             f"text that ends or breaks at character {error.pos}",
             "Copy or save it again.",
         ) from error
+    except ValueError as error:  # an integer of more digits than Python reads
+        raise refuse("be a landscape file", "too long a number", "Use a file that Landscape.save wrote.") from error
     except RecursionError as error:
         raise refuse("be a landscape file", "JSON nested too deep", "Use a file that Landscape.save wrote.") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise refuse("be a landscape file", "JSON of another kind", "Use a file that Landscape.save wrote.")
-    if content.get("version") != _VERSION:
+    if content.get("version") != _VERSION or content["version"] is True:
         raise refuse(
             f"have format version {_VERSION}", f"version {content.get('version')!r}", "Update lwidgets to read it."
         )
@@ -391,22 +468,40 @@ def load(path: str | Path) -> Landscape:
     if content.get("digest") != _digest(body):
         raise refuse("be as it was saved", "contents that do not match their digest", "Copy or save it again.")
     try:
-        shape = tuple(int(n) for n in body["shape"])
+        if wrong := _amiss(body, _CONTENTS):
+            raise TypeError(wrong)
+        if not body["metrics"] or not 0 <= body["evaluations"] <= _MOST or min(body["shape"], default=0) < 1:
+            raise ValueError("metrics, evaluations and shape must be numbers of something")
+        shape = tuple(body["shape"])
         return Landscape(
             coords=tuple(_unpack(axis["coords"], "<f8", (n,)) for axis, n in zip(body["axes"], shape, strict=True)),
             axes=tuple(axis["name"] for axis in body["axes"]),
             labels=tuple(axis["label"] for axis in body["axes"]),
             values={m["name"]: _unpack(m["values"], "<f8", shape) for m in body["metrics"]},
             evaluated=_unpack(body["evaluated"], "u1", shape).astype(bool),
-            evaluations=int(body["evaluations"]),
+            evaluations=body["evaluations"],
             error={m["name"]: float(_unpack(m["error"], "<f8", ())) for m in body["metrics"]},
             provenance=body["provenance"],
-            final=bool(body["final"]),
+            final=body["final"],
         )
     except (KeyError, TypeError, ValueError, binascii.Error) as error:
         raise refuse(
             "hold axes, metrics and their values", f"{type(error).__name__}: {error}", "Save it again."
         ) from error
+
+
+def _amiss(value: Any, wanted: Any, where: str = "it") -> str:
+    """The first thing in a file that is of another kind than `Landscape.save` writes; nothing if all is well."""
+    kind: type = wanted if isinstance(wanted, type) else list if isinstance(wanted, list) else dict
+    got = type(value)
+    if got is not kind:
+        return f"{where} must be {kind.__name__}, got {got.__name__}"
+    parts: list[tuple[Any, Any, str]] = []
+    if isinstance(wanted, list):
+        parts = [(part, wanted[0], where) for part in value]
+    elif isinstance(wanted, dict):
+        parts = [(value[key], w, key) for key, w in wanted.items() if key in value or not isinstance(wanted, _Some)]
+    return next(filter(None, (_amiss(*part) for part in parts)), "")
 
 
 def _pack(array: ArrayLike, dtype: str) -> str:

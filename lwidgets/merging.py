@@ -25,7 +25,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from lwidgets.data import _leaves, _map, same_bits
+from lwidgets.data import same_bits
 from lwidgets.directions import gaussian
 from lwidgets.gradients import DifferentiableLoss
 from lwidgets.grams import Entries, disjoint, input_grams
@@ -575,15 +575,14 @@ def _examples(objective: Objective, count: int) -> Iterator[Any]:
     if isinstance(objective, FunctionObjective):
         yield None
         return
-    data = objective.data.part(count) or objective.data
-    places = [
-        (batch, i)
-        for batch, size in zip(data.batches, data.sizes, strict=True)
-        for i in (range(size) if all(leaf.ndim and len(leaf) == size for leaf in _leaves(batch)) else [None])
-    ]
-    for place in torch.linspace(0, len(places) - 1, min(count, len(places))).round().long().tolist():
-        batch, i = places[place]
-        yield _map(batch, lambda tensor, i=i: (tensor if i is None else tensor[i : i + 1]).clone())  # type: ignore[misc]
+    part = objective.part(count)
+    cut = None if part is None else part.data.cut
+    if part is None or cut is None:
+        yield from (batch for batch, weight in objective.data if weight)
+        return
+    (batch,) = part.data.batches
+    for i in range(part.samples):
+        yield cut.take(batch, [i])
 
 
 def _own_statistics(objective: Objective) -> str:

@@ -1,4 +1,4 @@
-"""Seeing the operations of one thread."""
+"""Dispatch modes that belong to the thread that enters them, and to nothing else."""
 
 from __future__ import annotations
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any, Self
+from functools import cache
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -15,21 +17,47 @@ from torch import Tensor, nn
 
 from lwidgets.basis import Basis
 from lwidgets.batchnorm import BATCHNORM_MODES, BatchNormMode, cumulative_statistics, resolve_batchnorm
-from lwidgets.data import Batches, Copies, random_state_kept
-from lwidgets.measures import Measured, Metric, inputs_of, one_number_each, same_but_rounding, target_of
+from lwidgets.checkpoints import Untied, is_counter
+from lwidgets.data import Batches, Copies, Weight, readings
+from lwidgets.hooks import backward_hooks, observe, settle
+from lwidgets.means import settled
+from lwidgets.measures import (
+    Measured,
+    Metric,
+    Trial,
+    call,
+    count_of,
+    in_order,
+    inputs_of,
+    modules_reached,
+    one_number_each,
+    same_but_rounding,
+    together,
+)
+from lwidgets.noise import FrozenNoise, Shared, on_main_thread, private_noise, shared_kept
 from lwidgets.parameters import VECTOR, ParameterSpace, Source, State
-from lwidgets.replica import Replica
+from lwidgets.replica import Replica, private_copy
+from lwidgets.wrappers import hidden_weights, refuse_uncopyable, unwrapped
+
+T = TypeVar("T")
 
 _CHUNK = 1 << 14  # points of an analytic objective per call
 _LARGE = 1 << 28  # bytes of parameters from which on they are not copied where they can be shown as they are
+_STIRRED = (0.1, 1.0, 1.0)  # by which share parameters are changed, until the loss changes with them
+_UNLIKELY = 0x6C776964  # a seed that no loss uses
+_SMALL = 0.01  # what is added to their size for it, as zeros must change, too
+_OWN_GENERATORS = "np.random.default_rng(0), random.Random(0) or torch.Generator().manual_seed(0)"
 
 
 class Objective:
     """A model, its data, a loss and further metrics, evaluated at any parameter point.
 
-    The user's module is never touched: points are written into private copies, in eval mode. Data are read once, kept,
-    and weighted by sample; losses are accumulated in float64.
+    The user's module is never touched: points are written into private copies, in eval mode. Hooks that only watch are
+    left out of these, and what cannot be copied, such as a trainer or an open file, is shared with them: `provenance`
+    names both. Data are read once, kept, and weighted by sample; losses are accumulated in float64.
     """
+
+    _untied: Any = None  # made when it is first asked for
 
     def __init__(
         self,
@@ -38,6 +66,7 @@ class Objective:
         *,
         loss: Metric,
         metrics: Mapping[str, Metric] | None = None,
+        weight: Weight | None = None,
         batchnorm: BatchNormMode | None = None,
         params: str | Iterable[str] | None = None,
         device: str | torch.device | None = None,
@@ -46,22 +75,45 @@ class Objective:
         """Read the data and try the loss once, at the model's own parameters.
 
         Args:
-            model: Any module.
+            model: Any module. Out of DataParallel, DistributedDataParallel, torch.compile and AveragedModel the module
+                inside is taken, and that is what ``loss`` is called with.
             data: (X, y), a Dataset, a DataLoader, or whatever batches ``loss(model, batch)`` takes. See `Batches.of`.
+                Float64 of arrays, data frames and lists, which is nobody's choice, is rounded to the model's dtype
+                where the model cannot take it; lists of samples are stacked.
             loss: ``loss(output, target)``, called with the model's output, or ``loss(model, batch)``, which calls the
-                model itself (physics-informed networks, autoencoders, language models). A mean over the batch: a 0-d
-                real tensor. It may return a dict of such tensors with the key "loss".
+                model itself (physics-informed networks, autoencoders, language models). A mean over the batch: one
+                real number. It may return a dict of numbers with the key "loss", an output with an attribute
+                ``loss``, or (loss, logs or outputs); of logs and outputs, what is one number is a metric as well.
+                It may also return (sum, count), count an int or an integer tensor that does not depend on the
+                parameters, whose quotient is the mean and whose count is the batch's weight.
+                What it draws by torch is private to it; unless it seeds its draws itself, freeze them by
+                `frozen_noise`.
             metrics: Further metrics by name, of either form, computed in the same pass.
+            weight: What a batch counts in the average over batches: a function of a batch, such as
+                ``lw.weights.tokens()``; a number for each batch; or one number, where all count the same. By default
+                its samples, which is compared with what the loss does to a batch and its parts.
             batchnorm: "recalibrate", "frozen" or "batch"; None chooses recalibrate between models and frozen around
                 one.
-            params: Glob or globs on names of the parameters that may move; ``!glob`` leaves names out.
+            params: Glob or globs on names of the parameters that may move; ``!glob`` leaves names out. By default those
+                that the model trains (``requires_grad``), or all where it trains none; "*" is all.
             device: Where to compute; by default where the model's parameters are.
             test: Held-out data of the same kind; then ``objective.test`` evaluates the same metrics on them.
 
         Raises:
-            TypeError: The loss fits neither form, or a parameter that would move is integer or complex.
-            ValueError: Data are empty or differ between two passes; a loss is not one real number; an unknown mode;
-                or the model gives different losses for the same batch.
+            TypeError: The loss fits neither form; a parameter that would move is an integer or has 8 bits or fewer; or
+                the model cannot be copied: TorchScript, shards (FSDP), lazy layers, the meta device.
+            ValueError: The model has no parameters; data are empty, do not end or differ between two passes; how many
+                samples a batch has cannot be told; a loss is not one real number; an unknown mode; or the model gives
+                different losses for the same batch.
+
+        Warns:
+            UserWarning: The loss does not change with the parameters that move; or data are in several batches, and it
+                is no mean over their samples.
+
+        Attributes:
+            shared: Generators that loss or model use though all threads share them: "torch.default_generator",
+                "numpy.random", "random". They are put back after every call; an explorer cannot, and refuses.
+            without_effect: Names of loss and metrics that do not change with the parameters that move.
         """
         if not isinstance(model, nn.Module):
             raise TypeError(
@@ -77,13 +129,17 @@ class Objective:
             raise ValueError(
                 'Objective: metrics must not contain "loss", which names the loss itself. Use another name.'
             )
+        refuse_uncopyable(unwrapped(model), "Objective")
         self.space = ParameterSpace.of_module(model, params)
-        self.module = model
+        self.module = unwrapped(model)
         self.batchnorm = batchnorm
         self.device = torch.device(device) if device is not None else _device_of(model)
-        self.data = Batches.of(data, self.device)
-        self.train = self.data  # what BatchNorm is recalibrated on; a test objective keeps the training data
-        self._begin({"loss": loss, **(metrics or {})})
+        self.shared: tuple[str, ...] = ()
+        self._measures: dict[str, Measured] = {}
+        self.weight = weight
+        self.data: Batches
+        self.train: Batches
+        self._read(data, {"loss": loss, **(metrics or {})})
         self.split = "data" if test is None else "train"
         self.test: Objective | None = None if test is None else self.on(test, split="test")
 
@@ -107,12 +163,12 @@ class Objective:
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process: all but replicas and plans, which are made where they are needed, and test data."""
-        return {**vars(self), "_spare": [], "plans": {}, "test": None}
+        return {**vars(self), "_spare": [], "plans": {}, "test": None, "_untied": None}
 
     def __repr__(self) -> str:
         facts = self.provenance()
         what = facts.get("model") or facts["function"]
-        return f"Objective({what}: {', '.join(self.names)}; {self.space.size:,} numbers move)"
+        return f"Objective({what}: {', '.join(self.names)}; {self.space})"
 
     def on(self, data: Any, split: str = "data") -> Self:
         """The same model, loss, metrics and parameter filter on other data.
@@ -124,9 +180,9 @@ class Objective:
             split: Its name, "test" or "validation", for barriers and pictures.
         """
         other = copy.copy(self)
-        other._spare = self._spare
+        other._spare, other._untied = self._spare, None
         other.split = split
-        other.data = Batches.of(data, self.device)
+        other.data = other._settled(Batches.of(data, self.device, None if isinstance(data, Batches) else self.weight))
         other.test = None
         return other
 
@@ -143,26 +199,70 @@ class Objective:
             ValueError: The model gives different losses for the same batch, or losses that are not one real number.
         """
         other = copy.copy(self)
-        other.module, other.batchnorm = model, batchnorm or self.batchnorm
-        space = ParameterSpace.of_module(model, refuse=False)
+        other.module, other.batchnorm = unwrapped(model), batchnorm or self.batchnorm
+        space = ParameterSpace.of_module(model, "*", refuse=False)
         stay = self.space.shapes.keys() - set(self.space.moved)
-        other.space = replace(space, moved=tuple(name for name in space.moved if name not in stay))
-        other._begin({name: measure.function for name, measure in self._measures.items()})
+        moved = tuple(name for name in space.moved if name not in stay)
+        other.space = replace(space, moved=moved, frozen=self.space.frozen.intersection(space.shapes))
+        other._begin({name: measure.given for name, measure in self._measures.items()})
         other.test = None if self.test is None else self.test.with_model(model, batchnorm=batchnorm)
         return other
+
+    def untied(self) -> Self:
+        """The same objective with tied tensors apart, which then move each by itself; the same one every time.
+
+        For models of one architecture of which some tie their head to the embedding and some do not. `sample`,
+        `measure` and `CurveExplorer` use it by themselves where a model has different tensors for tied names.
+
+        Raises:
+            ValueError: They cannot be told apart, because a whole module is used twice.
+
+        Example:
+            >>> a, b = nn.Linear(2, 2), nn.Linear(2, 2)
+            >>> b.weight = a.weight
+            >>> tied = Objective(nn.Sequential(a, b), (torch.ones(4, 2), torch.ones(4, 2)), loss=nn.functional.mse_loss)
+            >>> tied, tied.untied()
+            (Objective(Sequential: loss; 8 numbers move), Objective(Sequential: loss; 12 numbers move))
+        """
+        if self._untied is None and self.space.aliases:
+            module = self.model_at(State.of(self.module))
+            for alias in self.space.aliases:
+                path, _, name = alias.rpartition(".")
+                own = module.get_parameter(alias)
+                setattr(module.get_submodule(path), name, nn.Parameter(own.detach().clone(), own.requires_grad))
+            other = self.with_model(module)
+            if other.space.aliases:
+                tied = next(iter(other.space.aliases))
+                raise ValueError(
+                    f"Objective.untied: tied tensors must have places of their own, got {tied!r} in a module "
+                    "that is used twice. Copy it in the model: copy.deepcopy."
+                )
+            still = self.space.shapes.keys() - set(self.space.moved)
+            moved = (n for n in other.space.shapes if self.space.aliases.get(n, n) not in still)
+            other.space = replace(other.space, moved=tuple(moved))
+            self._untied = other
+        untied: Self = self._untied or self
+        return untied
 
     def part(self, samples: int) -> Self | None:
         """The same objective on a fixed, stratified part of its data; BatchNorm is recalibrated on that part, too.
 
         Returns:
-            None when the data cannot be divided into samples.
+            None when the data cannot be divided into samples, or when that would change the loss.
         """
-        data = self.data.part(samples)
+        data = self.divisible().part(samples)
         if data is None:
             return None
         other = self.on(data, self.split)
         other.train = data
         return other
+
+    def divisible(self) -> Batches:
+        """The data, after a look at whether the loss stays as it is when they are divided into samples."""
+        if self.data.additive is None:
+            own, self.data = self.data, self._settled(self.data, look=True)
+            self.train = self.data if self.train is own else self.train
+        return self.data
 
     def values(self, module: nn.Module, batch: Any) -> dict[str, Tensor]:
         """All metrics on one batch, 0-d tensors; the model's output is computed once for all that take it.
@@ -171,18 +271,13 @@ class Objective:
             module: The model, at whatever point it is.
             batch: One of ``data``'s.
         """
-        found: dict[str, Any] = {}
-        shared: list[Tensor] = []
-        for name, measure in self._measures.items():
-            if measure.takes_model:
-                with torch.enable_grad():  # a physics-informed loss differentiates the output by its input
-                    found[name] = measure.function(module, batch)
-            else:
-                with torch.no_grad():
-                    if not shared:
-                        shared.append(module(inputs_of(batch)))
-                    found[name] = measure.function(shared[0], target_of(batch))
-        return one_number_each(found)
+        return in_order(one_number_each(self._call(module, batch)), self.names)
+
+    def _call(self, module: nn.Module, batch: Any, names: Iterable[str] | None = None) -> dict[str, Any]:
+        """What loss and metrics return, all or those named."""
+        output = cache(lambda: module(inputs_of(batch)))
+        chosen = self._measures if names is None else {name: self._measures[name] for name in names}
+        return {name: call(measure, module, batch, output) for name, measure in chosen.items()}
 
     def visit(self, module: nn.Module, batch: Any) -> None:
         """One forward pass over a training batch, through the loss where only it knows how to call the model."""
@@ -223,26 +318,52 @@ class Objective:
                 else:
                     if not writable or self._changes_itself:
                         self._show(replica, basis.origin, moving)
-                    basis.combine(row, replica.parameters)
+                    basis.combine(row, replica.coordinates)
                 writable = vector is None
                 yield self._measure(replica, batchnorm, data)
+
+    def suited(self, place: Callable[[Self], T]) -> tuple[Self, T]:
+        """Itself and what ``place`` makes of it; or `untied`, where only that makes models fit.
+
+        Args:
+            place: Brings models into the objective's space; raises `Untied` where they have tied tensors apart.
+        """
+        try:
+            return self, place(self)
+        except Untied:
+            apart = self.untied()
+            return apart, place(apart)
 
     def measure(self, source: Source, batchnorm: str = "frozen") -> dict[str, float]:
         """Metrics of one model: a module, state dict, checkpoint or State of this architecture.
 
         With "frozen" its own BatchNorm statistics are used, so a grid point that is the model must agree to the last
-        bit of float32.
+        bit of float32. What a file of an adapter or a head lacks is this objective's model's.
+
+        Warns:
+            UserWarning: The source has none of the BatchNorm statistics that are read.
         """
-        with self.replica() as replica:
-            self._show(replica, self.space.select(State.of(source)))
-            return self._measure(replica, batchnorm, self.data)
+        given = State.of(source)
+        objective, state = self.suited(lambda objective: objective.space.select(given))
+        taken = state.borrowed.keys() - given.borrowed.keys()
+        lacking = sorted(n for n in taken & objective.space.statistics if not is_counter(n))
+        if lacking and batchnorm == "frozen":
+            warnings.warn(
+                f"Objective.measure: {given.label} has no BatchNorm statistics ({lacking[0]}), and the model's own "
+                'are read. Pass a state dict with buffers, or measure(source, "recalibrate").',
+                UserWarning,
+                stacklevel=2,
+            )
+        with objective.replica() as replica:
+            objective._show(replica, state)
+            return objective._measure(replica, batchnorm, objective.data)
 
     def model_at(self, state: State, batchnorm: str = "frozen") -> nn.Module:
         """A new module in eval mode with the parameters and buffers of a point; recalibrated where that is the mode."""
         with self.replica() as replica:
             self._show(replica, self.space.select(state))
             self._prepare(replica, batchnorm)
-            module = copy.deepcopy(replica.module)
+            module, _ = private_copy(replica.module)
         trained = dict(self.module.named_parameters())
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(trained[name].requires_grad)
@@ -252,16 +373,21 @@ class Objective:
         """What was evaluated, as plain values."""
         return {
             "model": type(self.module).__name__,
-            "parameters": sum(p.numel() for p in self.module.parameters()),
+            "parameters": self.space.count(self.space.shapes),
             "moved": self.space.size,
+            "frozen": self.space.count(self.space.frozen),
+            "moves": str(self.space),
+            **self._told,
             "metrics": list(self.names),
             "loss": self._measures["loss"].label,
             "samples": self.samples,
             "batches": len(self.data.batches),
+            **({} if self.data.weights == tuple(map(float, self.data.sizes)) else {"weight": self.data.total}),
             "data": self.data.fingerprint,
             "device": str(self.device),
             "dtype": sorted({str(self.space.dtypes[name]).removeprefix("torch.") for name in self.space.moved}),
             "torch": torch.__version__,
+            **({"without effect": list(self.without_effect)} if self.without_effect else {}),
         }
 
     @property
@@ -302,53 +428,182 @@ class Objective:
         trusted = not self._changes_itself and sum(p.nbytes for p in state.parameters.values()) >= _LARGE
         replica.show(state, own if trusted else replica.parameters)
 
-    def _measure(self, replica: Replica, batchnorm: str, data: Iterable[tuple[Any, int]]) -> dict[str, float]:
+    def _measure(self, replica: Replica, batchnorm: str, data: Iterable[tuple[Any, float]]) -> dict[str, float]:
         self._prepare(replica, batchnorm)
         totals = torch.zeros(len(self.names), dtype=torch.float64, device=self.device)
-        for batch, size in data:
-            totals += size * torch.stack(
-                [v.to(self.device, torch.float64) for v in self.values(replica.module, batch).values()]
+        for batch, weight in data:
+            if weight:  # a mean over no tokens is not a number, and counts nothing
+                totals += weight * torch.stack(
+                    [v.to(self.device, torch.float64) for v in self.values(replica.module, batch).values()]
+                )
+        return dict(zip(self.names, (totals / self.data.total).tolist(), strict=True))
+
+    def _read(self, data: Any, functions: Mapping[str, Metric]) -> None:
+        """The data in the first reading that model and loss can take."""
+        dtype = next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
+        failure: TypeError | None = None
+        for reading in readings(data, self.device, self.weight, dtype):
+            self.data = self.train = reading  # BatchNorm is recalibrated on these; a test objective keeps them
+            try:
+                self._begin(functions)
+            except TypeError as error:
+                failure = failure or error
+            else:
+                self.data = self.train = self._settled(reading)
+                return
+        assert failure is not None
+        raise failure
+
+    def _settled(self, data: Batches, *, look: bool = False) -> Batches:
+        """The data with weights that agree with the loss; a single batch needs none until it shall be divided."""
+        if data.additive is not None or (len(data.batches) == 1 and not look):
+            return data
+        with self.replica() as replica:
+            self._show(replica, self.space.select(State.of(self.module)))
+            self._prepare(replica, "none")
+
+            def count(batch: Any) -> float:
+                return float(count_of(self._call(replica.module, batch, ["loss"])["loss"]) or 0)
+
+            counts = self.weight if callable(self.weight) else None
+            if count_of(self._call(replica.module, next(iter(data))[0], ["loss"])["loss"]) is not None:
+                counts = count
+                data = data.weighing(count)
+            data, said = settled(
+                data,
+                lambda batch: self.values(replica.module, batch),
+                replica.module,
+                told=self.weight is not None and not callable(self.weight),
+                count=counts,
+                loss=self._measures["loss"].function,
             )
-        return dict(zip(self.names, (totals / self.samples).tolist(), strict=True))
+        if said:
+            warnings.warn(said, UserWarning, stacklevel=4)
+        return data
 
     def _begin(self, functions: Mapping[str, Metric]) -> None:
         """Try the functions on a private copy of the module, and keep it."""
         replica = Replica(self.module, self.device)
-        with random_state_kept():
-            self._measures, tried = self._probe(functions, replica.module)
-            self.names = self._check_names(replica.module, tried)
+        observed = observe(replica.module)
+        with shared_kept(seed=_UNLIKELY) if on_main_thread() else nullcontext(self.shared) as changed:
+            first, second, drawn = self._probe(functions, replica.module)
+        self.shared = tuple(changed)
+        self._check(first, second, drawn)
+        self.names = tuple(first)
         self._changes_itself = not all(  # a forward pass that clips or projects its own weights
             torch.equal(replica.parameters[name], p.to(self.device)) for name, p in self.module.named_parameters()
         )
+        if self.shared:
+            self._measures = {name: measure.shared(self.shared) for name, measure in self._measures.items()}
+        watching, acting = settle(observed, lambda: self._elsewhere(replica))
+        told = {
+            "shared with the model": list(replica.shared),
+            "hooks left out": [*(each.label for each in watching), *backward_hooks(self.module)],
+            "hooks that take part": [each.label for each in acting],
+            "weights that are no parameters": [told for told, _ in hidden_weights(self.module)],
+        }
+        self._told = {what: names for what, names in told.items() if names}
+        self.without_effect = self._unmoved(replica, first)
         replica.release()
+        self._untied = None
         self._spare: list[Replica] = []
         self._pristine = replica  # the user's module may change; what is copied from now on does not
         self.plans: dict[Any, Any] = {}  # what sampling finds out about the fastest way to evaluate it
 
     def _probe(
         self, functions: Mapping[str, Metric], module: nn.Module
-    ) -> tuple[dict[str, Measured], dict[str, Tensor]]:
-        """Which form each metric has, by its argument names or else by trying it on the first batch; and its value."""
-        tried = {name: Measured.of(name, f, module, next(iter(self.data))[0]) for name, f in functions.items()}
-        measures = {name: measure for name, (measure, _) in tried.items()}
-        return measures, one_number_each({name: value for name, (_, value) in tried.items()})
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], list[str]]:
+        """Which form each metric has; its values in two calls; and by which operations they drew."""
+        batch = next(iter(self.data))[0]
+        trained = frozenset(name for name, p in self.module.named_parameters() if p.requires_grad)
+        moved = frozenset(self.space.moved)
+        trials = {name: Trial.of(name, f, module, batch, trained, moved) for name, f in functions.items()}
+        self._measures = {name: trial.measure for name, trial in trials.items()}
+        first = together(trial.first for trial in trials.values())
+        rest = one_number_each(self._call(module, batch, [n for n, trial in trials.items() if trial.second is None]))
+        second = together([*(trial.second for trial in trials.values() if trial.second is not None), rest])
+        return first, second, [name for trial in trials.values() for name in trial.drawn]
 
-    def _check_names(self, module: nn.Module, first: Mapping[str, Tensor]) -> tuple[str, ...]:
-        second = self.values(module, next(iter(self.data))[0])
+    def _elsewhere(self, replica: Replica) -> str:
+        """The values of the first batch where no weight is the model's own, or what goes wrong there."""
+        replica.show(State.of(self.module), own=replica.parameters)
+        for name in self.space.moved:
+            replica.coordinates[name].mul_(1.25).add_(0.01)
+        try:
+            return repr({n: v.item() for n, v in self.values(replica.module, next(iter(self.data))[0]).items()})
+        except Exception as error:  # whatever the model says when something is missing
+            return repr(error)
+
+    def _check(self, first: Mapping[str, Tensor], second: Mapping[str, Tensor], drawn: list[str]) -> None:
         if "loss" not in first:
             raise ValueError(
                 f"Objective: loss must return a number or a dict with the key 'loss', got keys {list(first)}. "
                 "Rename one."
             )
+        in_order(second, tuple(first))
         for name, value in first.items():
             if not same_but_rounding(value, second[name]):
                 raise ValueError(
                     f"Objective: model and loss must be deterministic in eval mode, got {name} = "
-                    f"{value.item():.9g} and then "
-                    f"{second[name].item():.9g} on the same batch. Switch off the dropout or sampling that stays "
-                    "on in eval()."
+                    f"{value.item():.9g} and then {second[name].item():.9g} on the same batch. "
+                    f"{_way_to_determinism(name, drawn, self.shared)}"
                 )
-        return tuple(first)
+
+    def _unmoved(self, replica: Replica, first: Mapping[str, Tensor]) -> tuple[str, ...]:
+        """Loss and metrics that are the same to the last bit when all that moves is changed; warns of a loss."""
+        batch = next(iter(self.data))[0]
+        unmoved = [name for name, value in first.items() if value.isfinite()]
+        try:
+            for seed, share in enumerate(_STIRRED):
+                if not unmoved:
+                    return ()
+                with torch.no_grad(), private_noise(seed):
+                    for parameter in (replica.parameters[name] for name in self.space.moved):
+                        noise = 2 * torch.rand_like(parameter) - 1
+                        parameter.add_(noise * (parameter.abs() + _SMALL), alpha=share)
+                found = self.values(replica.module, batch)
+                unmoved = [name for name in unmoved if torch.equal(found[name], first[name])]
+        except Exception:  # another point may be out of bounds, which shows that it matters
+            return ()
+        if "loss" in unmoved:
+            warnings.warn(self._unmoved_told(first["loss"].item()), stacklevel=4)
+        return tuple(unmoved)
+
+    def _unmoved_told(self, value: float) -> str:
+        moved = [repr(name) for name in self.space.moved]
+        modules = modules_reached(self._measures["loss"].given)
+        if modules:
+            uses = ", ".join(f"{name} ({type(module).__name__})" for name, module in modules.items())
+            advice = (
+                f"It uses {uses} from outside of it. Write loss(model, batch), and call the model that it is given, "
+                "whose parameters are those of the point."
+            )
+        elif len(moved) < len(self.space.shapes):
+            advice = "Let other parameters move by params=, or check that the model uses these."
+        else:
+            advice = "Check that it uses its model's output, and not a constant, a copy or the target alone."
+        return (
+            f"Objective: loss must depend on what moves, got {value:.6g} at the model and again when "
+            f"{', '.join(moved[:4])}{f' and {len(moved) - 4} more' if len(moved) > 4 else ''} were changed. {advice}"
+        )
+
+
+def _way_to_determinism(name: str, drawn: list[str], shared: tuple[str, ...]) -> str:
+    """What to do about a loss or metric that is different every time."""
+    advice = []
+    if shared:
+        advice.append(
+            f"It uses {', '.join(shared)}. Draw from a generator made in the loss, {_OWN_GENERATORS}, or make the "
+            "noise part of the data."
+        )
+    if drawn:
+        frozen = "loss=lw.frozen_noise(loss, seed=0)" if name == "loss" else f"lw.frozen_noise({name}, seed=0)"
+        advice.append(
+            f"It draws random numbers ({', '.join(dict.fromkeys(drawn))}). Draw the same ones at every point by "
+            f"{frozen}, which freezes those of the model, too; or draw by generator=torch.Generator().manual_seed(0), "
+            "made in the loss; or make the noise part of the data; or switch off a dropout that stays on in eval()."
+        )
+    return " ".join(advice) or "Switch off what changes from call to call: a dropout, a counter, a clock, a cache."
 
 
 class FunctionObjective(Objective):
@@ -371,7 +626,19 @@ class FunctionObjective(Objective):
         self.test = None
         self.split = "data"
         self.plans = {}
-        self.names = tuple(self._call(torch.zeros(1, dim, dtype=torch.float64)))
+        self.without_effect = ()
+        origin = torch.zeros(1, dim, dtype=torch.float64)
+        with shared_kept(seed=_UNLIKELY) if on_main_thread() else nullcontext(()) as changed:
+            with private_noise(0) as noise:
+                first = self._evaluated(origin)
+            self.names = tuple(first)
+            if noise.used or isinstance(f, FrozenNoise):
+                self._check_draws(first, origin, list(noise.drawn))
+        self.shared = tuple(changed)
+        if noise.used:
+            self.function = FrozenNoise(self.function, 0)
+        if self.shared:
+            self.function = Shared(self.function, self.shared)
 
     @property
     def samples(self) -> int:
@@ -388,14 +655,26 @@ class FunctionObjective(Objective):
         """Values at every point, computed many at once."""
         vectors = torch.stack([v[VECTOR] for v in basis.vectors])
         for chunk in torch.as_tensor(np.asarray(list(coefficients))).split(_CHUNK):
-            values = self._call(chunk @ vectors)
+            values = in_order(self._evaluated(chunk @ vectors), self.names)
             for i in range(len(chunk)):
                 yield {name: float(value[i]) for name, value in values.items()}
+
+    def suiting(self, fits: Callable[[ParameterSpace], Any]) -> Self:
+        """Itself, or `untied` where only that makes models fit.
+
+        Args:
+            fits: Called with a space; raises `Untied` where they do not.
+        """
+        try:
+            fits(self.space)
+        except Untied:
+            return self.untied()
+        return self
 
     def measure(self, source: Source, batchnorm: str = "none") -> dict[str, float]:
         """Values at one point, a vector of shape (dim,)."""
         point = self.space.select(State.of(source)).parameters[VECTOR]
-        return {name: float(value[0]) for name, value in self._call(point[None]).items()}
+        return {name: float(value[0]) for name, value in in_order(self._evaluated(point[None]), self.names).items()}
 
     def model_at(self, state: State, batchnorm: str = "none") -> nn.Module:
         """There is no model to return."""
@@ -411,7 +690,23 @@ class FunctionObjective(Objective):
             "metrics": list(self.names),
         }
 
-    def _call(self, points: Tensor) -> dict[str, Tensor]:
+    def _check_draws(self, first: Mapping[str, Tensor], origin: Tensor, drawn: list[str]) -> None:
+        """A function that draws: the same value after other draws, and beside other points."""
+        for points in (origin, origin.expand(3, -1)):
+            with private_noise(1):
+                again = in_order(self._evaluated(points), self.names)
+            for name, value in first.items():
+                for other in again[name]:
+                    if not same_but_rounding(value[0], other):
+                        raise ValueError(
+                            f"Objective.from_function: f must be deterministic, and give a point the same value beside "
+                            f"others as alone, got {name} = {value[0].item():.9g} and then {other.item():.9g}. "
+                            f"It draws random numbers ({', '.join(dict.fromkeys(drawn)) or 'frozen'}). Draw the same "
+                            "for all points, in shape (1, ...), by generator=torch.Generator().manual_seed(0) made in "
+                            "f, or with f=lw.frozen_noise(f, seed=0)."
+                        )
+
+    def _evaluated(self, points: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
             found = self.function(points)
         values = dict(found) if isinstance(found, Mapping) else {"loss": found}

@@ -135,12 +135,13 @@ class Study:
         >>> study.close()
     """
 
-    def __init__(self, title: str, *, source: str = "") -> None:
+    def __init__(self, title: str, *, source: str = "", version: Callable[[], Any] = lambda: None) -> None:
         """An empty study.
 
         Args:
             title: Shown above it.
             source: The paper or page it belongs to.
+            version: Of what nodes use besides sliders: whenever it returns something else, they are computed anew.
         """
         self.title = title
         self.source = source
@@ -159,6 +160,7 @@ class Study:
         self._followers: list[Callable[[dict[str, Any]], None]] = []
         self._world: dict[str, _Entry] = {}
         self._current: dict[str, Any] = {}  # slider values the worker is working for
+        self._read_version, self._version = version, version()
         self._failures: dict[str, tuple[Any, BaseException]] = {}
         self._seen: dict[str, tuple[Any, ...]] = {}  # inputs a view was last painted with
         self._travel: tuple[str, Any] | None = None  # the slider moved last on show, and from where
@@ -389,15 +391,19 @@ class Study:
         self._failures.clear()
         self._current.update(self._worker.take())
         self._report(Status("running"))
+        self._version = self._read_version()
         try:
             while True:
                 self._settle()
                 node = next((n for n in self._nodes.values() if n.streams and self._is_due(n)), None)
-                if node is None:
+                if node is not None:
+                    with contextlib.suppress(Superseded):
+                        self._stream(node)
+                    continue
+                self._run_checks()
+                if (version := self._read_version()) == self._version:
                     break
-                with contextlib.suppress(Superseded):
-                    self._stream(node)
-            self._run_checks()
+                self._version = version
         except Stopped:
             self._report(Status("closed" if self._worker.closed else "stopped"))
             raise
@@ -626,7 +632,7 @@ class Study:
     def _key(self, function: _Function, values: Mapping[str, Any] | None = None) -> tuple[Any, ...]:
         """What tells two values of a function apart; of the slider values that the worker works for, or others."""
         values = self._current if values is None else values
-        return tuple(self.sliders[name].position(values[name]) for name in function.sliders)
+        return self._version, *(self.sliders[name].position(values[name]) for name in function.sliders)
 
     def _kept_in_bounds(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Slider values of which those with a bound stay in it: a bound that moves in takes its slider along."""

@@ -38,12 +38,21 @@ class Streamed(IterableDataset):
         yield from zip(X, Y, strict=True)
 
 
+class Numbered:
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, i):
+        return X[i], int(Y[i])
+
+
 CONTAINERS = {
     "tensors": lambda: (X, Y),
     "arrays": lambda: (X.numpy(), Y.numpy()),
     "list of arrays": lambda: [X.numpy(), Y.numpy()],
     "dataset": lambda: TensorDataset(X, Y),
     "iterable dataset": lambda: Streamed(),
+    "what has a dataset's methods": lambda: Numbered(),
     "loader": lambda: DataLoader(TensorDataset(X, Y), batch_size=10),
     "shuffling loader": lambda: DataLoader(TensorDataset(X, Y), batch_size=10, shuffle=True),
     "shuffling loader with its own generator": lambda: DataLoader(
@@ -282,3 +291,262 @@ def test_in_inference_mode_data_are_copied_every_time():
             for (x, _), _ in copies:
                 assert torch.equal(x, data.batches[0][0])
                 x.zero_()
+
+
+NAMED = {"x": X, "y": Y}
+
+
+def named_loss(model, batch):
+    return F.cross_entropy(model(batch["x"]), batch["y"].long())
+
+
+ROWS = [{"x": x.tolist(), "y": int(y)} for x, y in zip(X, Y, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("data", "loss"),
+    [
+        (lambda: (X.tolist(), Y.tolist()), F.cross_entropy),
+        (lambda: (X.numpy(), Y.tolist()), F.cross_entropy),
+        (lambda: (list(X), Y.tolist()), F.cross_entropy),
+        (lambda: [(x, int(y)) for x, y in zip(X, Y, strict=True)], F.cross_entropy),
+        (lambda: [(x.numpy(), int(y)) for x, y in zip(X, Y, strict=True)], F.cross_entropy),
+        (lambda: [(x.tolist(), int(y)) for x, y in zip(X, Y, strict=True)], F.cross_entropy),
+        (lambda: ROWS, named_loss),
+        (lambda: NAMED, named_loss),
+        (lambda: {"x": X.numpy(), "y": Y.numpy()}, named_loss),
+        (lambda: ((X, {"more": X}), Y), lambda model, b: F.cross_entropy(model(b[0][0]), b[1])),
+        (lambda: ({"x": X}, Y), lambda model, b: F.cross_entropy(model(b[0]["x"]), b[1])),
+        (lambda: [((X[:9], X[:9]), Y[:9]), ((X[9:], X[9:]), Y[9:])], lambda m, b: F.cross_entropy(m(b[0][0]), b[1])),
+        (lambda: Held(X, Y), lambda model, b: F.cross_entropy(model(b.x), b.y)),
+        (lambda: [Held(X[:9], Y[:9]), Held(X[9:], Y[9:])], lambda model, b: F.cross_entropy(model(b.x), b.y)),
+        (lambda: (X.to_sparse(), Y), F.cross_entropy),
+    ],
+    ids=[
+        *("two lists", "array and list", "list of tensors", "samples", "samples of arrays", "samples of lists", "rows"),
+        *("dict", "dict of arrays", "nested pair", "dict and labels", "nested batches", "object", "objects", "sparse"),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_whatever_holds_the_samples_gives_the_same_loss(data, loss, dtype):
+    """What is no tensor is rounded to the model's dtype; float64 tensors are the user's choice, and refused by name."""
+    model, data = MLP.model(0, dtype), data()
+    if dtype == torch.float32 and any(isinstance(t, torch.Tensor) and t.is_floating_point() for t in inside(data)):
+        with pytest.raises(TypeError, match=r"hold torch.float64 where the model's parameters are torch.float32"):
+            lw.Objective(model, data, loss=loss)
+        return
+    found = lw.Objective(model, data, loss=loss).measure(model)["loss"]
+    exact = MLP.plain_loss(MLP.model(0, torch.float64)) if dtype == torch.float64 else MLP.plain_loss(model)
+    assert found == pytest.approx(exact, rel=1e-12 if dtype == torch.float64 else 1e-6)
+
+
+def inside(data):
+    """Everything in a container or an object."""
+    if isinstance(data, dict):
+        parts = data.values()
+    elif isinstance(data, list | tuple):
+        parts = data
+    else:
+        parts = vars(data).values() if isinstance(data, Held) else ()
+    return [data, *(each for part in parts for each in inside(part))]
+
+
+class Held:
+    def __init__(self, x, y):
+        self.x, self.y, self.note = x, y, ["anything"]
+
+
+def test_frames_of_pandas_are_data():
+    pandas = pytest.importorskip("pandas")
+    model = MLP.model(0)
+    objective = lw.Objective(model, (pandas.DataFrame(X.numpy()), pandas.Series(Y.numpy())), loss=F.cross_entropy)
+    assert objective.measure(model)["loss"] == pytest.approx(MLP.plain_loss(model), rel=1e-6)
+
+
+def test_the_digits_of_scikit_learn_are_data():
+    from sklearn.datasets import load_digits
+
+    model = torch.nn.Linear(64, 10)
+    images, labels = load_digits(return_X_y=True)
+    found = lw.Objective(model, (images, labels), loss=F.cross_entropy).measure(model)["loss"]
+    plain = F.cross_entropy(model(torch.tensor(images).float()), torch.tensor(labels)).item()
+    assert found == pytest.approx(plain, rel=1e-6)
+    with pytest.raises(TypeError, match=r"scikit-learn's Bunch. Pass \(bunch.data, bunch.target\)"):
+        lw.Objective(model, load_digits(), loss=F.cross_entropy)
+    bunch = load_digits()
+    assert lw.Objective(model, (bunch.data, bunch.target), loss=F.cross_entropy).measure(model)["loss"] == found
+
+
+class Endless(IterableDataset):
+    def __iter__(self):
+        while True:
+            yield X[0], Y[0]
+
+
+class Unequal(Dataset):
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, i):
+        return torch.zeros(3, 4 + i), {"boxes": torch.zeros(i, 4)}
+
+
+class Once:
+    def __init__(self):
+        self.batches = iter([(X, Y)])
+
+    def __iter__(self):
+        return self.batches
+
+
+PADDED = [X[:n, 0] for n in range(3, 23)]
+
+
+def padding(samples):
+    return torch.nn.utils.rnn.pad_sequence(samples, batch_first=True)
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        (lambda: "train.pt", TypeError, r"got the path or text 'train.pt'. Load it first, .* data=torch.load\(path\)"),
+        (lambda: {"train": TensorDataset(X, Y)}, TypeError, r"dict of TensorDatasets with the keys 'train'. Pass one"),
+        (lambda: Endless(), ValueError, r"batches .* of the Endless and no end in sight. .* list\(itertools.islice"),
+        (lambda: DataLoader(Endless(), 4), ValueError, r"of the DataLoader and no end in sight"),
+        (lambda: Unequal(), TypeError, r"default_collate says: .*equal size.* DataLoader\(.*, collate_fn=...\)"),
+        (lambda: Once(), ValueError, r"got a Once whose second pass gave nothing. Make it anew .* data=list\(loader\)"),
+        (
+            lambda: DataLoader(PADDED, 4, shuffle=True, collate_fn=padding),
+            ValueError,
+            r"in other shapes: sequences padded to the longest of their batch, .* data=list\(loader\)",
+        ),
+        (
+            lambda: ((X[:20], X[:20]), (X[20:40], X[20:40])),
+            ValueError,
+            r"may be both. Pass a list: \[\(inputs, targets\)\]",
+        ),
+        (lambda: (np.ma.masked_greater(X.numpy(), 1), Y), TypeError, r"masked array .* Pass array.filled\(value\)"),
+    ],
+    ids=["path", "splits", "stream", "endless loader", "collate", "once", "padding", "ambiguous", "masked"],
+)
+def test_what_cannot_be_taken_is_named_for_what_it_is(data, error, message, monkeypatch):
+    monkeypatch.setattr("lwidgets.data._MOST", 20)
+    monkeypatch.setattr("lwidgets.data._READ", 4)
+    with pytest.raises(error, match=message):
+        lw.Objective(MLP.model(0, torch.float64), data(), loss=lambda model, batch: model(batch[0]).square().mean())
+
+
+def test_the_ways_out_of_these_work():
+    model = MLP.model(0, torch.float64)
+
+    def square(model, batch):
+        return model(batch[0]).square().mean()
+
+    lw.Objective(model, list(itertools.islice(DataLoader(Endless(), 4), 3)), loss=square)
+    lw.Objective(model, list(Once()), loss=square)
+    lw.Objective(model, [((X[:20], X[:20]), (X[20:40], X[20:40]))], loss=lambda model, b: square(model, b[0]))
+    lw.Objective(model, [(X[:20], X[:20]), (X[20:40], X[20:40])], loss=square)
+    lw.Objective(model, DataLoader(TensorDataset(X, Y), batch_size=64), loss=F.cross_entropy)
+    loader = DataLoader(PADDED, 4, collate_fn=padding)
+    narrow = torch.nn.Linear(1, 2).double()
+
+    def of_rows(model, batch):
+        return torch.stack([model(row[row != 0][:, None]).mean() for row in batch]).mean()
+
+    first, second = (lw.Objective(narrow, data, loss=of_rows) for data in (loader, list(loader)))
+    assert first.measure(narrow) == second.measure(narrow)
+
+
+def test_a_stream_that_says_its_length_may_be_long(monkeypatch):
+    monkeypatch.setattr("lwidgets.data._MOST", 3)
+    assert loss_on(DataLoader(TensorDataset(X, Y), 4)) == pytest.approx(loss_on((X, Y)), rel=1e-13)
+    assert loss_on(list(zip(X.split(4), Y.split(4), strict=True))) == pytest.approx(loss_on((X, Y)), rel=1e-13)
+
+
+class TimeFirst(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn = torch.nn.GRU(1, 3)
+
+    def forward(self, x):
+        return self.rnn(x)[0]
+
+
+def test_a_shuffling_loader_of_batches_with_time_first_is_taken():
+    model = TimeFirst().double()
+    samples = list(X)
+    data = DataLoader(samples, 7, shuffle=True, collate_fn=lambda rows: torch.stack(rows, dim=1)[..., None])
+    objective = lw.Objective(model, data, loss=lambda model, x: model(x).square().mean())
+    plain = torch.stack([model(x[:, None]).square().mean() for x in samples]).mean().item()
+    assert objective.measure(model)["loss"] == pytest.approx(plain, rel=1e-12)
+
+
+OBJECTS = {
+    "tuple": lambda: (X, Y),
+    "object": lambda: Held(X, Y),
+    "objects in dicts in lists": lambda: [{"held": Held(X, [Y, Held(X[:3], Y[:3])])}],
+    "arrays": lambda: {"x": X.numpy(), "y": Y.numpy()},
+    "sparse": lambda: (X.to_sparse(), Y),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_every_tensor_of_a_batch_goes_to_the_device(name):
+    """The meta device is one that everything can go to."""
+    from lwidgets.batch import leaves
+
+    (batch,) = Batches.of([OBJECTS[name]()], torch.device("meta")).batches
+    assert leaves(batch)
+    assert all(leaf.device.type == "meta" for leaf in leaves(batch))
+    assert all(leaf.device.type == "cpu" for leaf in leaves(OBJECTS[name]()))
+
+
+@pytest.mark.parametrize("reach", ["x", "note"])
+def test_what_a_user_changes_later_in_an_object_changes_nothing(reach):
+    held = Held(X.clone(), Y)
+    model = MLP.model(0, torch.float64)
+    objective = lw.Objective(model, [held], loss=lambda m, b: len(b.note) * F.cross_entropy(m(b.x), b.y))
+    before, fingerprint = objective.measure(model)["loss"], objective.data.fingerprint
+    held.x.mul_(3)
+    held.note.append("more")
+    assert objective.measure(model)["loss"] == before
+    other = lw.Objective(model, [Held(X if reach == "note" else 3 * X, Y)], loss=lambda m, b: m(b.x).square().mean())
+    assert (other.data.fingerprint == fingerprint) == (reach == "note")
+
+
+def test_what_a_model_writes_into_an_object_is_gone_at_the_next_point():
+    model = MLP.model(0, torch.float64)
+
+    def loss(model, b):
+        b.note.append("seen")
+        return F.cross_entropy(model(b.x.clamp_(max=0.5)), b.y) * len(b.note)
+
+    held = Held(X.clone(), Y)
+    objective = lw.Objective(model, [held], loss=loss)
+    assert objective.measure(model) == objective.measure(model)
+    assert torch.equal(held.x, X)
+    assert held.note == ["anything"]
+
+
+def test_objects_that_differ_between_passes_are_refused_and_shuffled_graphs_are_not():
+    class Noisy:
+        def __iter__(self):
+            yield Held(X + torch.randn_like(X), Y)
+
+    with pytest.raises(ValueError, match=r"second pass of the Noisy did not repeat"):
+        lw.Objective(MLP.model(0, torch.float64), Noisy(), loss=lambda m, b: F.cross_entropy(m(b.x), b.y))
+    data = pytest.importorskip("torch_geometric.data")
+    loader = pytest.importorskip("torch_geometric.loader")
+    graphs = [data.Data(x=x[: n + 1, None], y=y[None]) for n, (x, y) in enumerate(zip(X[:5], Y, strict=False))]
+    model = torch.nn.Linear(1, 3).double()
+
+    def loss(model, b):
+        return F.cross_entropy(torch.zeros(len(b.y), 3).double().index_add(0, b.batch, model(b.x)), b.y)
+
+    values = {
+        lw.Objective(model, loader.DataLoader(graphs, size, shuffle=True), loss=loss)
+        .measure(model)["loss"]
+        .__round__(12)
+        for size in (1, 2, 3, 5)
+    }
+    assert len(values) == 1

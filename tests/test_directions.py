@@ -1,5 +1,6 @@
 """Directions: what is drawn, and how it is scaled, against double loops over filters."""
 
+import copy
 import random
 
 import numpy as np
@@ -8,8 +9,9 @@ import torch
 from torch import nn
 
 import lwidgets as lw
-from lwidgets.directions import Gaussian, gaussian, normalize
-from lwidgets.parameters import ParameterSpace, State
+from lwidgets.directions import Gaussian, gaussian, normalize, unmoved
+from lwidgets.normals import GENERATOR, normals
+from lwidgets.parameters import Filters, ParameterSpace, State
 from tests.models import CNN, MLP, TRANSFORMER
 
 
@@ -155,6 +157,23 @@ def test_trap_4_drawn_numbers_are_standard_normal():
     assert abs((numbers**4).mean() - 3) < 0.1
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (3, 0), (2, 3, 4)])
+def test_trap_4_a_tensor_is_its_stream_in_order(shape):
+    drawn = gaussian(-5, "w", shape, draw=2)
+    assert drawn.dtype == torch.float32
+    assert drawn.shape == shape
+    assert drawn.flatten().tolist() == normals(-5, "w", drawn.numel(), 2).tolist()
+    assert gaussian(-5, "w", torch.Size(shape), draw=2).tolist() == drawn.tolist()
+
+
+def test_trap_4_the_generator_is_named_where_something_is_drawn_and_nowhere_else():
+    model = MLP.model()
+    for drawn in (lw.Plane.random(model), lw.Line.random(model, 3)):
+        assert drawn.provenance()["generator"] == GENERATOR
+    for known in (lw.Line(model, model), lw.Plane.spanned(model, model, model)):
+        assert "generator" not in known.provenance()
+
+
 def test_trap_4_drawing_leaves_the_global_generators_alone():
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
     vector(CNN.model())
@@ -189,3 +208,112 @@ def test_a_weight_without_entries_has_filters_without_entries(shape):
         direction = lw.Plane.random(model, (0, 1), normalize=kind).basis.vectors[1]
         assert direction["nothing"].shape == shape
         assert direction["weight"].norm() > 0
+
+
+def of_zeros(weight, at):
+    """How many numbers lie in filters of zeros, by a loop over filters and one over entries."""
+    return sum(weight[i].numel() for i in at(weight) if all(entry == 0 for entry in weight[i].flatten().tolist()))
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("zeros", ["none", "one entry", "one filter", "all but one", "all"])
+def test_what_stays_because_its_weights_are_zero_is_counted_and_stays(layer, zeros):
+    module, name, filters = LAYERS[layer]
+    module = copy.deepcopy(module)
+    weight = dict(module.named_parameters())[name]
+    with torch.no_grad():
+        places = filters(weight)
+        for at in {"one filter": places[1:2], "all but one": places[1:], "all": places}.get(zeros, []):
+            weight[at] = 0.0
+        if zeros == "one entry":
+            weight.view(-1)[0] = 0.0
+    space, state = ParameterSpace.of_module(module, name), State.of(module)
+    counted = Gaussian(0).unmoved(state, space)
+    assert counted.get(name, 0) == of_zeros(weight.detach(), filters)
+    assert all(counted.values())
+    assert int((vector(module, params=name)[name] == 0).sum()) == counted.get(name, 0)
+    for kind in ("layer", "model"):
+        assert Gaussian(0, kind).unmoved(state, space) == ({name: weight.numel()} if zeros == "all" else {})
+    assert Gaussian(0, "none").unmoved(state, space) == {}
+
+
+def test_what_stays_of_several_tensors_and_of_those_without_axes_or_entries():
+    weights = {
+        "up": torch.tensor([[0.0, 1.0], [0.0, 0.0]]),
+        "down": torch.zeros(2, 3),
+        "across": torch.tensor([[0.0, 0.0, 2.0], [0.0, -0.0, 0.0]]),
+        "bias": torch.zeros(4),
+        "scale": torch.zeros(()),
+        "nothing": torch.zeros(0, 3),
+        "wide": torch.zeros(3, 0),
+        "unknown": torch.tensor([[0.0, float("nan")], [0.0, float("inf")]]),
+    }
+    ones = {"bias": 4, "scale": 1, "down": 6}
+    assert unmoved(weights, "filter", {"across": Filters((1,))}) == {**ones, "up": 2, "across": 4}
+    assert unmoved(weights, "layer") == ones
+    assert unmoved(weights, "model") == unmoved(weights, "none") == {}
+    assert unmoved({"down": torch.zeros(2, 3)}, "model") == {"down": 6}
+
+
+class Adapted(nn.Module):
+    """A layer with a fresh low-rank update, whose second factor is zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+        self.lora_A, self.lora_B = nn.Parameter(torch.randn(2, 4)), nn.Parameter(torch.zeros(3, 2))
+
+    def forward(self, x):
+        return self.layer(x) + x @ self.lora_A.T @ self.lora_B.T
+
+
+def test_a_fresh_adapter_is_said_to_stay_and_both_ways_out_work():
+    model, x = Adapted(), torch.randn(6, 4)
+    objective = lw.Objective(model, (x, torch.randn(6, 3)), loss=nn.functional.mse_loss, params="lora_*")
+    with pytest.warns(
+        UserWarning, match=r"Plane: weights .* got 6 numbers that stay .*: lora_B \(6 of 6\)\. Pass norm"
+    ):
+        landscape = lw.sample(objective, lw.Plane.random(model), resolution=3)
+    assert landscape.provenance["subspace"]["unmoved"] == {"lora_B": 6}
+    assert np.ptp(landscape.values["loss"]) < 1e-6  # B A is zero wherever A is
+    untied = lw.sample(objective, lw.Plane.random(model, normalize="none", span=0.1), resolution=3)
+    with torch.no_grad():
+        model.lora_B.normal_()
+    trained = lw.sample(objective, lw.Plane.random(model), resolution=3)
+    for moved in (untied, trained):
+        assert moved.provenance["subspace"]["unmoved"] == {}
+        assert np.ptp(moved.values["loss"]) > 1e-3
+
+
+def test_what_an_objective_does_not_move_and_given_directions_are_not_said_to_stay():
+    model, x = Adapted(), torch.randn(6, 4)
+    objective = lw.Objective(model, (x, torch.randn(6, 3)), loss=nn.functional.mse_loss, params="layer.*")
+    assert lw.sample(objective, lw.Plane.random(model), resolution=3).provenance["subspace"]["unmoved"] == {}
+    for known in (lw.Line(model, Adapted()), lw.Plane.spanned(model, Adapted(), Adapted())):
+        assert known.unmoved == {}
+        assert known.told_unmoved() == ""
+
+
+def test_many_tensors_that_stay_are_five_names_and_a_number():
+    model = nn.Sequential(*(nn.Linear(2, 2) for _ in range(7)))
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
+    told = lw.Line.random(model, zero_1d=False).told_unmoved()
+    assert "42 numbers" in told
+    assert "0.weight (4 of 4), 0.bias (2 of 2), " in told
+    assert "2.weight (4 of 4) and 9 more tensors. Pass" in told
+
+
+@pytest.mark.parametrize("shape", [(3, 70_000), (70_000, 3), (500, 400), (1, 9), (9, 1), (33, 2, 5)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_filters_across_memory_are_scaled_like_any_others(shape, dtype):
+    weight, drawn = torch.randn(shape).to(dtype), gaussian(1, "w", shape).to(dtype)
+    kept = weight.clone(), drawn.clone()
+    scaled = normalize({"w": drawn}, {"w": weight}, "filter", {"w": Filters((1,))})["w"].double().numpy()
+    assert torch.equal(weight, kept[0])
+    assert torch.equal(drawn, kept[1])
+    w, d = (np.moveaxis(t.double().numpy(), 1, 0).reshape(shape[1], -1) for t in (weight, drawn))
+    factors = np.sqrt((w**2).sum(1) / (d**2).sum(1))
+    expected = np.moveaxis(drawn.double().numpy(), 1, -1) * factors
+    rtol = {torch.float32: 2e-6, torch.float64: 1e-12, torch.bfloat16: 2e-2}[dtype]
+    np.testing.assert_allclose(np.moveaxis(scaled, 1, -1), expected, rtol=rtol)

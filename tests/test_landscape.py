@@ -141,6 +141,56 @@ def test_a_well_formed_file_with_wrong_contents_is_refused(tmp_path, surface):
             lw.load(tmp_path / "b.json")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shape": [float("inf"), 9]},
+        {"evaluations": float("inf")},
+        {"evaluations": -5},
+        {"evaluations": 10**30},
+        {"evaluations": True},
+        {"final": "no"},
+        {"metrics": []},
+        {"axes": [3, 4]},
+        {"axes": [{"name": 1, "label": "x", "coords": ""}]},
+        {"metrics": [{"name": ["loss"], "values": "", "error": ""}]},
+        {"provenance": []},
+        {"provenance": {"subspace": []}},
+        {"provenance": {"subspace": {"models": [1]}}},
+        {"provenance": {"subspace": {"directions": 3}}},
+        {"provenance": {"sampling": "none"}},
+        {"provenance": {"batchnorm": 1}},
+        {"provenance": {"split": ["data"]}},
+    ],
+    ids=str,
+)
+def test_a_sealed_file_with_values_of_another_kind_is_refused(tmp_path, surface, change):
+    from lwidgets.landscape import _digest
+
+    body = json.loads(surface.save(tmp_path / "a.json").read_text()) | change
+    head = {key: body.pop(key) for key in ("format", "version", "digest")}
+    (tmp_path / "b.json").write_text(json.dumps({**head, "digest": _digest(body), **body}))
+    with pytest.raises(ValueError, match=r"load: b.json must hold axes, metrics and their values"):
+        lw.load(tmp_path / "b.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"format": "lwidgets.landscape", "version": true}', "must have format version 1, got version True"),
+        (
+            b'{"format": "lwidgets.landscape", "version": 1' + b"0" * 5000 + b"}",
+            "must be a landscape file, got too long",
+        ),
+    ],
+    ids=["true", "digits"],
+)
+def test_a_version_is_a_number_that_can_be_read(tmp_path, content, message):
+    (tmp_path / "b.json").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        lw.load(tmp_path / "b.json")
+
+
 def test_trap_9_grids_are_ij_at_every_pixel():
     f = lw.Objective.from_function(lambda u: u[:, 0] * 100 + u[:, 1], dim=2)
     landscape = lw.sample(f, lw.Subspace.identity(2, span=((0.0, 4.0), (0.0, 8.0))), resolution=(5, 9), tolerance=0)

@@ -20,7 +20,8 @@ class WithCounter(nn.Module):
         self.odd = nn.Parameter(odd, requires_grad=False)
 
     def forward(self, x):
-        return self.linear(x) + self.odd.real.to(x.dtype).sum()
+        odd = self.odd.real if self.odd.is_complex() else self.odd
+        return self.linear(x) + odd.to(x.dtype).sum()
 
 
 COUNTER = torch.tensor([1, 2])
@@ -97,11 +98,14 @@ def test_unknown_names_are_refused_and_the_names_in_the_message_work():
     assert ParameterSpace.of_module(model, offered).moved == tuple(dict(model.named_parameters()))
 
 
-@pytest.mark.parametrize("odd", [COUNTER, PHASE], ids=["integer", "complex"])
-def test_trap_10_integer_and_complex_parameters_are_refused_by_name_and_the_advice_works(odd):
+@pytest.mark.parametrize("odd", [COUNTER, torch.tensor([True]), torch.ones(2).to(torch.float8_e4m3fn)], ids=str)
+def test_trap_10_weights_without_arithmetic_stay_and_are_refused_by_name_where_they_are_asked_for(odd):
     model, data = WithCounter(odd), (torch.randn(5, 3), torch.tensor([0, 1, 0, 1, 1]))
-    with pytest.raises(TypeError, match=r"parameter 'odd' must be real floating point") as caught:
-        lw.Objective(model, data, loss=F.cross_entropy)
+    objective = lw.Objective(model, data, loss=F.cross_entropy)
+    assert objective.space.moved == ("linear.weight", "linear.bias")
+    assert repr(objective).endswith(f"; 8 of {8 + len(odd)} numbers move ({len(odd)} frozen))")
+    with pytest.raises(TypeError, match=r"parameter 'odd' must be floating point of 16 bits or more") as caught:
+        lw.Objective(model, data, loss=F.cross_entropy, params="*")
     assert "params=['*', '!odd']" in str(caught.value)
     objective = lw.Objective(model, data, loss=F.cross_entropy, params=["*", "!odd"])
     assert objective.measure(model)["loss"] == F.cross_entropy(model(data[0]), data[1]).item()
@@ -162,11 +166,14 @@ def test_points_are_cast_to_the_dtype_of_the_space():
     assert {t.dtype for t in point.parameters.values()} == {torch.float64}
 
 
-@pytest.mark.parametrize(("dim", "groups"), [(0, 1), (1, 1), (1, 2), (1, 3)])
-def test_filters_scale_undoes_what_split_measures(dim, groups):
+@pytest.mark.parametrize(
+    ("dims", "groups", "count"),
+    [((0,), 1, 6), ((1,), 1, 4), ((1,), 2, 8), ((1,), 3, 12), ((0, 1), 1, 24), ((0, 2), 1, 18), ((), 1, 1)],
+)
+def test_filters_scale_undoes_what_split_measures(dims, groups, count):
     tensor = torch.randn(6, 4, 3, 5, dtype=torch.float64)
-    layout = Filters(dim, groups)
+    layout = Filters(dims, groups)
     norms = layout.split(tensor).norm(dim=1)
-    assert len(norms) == (6 if dim == 0 else 4 * groups)
+    assert len(norms) == count
     np.testing.assert_allclose(layout.split(layout.scale(tensor, 1 / norms)).norm(dim=1), 1.0, rtol=1e-12)
     assert layout.split(tensor).shape[0] * layout.split(tensor).shape[1] == tensor.numel()

@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import lwidgets as lw
+from lwidgets import directions
 from lwidgets.basis import combination
 from lwidgets.directions import Made
 from lwidgets.sampling.storage import storage_error
@@ -355,13 +356,13 @@ def test_no_direction_is_there_whole_while_the_rounded_ones_are_made_or_the_erro
     objective = lw.Objective(model, (x, x), loss=nn.functional.mse_loss)
     plane = lw.Plane.random(model, normalize=normalize).stored(dtype=torch.bfloat16).bound(objective.space)
     seen = []
-    draw = torch.randn
+    draw = directions.normals
 
     def watched(*args, **options):
         seen.append(new_bytes())
         return draw(*args, **options)
 
-    monkeypatch.setattr(torch, "randn", watched)
+    monkeypatch.setattr(directions, "normals", watched)
     storage_error(objective, plane, [axis.grid(3) for axis in plane.axes], "none")
     assert len(seen) > 16
     assert max(seen) < 3.3 * size  # the user's model, the origin, one point

@@ -361,7 +361,7 @@ describe('landscape files', () => {
     const { curves, caption, yRange, xLabel } = mixLines(arrays, picture, [{ picture, weight: 1 }]);
     expect([...curves[0]!.y]).toEqual([1, 2, 5, NaN, 0]);
     expect([[...curves[1]!.x], [...curves[1]!.y], curves[1]!.style]).toEqual([[0, 0.5, 1], [1, 5, 0], 'points']);
-    expect(caption).toBe('loss from 0 to 5 · 3 of 5 points measured · interpolation error at most about 0.25 · 1 not finite');
+    expect(caption).toBe('loss from 0 to 5 · 3 of 5 points measured · interpolation error at most about 0.25 · 1 not measured and without a value');
     expect([xLabel, ...yRange]).toEqual(['alpha (0 = a, 1 = b)', expect.closeTo(-0.15, 9), expect.closeTo(5.15, 9)]);
   });
 

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { heightOf, makeField, sampleHeight } from '../src/core/field';
 import { decimal, decodeFrame, FrameError, nearest } from '../src/core/frame';
 import { maskedText, pointText, summary } from '../src/core/summary';
+import { formatNumber } from '../src/core/ticks';
 import { rawFrame } from './frames';
 
 const ramp = (x: number, y: number) => 10 * x + y;
@@ -51,6 +52,12 @@ describe('field', () => {
     expect(field.min).toBeCloseTo(-0.05, 6);
     expect(field.argmin).toBe(4 * 9 + 5);
     expect(maskedText(field)).toBe('18 of 81 values are not finite');
+    const rims = new Uint8Array(81).fill(1);
+    for (let j = 1; j < 9; j++) rims[j] = 0;
+    const partly = decodeFrame({ ...raw, evaluated: new DataView(rims.buffer) });
+    expect(maskedText(makeField(partly))).toBe('10 of 81 values are not finite; 8 of 81 values were not measured and cannot be interpolated');
+    expect(pointText(partly, 0, 3)).toMatchObject({ metrics: [['loss', 'not known']], how: 'not measured' });
+    expect(pointText(partly, 0, 0)).toMatchObject({ metrics: [['loss', formatNumber(Infinity, 5)]], how: 'measured' });
     const logarithmic = makeField(decodeFrame({ ...raw, log: true }));
     expect(logarithmic.notPositive).toBeGreaterThan(0);
     expect(logarithmic.min).toBeGreaterThan(0);

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from lwidgets.basis import inner
-from lwidgets.data import random_state_kept
 from lwidgets.directions import gaussian
 from lwidgets.gradients import DifferentiableLoss, mini_batches
+from lwidgets.noise import shared_kept
 from lwidgets.objective import Objective
-from lwidgets.parameters import State
+from lwidgets.parameters import State, as_real
 
 Noise = Literal["gaussian", "batch"]
 NOISES: tuple[str, ...] = get_args(Noise)
@@ -165,13 +165,14 @@ def _forked(
             with torch.no_grad():
                 for name, parameter in model.named_parameters():
                     if name in drawn:
-                        parameter.add_(drawn[name].to(parameter), alpha=scale)
+                        numbers = as_real(parameter)
+                        numbers.add_(drawn[name].to(numbers), alpha=scale)
 
     return _run(train, disturb), moved
 
 
 def _run(train: Callable[[Before], nn.Module], before: Before) -> State:
-    with random_state_kept(), torch.enable_grad():
+    with shared_kept(), torch.enable_grad():
         return State.of(train(before))
 
 
@@ -186,13 +187,14 @@ def _check_same(model: nn.Module, before: State, step: int) -> None:
 
 def _noise(kind: Noise, start: State, model: nn.Module, *, seed: int, objective: Objective | None) -> dict[str, Tensor]:
     """Noise of scale 1; its names are the model's parameters."""
-    stds = {name: float(tensor.double().std(correction=0)) for name, tensor in start.parameters.items()}
+    numbers = {name: as_real(tensor) for name, tensor in start.parameters.items()}
+    stds = {name: float(tensor.double().std(correction=0)) for name, tensor in numbers.items()}
     if kind == "gaussian" or objective is None:
-        return {name: stds[name] * gaussian(seed, name, t.shape) for name, t in start.parameters.items() if stds[name]}
+        return {name: stds[name] * gaussian(seed, name, t.shape) for name, t in numbers.items() if stds[name]}
     here, mode = objective.space.select(State.of(model)), objective.resolve(between_models=True)
     loss = DifferentiableLoss(objective, here, "batch" if mode == "recalibrate" else mode)
     batch = next(mini_batches(objective, _EXAMPLES, np.random.default_rng(seed)))
     slope = loss.gradient(here.parameters, batch)
-    length = math.sqrt(sum(stds[name] ** 2 * start.parameters[name].numel() for name in slope))
+    length = math.sqrt(sum(stds[name] ** 2 * numbers[name].numel() for name in slope))
     norm = math.sqrt(inner(slope, slope))
     return {name: (length / norm) * tensor for name, tensor in slope.items()} if norm > 0 else slope

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from lwidgets import metrics
 from lwidgets.demo.data import digits_data, two
 from lwidgets.demo.transformer import digits_vit
+from lwidgets.noise import private_noise
 from lwidgets.objective import Objective
 
 __all__ = ["digits", "digits_data", "digits_tasks", "digits_vit", "train_mlp"]
@@ -50,8 +51,7 @@ def train_mlp(images: Tensor, labels: Tensor, hidden: Sequence[int], seed: int, 
         steps: Of Adam at rate 1e-3.
     """
     sizes = [images.shape[1], *hidden, int(labels.max()) + 1]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with private_noise(seed):
         layers: list[nn.Module] = []
         for wide, narrow in pairwise(sizes):
             layers += [nn.Linear(wide, narrow), nn.ReLU()]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lwidgets.demo.data import two
+from lwidgets.noise import private_noise
 from lwidgets.objective import Objective
 
 
@@ -90,8 +91,7 @@ def train_transformer(images: Tensor, labels: Tensor, seed: int, steps: int) -> 
         seed: Of the initialisation and the order of the images.
         steps: Of Adam, on 96 images each.
     """
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.manual_seed(seed)
+    with private_noise(seed), torch.enable_grad():
         model = DigitsTransformer()
         optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)

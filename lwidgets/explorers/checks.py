@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from lwidgets.distances import l2
 from lwidgets.landscape import Landscape
@@ -39,6 +41,8 @@ def reproduces(objective: Objective, subspace: Subspace, landscape: Landscape) -
             told.append(f"{metric} {drawn:.6g} at {_name(subspace.axes[0].name, point)}, {own:.6g} by itself")
     if not told:
         return Check("info", "no model lies in the picture")
+    if any(subspace.remainders):
+        return Check("warn", f"{'; '.join(told)}. {subspace.warning('none')}")
     if mode == "none" or (mode == "frozen" and len(subspace.models) == 1):
         return Check.that(worst <= 1e-6, "; ".join(told))
     return Check("info" if worst <= 1e-2 else "warn", "; ".join(told) + " with its own BatchNorm statistics")
@@ -61,7 +65,7 @@ def apart(path: Subspace) -> Check:
 
 
 def add_sampled(study: Study, node: str) -> None:
-    """Add what is asked of everything that is sampled: BatchNorm, finite values, the error.
+    """Add what is asked of everything that is sampled: what moves, BatchNorm, finite values, the error.
 
     Args:
         study: With a slider tolerance.
@@ -69,27 +73,59 @@ def add_sampled(study: Study, node: str) -> None:
     """
 
     @study.check(shown=node)
+    def what_moves(shown: Landscape | Mapping[str, Landscape]) -> Check:
+        """What moves."""
+        told = [one.provenance.get("objective", {}).get("moves") for one in _each(shown)]
+        return Check("info", next(filter(None, told), "every coordinate" if told else _NOTHING))
+
+    @study.check(shown=node)
     def statistics(shown: Landscape | Mapping[str, Landscape]) -> Check:
         """BatchNorm."""
         return Check("info", _MODES[_each(shown)[0].provenance["batchnorm"]] if _each(shown) else _NOTHING)
 
     @study.check(shown=node)
+    def depends(shown: Landscape | Mapping[str, Landscape]) -> Check:
+        """The loss depends on what moves."""
+        return _depends(_each(shown))
+
+    @study.check(shown=node)
     def all_finite(shown: Landscape | Mapping[str, Landscape]) -> Check:
-        """Every value is finite."""
-        count, total = sum(one.nonfinite for one in _each(shown)), sum(one.evaluated.size for one in _each(shown))
-        told = f"{count:,} of {total:,} values are not finite" + (", and are left blank" if count else "")
-        return Check.that(count == 0, told, "warn")
+        """Every value that was measured is finite."""
+        count, unknown = sum(one.nonfinite for one in _each(shown)), sum(one.unknown for one in _each(shown))
+        measured = sum(int(one.evaluated.sum()) for one in _each(shown))
+        told = f"{count:,} of {measured:,} measured values are not finite"
+        told += f", {unknown:,} others were not measured and have none" if unknown else ""
+        return Check.that(count == 0, told + (", and are left blank" if count or unknown else ""), "warn")
 
     @study.check(shown=node)
     def error_known(shown: Landscape | Mapping[str, Landscape], tolerance: float) -> Check:
         """The interpolation error meets the tolerance."""
         met = all(one.provenance["sampling"]["settled"] for one in _each(shown))
-        told = "; ".join(
+        told = [
             f"{one.provenance['split']} {name} within {one.error[name]:.2g}"
             for one in _each(shown)
             for name in one.metrics
-        )
-        return Check.that(met, f"{told or _NOTHING} (tolerance {tolerance:g} of the range)", "warn")
+        ]
+        told = [f"{'; '.join(told) or _NOTHING} (tolerance {tolerance:g} of the range)"]
+        widest = max(_each(shown), key=lambda one: one.blind_spot, default=None)
+        told += [widest.missable] if widest and widest.blind_spot else []
+        return Check.that(met, "; ".join(told), "warn")
+
+
+def _depends(shown: Sequence[Landscape]) -> Check:
+    """Whether what decides changes from point to point; a layer without effect among others is only mentioned."""
+    told, still = [], []
+    for one in shown:
+        metric = one.metrics[0]
+        values = one.values[metric][one.evaluated & np.isfinite(one.values[metric])]
+        if values.size > 1 and values.min() == values.max():
+            still.append(metric in one.provenance["objective"].get("without effect", ()))
+            told.append(f"{metric} is {values[0]:.6g} at all {values.size:,} points evaluated")
+        elif values.size:
+            told.append(f"{metric} {values.min():.6g} to {values.max():.6g}")
+    flat = bool(still) and (any(still) or len(still) == len(told))
+    advice = ": what moves has no effect on it" if flat else ""
+    return Check.that(not flat, ("; ".join(told) or _NOTHING) + advice, "warn")
 
 
 def _each(shown: Landscape | Mapping[str, Landscape]) -> list[Landscape]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -26,9 +27,11 @@ from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, GREEN, ORANGE, VERMILLION
 from lwidgets.parameters import Source
 from lwidgets.sampling import stream
+from lwidgets.sampling.identity import version
 from lwidgets.sampling.polish import polish_barrier
 from lwidgets.study import Check, Study, together
 from lwidgets.subspaces import Bezier, Chain, Grouping, Layerwise, Plane, Simplex, Subspace
+from lwidgets.subspaces.remainders import told
 from lwidgets.symmetry import Spec
 from lwidgets.symmetry.align import Alignment
 from lwidgets.symmetry.canonical import Coordinates
@@ -179,7 +182,7 @@ class ConnectivityExplorer(StudyWidget):
         return "; ".join(f"{name}: {one.accuracy(self.metric, log=self.log)}" for name, one in curves.items())
 
     def _study(self, title: str) -> Study:
-        study = Study(title or "Are they connected?")
+        study = Study(title or "Are they connected?", version=partial(version, *self._place.objectives.values()))
         self._add_sliders(study)
         add_paths(study, self._place, self._given)
         self._add_curves(study)
@@ -244,9 +247,12 @@ class ConnectivityExplorer(StudyWidget):
             yield dict(found)
 
         @study.view(widget=self._plane.pictures)
-        def draw(losses: dict[str, Landscape], pair: tuple[int, int], metric: str, log: bool) -> None:
+        def draw(
+            losses: dict[str, Landscape], paths: dict[str, Route], pair: tuple[int, int], metric: str, log: bool
+        ) -> None:
             first, second = (self._place.letters[i] for i in pair)
-            self.plot.x_axis.label = f"alpha (0 = {first}, 1 = {second})"
+            origin, *_, last = paths[STRAIGHT].path.remainders
+            self.plot.x_axis.label = told(f"alpha (0 = {first}, 1 = {second})", origin, last)
             self.plot.label(metric, log=log)
             lines = [
                 Series(one.coords[0], drawable(one.values[metric], log), name, _COLORS[name])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -18,6 +19,7 @@ from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, GRAY, VERMILLION
 from lwidgets.parameters import Source
 from lwidgets.sampling import stream
+from lwidgets.sampling.identity import version
 from lwidgets.sampling.measure import measured
 from lwidgets.sampling.polish import polish_barrier
 from lwidgets.study import Check, Study, together
@@ -69,9 +71,10 @@ class CurveExplorer(StudyWidget):
             TypeError: b is missing, or there beside a path.
             ValueError: A subspace of more than one coordinate.
         """
+        path = _path(a, b)
+        objective, joined = objective.suited(lambda own: path.bound(own.space, own.device))
         self._objectives = splits(objective, test)
-        joined = _path(a, b).bound(objective.space, objective.device)
-        self.plot = LinePlot(joined.axes[0].label)
+        self.plot = LinePlot(joined.labels[0])
         self.readout = W.HTML()
         super().__init__(self._study(objective, joined, title), **sliders)
 
@@ -103,7 +106,10 @@ class CurveExplorer(StudyWidget):
 
     def _study(self, objective: Objective, joined: Subspace, title: str) -> Study:
         objectives, names = self._objectives, objective.names
-        study = Study(title or ("Loss between two models" if joined.kind == "line" else "Loss along a path"))
+        study = Study(
+            title or ("Loss between two models" if joined.kind == "line" else "Loss along a path"),
+            version=partial(version, objective),
+        )
         low, high = joined.axes[0].low, joined.axes[0].high
         middle = 0.5 if low <= 0.5 <= high else (low + high) / 2
         study.slider("alpha", middle, low=low, high=high, step=0.01, bounds="span", help="Position on the path")
@@ -303,6 +309,6 @@ def _barrier_words(barriers: dict[str, Barrier | str]) -> str:
 
 def _figures(barrier: Barrier) -> str:
     figures = f"{barrier.value:.5g} ± {barrier.error:.1g} at alpha {barrier.alpha:.4g}"
-    if not barrier.evaluations:
-        return figures
-    return f"{figures}, polished by {barrier.evaluations} evaluation{'s' * (barrier.evaluations > 1)}"
+    if barrier.evaluations:
+        figures += f", polished by {barrier.evaluations} evaluation{'s' * (barrier.evaluations > 1)}"
+    return f"{figures}, may miss bumps narrower than {barrier.gap:.2g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -14,6 +15,7 @@ from lwidgets.landscape import Landscape
 from lwidgets.objective import Objective
 from lwidgets.parameters import Source
 from lwidgets.sampling import stream
+from lwidgets.sampling.identity import version
 from lwidgets.study import Check, Study
 from lwidgets.subspaces import Grouping, Layerwise
 from lwidgets.widgets.study import StudyWidget
@@ -59,7 +61,7 @@ class LayerwiseExplorer(StudyWidget):
         self._objectives = splits(objective, test)
         self._joined = joined = Layerwise(a, b, by).bound(objective.space, objective.device)
         self._mixture = Mixture()
-        study = Study(title or "Layer by layer")
+        study = Study(title or "Layer by layer", version=partial(version, objective))
         study.slider("data", next(iter(self._objectives)), options=tuple(self._objectives))
         study.slider("metric", objective.names[0], options=objective.names)
         study.slider("tolerance", 1e-2, low=0.0, high=1.0, help=TOLERANCE_HELP)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import ipywidgets as W
@@ -18,13 +18,14 @@ from lwidgets.explorers import checks
 from lwidgets.explorers.curve import TOLERANCE_HELP, alpha_marks
 from lwidgets.explorers.paths import Why
 from lwidgets.explorers.plane import PLANE, PlaneBeside
-from lwidgets.explorers.splits import in_words, splits
+from lwidgets.explorers.splits import beside_cells, in_words, splits
 from lwidgets.explorers.tables import alert, table
 from lwidgets.landscape import Landscape, drawable, mean_of
 from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
 from lwidgets.parameters import Source, State
 from lwidgets.sampling import stream
+from lwidgets.sampling.identity import version
 from lwidgets.sampling.measure import Measure, measured
 from lwidgets.study import Check, Study, together
 from lwidgets.subspaces import Line, Plane, Subspace, letters
@@ -126,6 +127,8 @@ class MergingExplorer(StudyWidget):
                 differ; or a model does not fit, and the message has the key.
         """
         names, given, self._own = _tasks(models, objectives)
+        for objective in self._own:
+            beside_cells(objective)
         self._others = dict(methods or {})
         known = tuple(dict.fromkeys((*methods_of(1.0, 0), *self._others)))
         _check_names([BASE, MEAN, *names, *known])
@@ -209,7 +212,10 @@ class MergingExplorer(StudyWidget):
         return method, density if method in _TRIMMED else 1.0, seed if method in _DRAWN else 0
 
     def _study(self, title: str) -> Study:
-        study = Study(title or "One model of several")
+        study = Study(
+            title or "One model of several",
+            version=partial(version, *(one for split in self._objectives.values() for one in split.values())),
+        )
         self._add_sliders(study)
         self._add_curves(study)
         self._add_plane(study)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import ipywidgets as W
@@ -11,11 +12,13 @@ from torch import nn
 
 from lwidgets.directions import NORMALIZATIONS, Normalization
 from lwidgets.explorers import checks
+from lwidgets.explorers.splits import beside_cells
 from lwidgets.landscape import Landscape, drawable
 from lwidgets.objective import FunctionObjective, Objective
 from lwidgets.palette import BLUE, COLORMAPS, GRAY
 from lwidgets.parameters import Source, State
 from lwidgets.sampling import stream
+from lwidgets.sampling.identity import version
 from lwidgets.study import Check, Study
 from lwidgets.subspaces import Line, Plane, Subspace
 from lwidgets.widgets.height_field import HeightField
@@ -56,6 +59,7 @@ class SurfaceExplorer(StudyWidget):
             title: Shown above.
             **sliders: Where the sliders start.
         """
+        beside_cells(objective)
         self._objective = objective
         self.height_field = HeightField(description="Loss surface")
         self.envelope_plot = LinePlot("distance along one direction", height="260px")
@@ -63,7 +67,7 @@ class SurfaceExplorer(StudyWidget):
         self.envelope_box = W.VBox()
         if model is None and isinstance(objective, FunctionObjective):
             model = Subspace.identity(objective.space.size, names=objective.coordinate_names)
-        study = Study(title or "Loss surface")
+        study = Study(title or "Loss surface", version=partial(version, objective))
         if isinstance(model, Subspace):
             self._add_given_plane(study, model)
             self._add_surface(study)
@@ -258,5 +262,10 @@ class SurfaceExplorer(StudyWidget):
                 if zeroed
                 else "move like everything else",
             )
+
+        @study.check
+        def zero_weights(plane: Subspace) -> Check:
+            """Weights of zero."""
+            return Check.that(not plane.unmoved, plane.told_unmoved() or "all that is drawn moves", "warn")
 
         checks.add_sampled(study, "surface")

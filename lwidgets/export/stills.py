@@ -197,8 +197,9 @@ def note(landscape: Landscape, metric: str, *, log: bool = False, barrier: Barri
     Example:
         >>> x, every = np.linspace(-1, 1, 65), np.arange(65) % 4 == 0
         >>> curve = Landscape((x,), ("x",), ("x",), {"loss": x**2}, every, 17, {"loss": 0.002}, {"batchnorm": "frozen"})
-        >>> note(curve, "loss")
-        'estimated error ≤ 0.002 (0.2 % of range) · 17 of 65 evaluated · BatchNorm frozen'
+        >>> *_, missed, batchnorm = note(curve, "loss").split(" · ")
+        >>> missed, batchnorm
+        ('may miss features below 4.6 % of the curve', 'BatchNorm frozen')
     """
     values, total = landscape.values[metric], landscape.evaluated.size
     told = [plain(landscape.accuracy(metric, log=log))]
@@ -210,11 +211,16 @@ def note(landscape: Landscape, metric: str, *, log: bool = False, barrier: Barri
     if barrier:
         axis = plain(landscape.axes[0], 12)
         told.append(f"barrier ({barrier.kind}) {barrier.value:.4g} ± {barrier.error:.1g} at {axis} {barrier.alpha:.4g}")
-    infinite = int(np.isnan(drawable(values, log=False)).sum())
-    negative = int(np.isnan(drawable(values, log)).sum()) - infinite
-    for missing, what in ((infinite, "not finite"), (negative, "not positive")):
-        if missing:
-            told.append(f"{missing:,} of {total:,} {what} ({'×' if values.ndim == 1 else 'hatched'})")
+        told.append(f"may miss bumps narrower than {barrier.gap:.2g}")
+    infinite, missing = np.isnan(drawable(values, log=False)), np.isnan(drawable(values, log))
+    masks = {
+        "not finite": infinite & landscape.evaluated,
+        "without a value, not measured": infinite & ~landscape.evaluated,
+        "not positive": missing & ~infinite,
+    }
+    for what, mask in masks.items():
+        if mask.any():
+            told.append(f"{mask.sum():,} of {total:,} {what} ({'×' if values.ndim == 1 else 'hatched'})")
     return " · ".join(told)
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +37,7 @@ from lwidgets.sampling.evaluate import Array, Evaluate
 _MAGIC = b"lwvalue1"
 _CHECK = 8  # bytes of checksum
 _ROW = 80  # bytes that a row takes besides its key and value: the slots of a dict, and what the allocator rounds up
+_MOMENT = 0.05  # seconds of measuring after which what was measured is stored
 _SHELF = 700  # bytes of a shelf without rows
 
 
@@ -133,6 +135,15 @@ class Cache:
         self._make_room(shelf)
         return shelf
 
+    def _forget(self, place: _Place) -> None:
+        """Drop the rows of an identity that this process has measured or read, in memory and in its own file."""
+        with self._lock:
+            old = self._shelves.pop(place.name, None)
+            self._size -= old.size if old is not None else 0
+            if self.path is not None:
+                with suppress(OSError):
+                    (self.path / place.name.hex() / self._writer()).unlink()
+
     def _keep(self, shelf: _Shelf, key: bytes, value: bytes) -> None:
         """Put a row into the shelf that is in use."""
         if key not in shelf.rows:
@@ -205,8 +216,9 @@ class Cache:
 class Remembered:
     """An `Evaluate` that measures only what is not known yet.
 
-    Unknown rows are given to the inner evaluation in one call. Each is stored before it is passed on, so whoever stops
-    or is killed loses nothing that was measured.
+    Unknown rows are given to the inner evaluation in one call. They are stored as soon as it is certain that what is
+    measured has not changed meanwhile, at the latest when the call ends: who is killed loses a moment's work, and who
+    stops loses nothing.
 
     Attributes:
         evaluated: Rows passed on that were measured for it.
@@ -227,7 +239,14 @@ class Remembered:
         (2, 1)
     """
 
-    def __init__(self, evaluate: Evaluate, cache: Cache, identity: str, metrics: int) -> None:
+    def __init__(
+        self,
+        evaluate: Evaluate,
+        cache: Cache,
+        identity: str,
+        metrics: int,
+        steady: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Nothing is looked up yet.
 
         Args:
@@ -235,8 +254,10 @@ class Remembered:
             cache: Where to look and to store.
             identity: Of what is measured; any text.
             metrics: M.
+            steady: Whether that still is what it is, looked at anew.
         """
         self.evaluated = self.remembered = 0
+        self._steady = steady
         self._evaluate, self._cache, self._identity, self._metrics = evaluate, cache, identity, metrics
 
     def known(self, coefficients: Array) -> NDArray[np.bool_]:
@@ -252,8 +273,17 @@ class Remembered:
         unknown = {key: i for i, key in reversed(list(enumerate(keys))) if key not in found}
         first = sorted(unknown.values())
         measured = self._evaluate(coefficients[first]) if first else iter(())
-        try:
-            with self._cache._writing(place) as store:
+        new: dict[bytes, bytes] = {}
+        began = time.perf_counter()
+        with self._cache._writing(place) as store:
+
+            def keep() -> None:
+                if new and self._steady():
+                    for key, value in new.items():
+                        store(key, value)
+                new.clear()
+
+            try:
                 for key in keys:
                     if key in found:
                         self.remembered += 1
@@ -262,13 +292,20 @@ class Remembered:
                         row = next(measured, None)
                         if row is None:
                             return
-                        found[key] = np.asarray(row, dtype="<f8").reshape(self._metrics).tobytes()
-                        store(key, found[key])
+                        found[key] = new[key] = np.asarray(row, dtype="<f8").reshape(self._metrics).tobytes()
+                        if time.perf_counter() - began > _MOMENT:
+                            keep()
+                            began = time.perf_counter()
                         self.evaluated += 1
                         yield row
-        finally:
-            if hasattr(measured, "close"):
-                measured.close()
+            finally:
+                if hasattr(measured, "close"):
+                    measured.close()
+                keep()
+
+    def forget(self, coefficients: Array) -> None:
+        """Drop what is remembered of this identity: it turned out not to be right. Coefficients of shape (P, K)."""
+        self._cache._forget(self._place(coefficients)[0])
 
     def _place(self, coefficients: Array) -> tuple[_Place, list[bytes]]:
         """The shelf, and a key for each row; -0.0 is 0.0."""

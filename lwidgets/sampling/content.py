@@ -2,11 +2,12 @@
 
 Data are read to the last byte. Functions are read as bytecode, with their constants, defaults, closures and the globals
 they load, and those in turn; classes as their attributes and bases; so a constant that is edited in a helper's helper
-gives another hash. Code of installed packages is read as its name and the package's version.
+gives another hash. Code of installed packages is read as its name and the package's version, with the settings that
+your code or a function of the package finds in its modules.
 
-What cannot be read (a file handle, an object of a C library) is entered under a random name that it keeps as long as
-it lives: two such things never look equal. Two gaps: a change within such a thing is not seen, nor is what code looks
-up under a name that it computes, as in ``globals()[name]``.
+What cannot be read (a file handle, an object of a C library, what ``open``, ``eval`` or ``globals`` bring) is entered
+under a random name that it keeps as long as it lives, and told by name in `Content.unread`: a change within it is not
+seen, so nothing that depends on its not changing may rely on the hash.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import _thread
 import copyreg
 import dis
 import importlib.metadata
+import logging
 import os
 import sys
 import threading
@@ -54,11 +56,13 @@ _LITERALS = frozenset(
 )
 _LOCKS = (_thread.LockType, _thread.RLock)
 _LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+_HIDING = frozenset(("open", "input", "eval", "exec", "globals", "locals", "vars", "__import__"))
+"""Built-in functions that bring what no name in the code tells of."""
 _BOOKKEEPING = frozenset(
     (
         *("__module__", "__doc__", "__dict__", "__weakref__", "__annotations__", "__annotate__", "__annotate_func__"),
         *("__annotations_cache__", "__firstlineno__", "__static_attributes__", "__type_params__", "_abc_impl"),
-        *("__orig_bases__", "__parameters__", "_autograd_function_id"),  # the last counts such classes
+        *("__orig_bases__", "__parameters__", "__slotnames__", "_autograd_function_id"),  # the last counts such classes
     )
 )
 _HOOKS = frozenset(name for name in vars(nn.Module()) if "hook" in name)
@@ -67,6 +71,10 @@ _HEAPTYPE, _NOT_INSTANTIABLE = 1 << 9, 1 << 7  # flags of classes; C classes lac
 
 class Content:
     """A hash that grows by whole objects.
+
+    Attributes:
+        unread: What was met that cannot be read, by its type or name; a dict for its order.
+        compiled: Whether a function or module was met that torch.compile has made.
 
     Example:
         >>> def power(exponent):
@@ -87,6 +95,8 @@ class Content:
         self._hash = blake2b(digest_size=20)
         self._seen: dict[Any, int] = {}
         self._alive: list[Any] = []  # or an id could be given to a second object
+        self.unread: dict[str, None] = {}
+        self.compiled = False
 
     def hexdigest(self) -> str:
         """Forty digits."""
@@ -136,6 +146,7 @@ class Content:
         elif isinstance(thing, np.ndarray | np.generic):
             self._array(thing)
         elif isinstance(thing, FunctionType | type):
+            self.compiled |= "_torchdynamo_orig_callable" in vars(thing)
             if self._code is not None:
                 self._put("code", str(len(self._code)))
                 self._code.append(weakref.ref(thing))
@@ -170,10 +181,13 @@ class Content:
             self.add(thing())
         elif kind in _LOCKS:
             self._put("lock")
+        elif isinstance(thing, logging.Logger):
+            self._put("logger", thing.name)  # behind it is what the whole process logs
         elif kind is _lru_cache_wrapper:
             self.add(thing.__wrapped__)
         elif isinstance(thing, nn.Module):
             self._put("instance")
+            self.compiled |= "_orig_mod" in vars(thing)["_modules"]
             self.add(kind)
             self._state({name: value for name, value in vars(thing).items() if name not in _HOOKS})
             for name in ("_forward_pre_hooks", "_forward_hooks"):  # their keys count all hooks of the process
@@ -187,8 +201,10 @@ class Content:
         self.add(*things)
 
     def _unordered(self, things: Iterable[Any]) -> None:
-        digests = sorted(Content(self._named).add(thing).hexdigest() for thing in things)
-        self._put("set", "".join(digests))
+        each = [Content(self._named).add(thing) for thing in things]
+        for content in each:
+            self.unread |= content.unread
+        self._put("set", "".join(sorted(content.hexdigest() for content in each)))
 
     def _items(self, thing: Any, kind: Any) -> None:
         """What is in a built-in container, or in an instance of a subclass of one."""
@@ -221,6 +237,8 @@ class Content:
         version = _version(function.__globals__.get("__name__"))
         if version is not None and _found_by_name(function):
             self._put("installed", f"{function.__module__}.{function.__qualname__} {version}")
+            if not _is_core(function.__module__):
+                self._settings(function)
             return
         code = _read(function.__code__)
         self._put("function", code.digest)
@@ -233,6 +251,9 @@ class Content:
             self._put("global", name)
             if name in function.__globals__:
                 self._reached(function.__globals__[name], code)
+            elif name in _HIDING:
+                self._put("hiding")
+                self.unread[f"what {name}() brings"] = None
         for name in code.imports:
             relative = f"{function.__globals__.get('__package__')}.{name}".rstrip(".")
             found = [sys.modules[each] for each in (name, relative) if each in sys.modules]
@@ -240,17 +261,30 @@ class Content:
                 self._reached(module, code)
             if not found:
                 self._unknown(function)
+        if "environ" in code.names or "getenv" in code.names:
+            self._state({text: os.environ.get(text) for text in code.texts})
 
     def _reached(self, thing: Any, code: _Code) -> None:
-        """What code finds under a name; of a module that is not installed, what it can use of it."""
-        if not isinstance(thing, ModuleType) or _version(thing.__name__) is not None:
+        """What code finds under a name; of a module, what it can use of it."""
+        if not isinstance(thing, ModuleType):
             self._add(thing)
         elif self._first((id(thing), code.digest)):
-            self._put("module", thing.__name__)
+            version = _version(thing.__name__)
+            self._put("module", f"{thing.__name__} {version}")
             for name in code.names:
                 if name in vars(thing):
-                    self._put("global", name)
-                    self._reached(vars(thing)[name], code)
+                    value = vars(thing)[name]
+                    if version is None or isinstance(value, ModuleType) or _is_setting(value):
+                        self._put("global", name)
+                        self._reached(value, code)
+
+    def _settings(self, function: FunctionType) -> None:
+        """The settings that a function of an installed package finds in its module, and so do those that it calls."""
+        for name in _read(function.__code__).loads:
+            value = function.__globals__.get(name)
+            if _is_setting(value) and (not isinstance(value, FunctionType) or _same_package(value, function)):
+                self._put("global", name)
+                self._add(value)
 
     def _class(self, cls: type) -> None:
         self._put("class", cls.__qualname__)
@@ -289,6 +323,8 @@ class Content:
 
     def _unknown(self, thing: Any) -> None:
         self._put("unknown", name_of(thing))
+        kind = type(thing)
+        self.unread[f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")] = None
 
 
 @dataclass(frozen=True)
@@ -300,18 +336,22 @@ class _Code:
         loads: Global names that it reads.
         imports: Modules that it imports.
         names: All names that it uses, attributes included.
+        texts: The strings among its constants.
     """
 
     digest: str
     loads: tuple[str, ...]
     imports: tuple[str, ...]
     names: tuple[str, ...]
+    texts: tuple[str, ...]
 
 
 @lru_cache(maxsize=4096)
 def _read(code: CodeType) -> _Code:
     inner = [_read(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
     loads, imports, names = set[str](), set[str](), set(code.co_names)
+    texts = {text for constant in code.co_consts for text in (constant if isinstance(constant, tuple) else [constant])}
+    texts = {text for text in texts if isinstance(text, str)}
     for instruction in dis.get_instructions(code):
         if instruction.opname in _LOADS:
             loads.add(instruction.argval)
@@ -325,6 +365,7 @@ def _read(code: CodeType) -> _Code:
         tuple(sorted(loads.union(*(part.loads for part in inner)))),
         tuple(sorted(imports.union(*(part.imports for part in inner)))),
         tuple(sorted(names.union(*(part.names for part in inner)))),
+        tuple(sorted(texts.union(*(part.texts for part in inner)))),
     )
 
 
@@ -378,6 +419,25 @@ def _version(module: object) -> str | None:
         return str(version or importlib.metadata.version(top))
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def _is_core(module: str) -> bool:
+    """Whether a module is Python's or one of the libraries whose settings are not read but listed (`identity`)."""
+    top = module.partition(".")[0]
+    return top in ("torch", "numpy", "scipy", "lwidgets") or top in sys.stdlib_module_names
+
+
+def _same_package(a: FunctionType, b: FunctionType) -> bool:
+    return a.__module__.partition(".")[0] == b.__module__.partition(".")[0]
+
+
+def _is_setting(value: object) -> bool:
+    """Whether something in an installed module may be set by its users: plain data, its own objects, code of others."""
+    if isinstance(value, FunctionType | type):
+        return True  # which one it is: somebody may have put another in its place
+    kind = type(value)
+    plain = kind in _LITERALS or kind in (list, dict, set, frozenset, tuple)
+    return plain or isinstance(value, Tensor | np.ndarray | np.generic) or _native(kind) is object
 
 
 def _found_by_name(thing: Any) -> bool:

@@ -6,6 +6,10 @@ points elsewhere (``executors.py``) wrap one into another of the same shape.
 How to compute is chosen by measurement, on points that are wanted anyway: first the plain loop, with the user's number
 of threads and with fewer; once that has taken a while, the traced graphs, without and with folding, and many points at
 once. What differs from the loop by more than rounding, or fails, is left out, and the reason is kept for provenance.
+
+A graph is a program of what the code was when it was traced. So a plan belongs to a `Meaning`, and is made anew when
+what the code reads has changed; and a graph is compared with the loop at points far apart before it is used, at one
+point whenever a picture begins, and at random ones while it is used.
 """
 
 from __future__ import annotations
@@ -14,7 +18,6 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, get_args
@@ -24,10 +27,13 @@ import torch
 from numpy.typing import NDArray
 
 from lwidgets.basis import Basis
+from lwidgets.files import without_folders
 from lwidgets.metrics import counts_samples
 from lwidgets.objective import FunctionObjective, Objective
-from lwidgets.sampling.folding import Untraceable
+from lwidgets.sampling.identity import Meaning, meaning
+from lwidgets.sampling.threads import thread_counts, using_threads
 from lwidgets.sampling.traced import Programs, Traced
+from lwidgets.sampling.tracing import Untraceable
 
 Array = NDArray[np.float64]
 Evaluate = Callable[[Array], Iterator[Array]]
@@ -51,6 +57,9 @@ _LARGE = 1 << 28  # bytes that move from which on the loop's own copy of them is
 _TINY = 2e-3  # seconds a point below which calling the operations takes longer than the operations
 _STEP = 0.05  # seconds that a batch of points may take, so that progress is seen and a stop is prompt
 _AGREES = 0.3  # of the root of the last bit's worth, 1e-4 in float32: rounding, far from any error of meaning
+_PROBES = 3  # points far apart at which a graph must agree before it is used
+_AGAIN = 1 / 64  # share of a graph's points that are compared again
+_FAILURES = 3  # points at which a graph may fail where the loop does not, before it is given up
 _FLIPS = 3  # samples near a tie that rounding may count otherwise in a metric such as the error
 
 
@@ -92,7 +101,10 @@ class Plan:
         worked: Seconds of work so far.
         chunk: Points at once.
         programs: The traced graphs, once traced.
+        meaning: What the code was when all this was found.
     """
+
+    meaning: Meaning = field(default_factory=lambda: Meaning(""))
 
     arms: dict[tuple[Strategy, int], _Arm] = field(default_factory=dict)
     failed: dict[Strategy, str] = field(default_factory=dict)
@@ -145,24 +157,30 @@ class Plan:
         return self._arm(strategy, threads).now
 
 
-@contextmanager
-def using_threads(count: int) -> Iterator[None]:
-    """Within: torch computes with so many threads; after it, with as many as before."""
-    before = torch.get_num_threads()
-    if count != before:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        if count != before:
-            torch.set_num_threads(before)
+class Distrusted(Exception):
+    """A strategy that had agreed with the loop does not any more: what it gave is to be measured again.
+
+    Attributes:
+        why: The strategy, and the values that differ.
+    """
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(why)
 
 
 class Local:
     """An `Evaluate` that computes in this process."""
 
     def __init__(
-        self, objective: Objective, basis: Basis, batchnorm: str, *, strategy: Strategy | None = None, threads: int = 0
+        self,
+        objective: Objective,
+        basis: Basis,
+        batchnorm: str,
+        *,
+        strategy: Strategy | None = None,
+        threads: int = 0,
+        read: Meaning | None = None,
     ) -> None:
         """Nothing is computed yet.
 
@@ -172,11 +190,16 @@ class Local:
             batchnorm: A resolved mode.
             strategy: Use this one; by default the fastest is found by measurement.
             threads: Use so many; by default found by measurement.
+            read: The objective's meaning, where it has just been read.
         """
         self.objective, self.basis, self.batchnorm = objective, basis, batchnorm
         self.used: Counter[str] = Counter()
         self._strategy, self._threads = strategy, threads
         self._traced: dict[bool, Traced] = {}
+        self._read = read or meaning(objective, batchnorm)
+        self._compared: set[Strategy] = set()  # that have agreed with the loop in this picture
+        self._failures: Counter[Strategy] = Counter()
+        self._chance = np.random.default_rng()  # no seed: what is compared must not be the same at every visit
 
     def facts(self) -> dict[str, Any]:
         """For provenance: points by strategy and threads, and why others were not used."""
@@ -209,7 +232,10 @@ class Local:
         """What all evaluations of this kind share, so that a slider that moves on measures nothing again."""
         kind = self.objective.device.type  # a graph keeps the casts of the context that it was traced in
         casts = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-        plan: Plan = self.objective.plans.setdefault((self.batchnorm, self.basis.moving, casts), Plan())
+        key = self.batchnorm, self.basis.moving, casts
+        plan: Plan | None = self.objective.plans.get(key)
+        if plan is None or plan.meaning != self._read:
+            plan = self.objective.plans[key] = Plan(failed=_not_to_trace(self._read), meaning=self._read)
         return plan
 
     def _some(self, left: Array, loop: _Loop) -> tuple[Array, str]:
@@ -217,31 +243,52 @@ class Local:
         if self.basis.vector_at(left[0]) is not None:  # its own loss, to the last bit
             return loop(left[0])[None], "loop"
         plan = self.plan
-        mine = torch.get_num_threads()
-        counts = [self._threads] if self._threads else sorted({mine, max(1, mine // 2), 1}, reverse=True)
+        counts = [self._threads] if self._threads else thread_counts()
         strategy, threads = plan.next(self._strategies(plan, len(left)), counts)
         if strategy == "loop":
-            values = self._timed(plan, strategy, threads, lambda: loop(left[0])[None])
-        else:
-            try:
-                if strategy not in plan.verified and self._strategy is None:
-                    known = self._verify(plan, strategy, threads, left, loop)
-                    if known is not None:
-                        return known, "loop"
-                values = self._timed(plan, strategy, threads, lambda: self._by_graph(plan, strategy, left))
-            except Exception as error:  # whatever it is, the loop still works; if not, the user sees that
-                if self._strategy is not None:
-                    raise
-                plan.failed[strategy] = _told(error)
-                return self._some(left, loop)
-        return values, f"{strategy}, {threads} thread{'s' * (threads != 1)}"
+            return self._timed(plan, strategy, threads, lambda: loop(left[0])[None]), _label(strategy, threads)
+        try:
+            if strategy not in plan.verified and self._strategy is None:
+                known = self._verify(plan, strategy, threads, left, loop)
+                if known is not None:
+                    return known, "loop"
+            values = self._timed(plan, strategy, threads, lambda: self._by_graph(plan, strategy, left))
+        except Exception as error:  # whatever it is, the loop still works; if not, the user sees that
+            if self._strategy is not None:
+                raise
+            self._failures[strategy] += 1
+            if strategy in plan.verified and self._failures[strategy] < _FAILURES:
+                return loop(left[0])[None], "loop"  # a point where an operation fails, and the code may catch that
+            plan.failed[strategy] = _told(error)
+            return self._some(left, loop)
+        if self._strategy is None:
+            self._compare(plan, strategy, left, values, loop)
+        return values, _label(strategy, threads)
+
+    def _compare(self, plan: Plan, strategy: Strategy, left: Array, values: Array, loop: _Loop) -> None:
+        """Measure one of a graph's points again by the loop: the first of a picture, and now and then another.
+
+        Raises:
+            Distrusted: They differ by more than rounding.
+        """
+        due = strategy not in self._compared or self._chance.random() < _AGAIN * len(values)
+        if not due or self._large():  # where a copy of the model is worth avoiding, the first comparison must do
+            return
+        i = int(self._chance.integers(len(values)))
+        try:
+            known = loop(left[i])
+            self._agree(values[i], known)
+        except Untraceable as error:
+            plan.failed[strategy] = str(error)
+            raise Distrusted(f"{strategy} {error}") from error
+        self._compared.add(strategy)
+        values[i] = known
 
     def _strategies(self, plan: Plan, left: int) -> list[Strategy]:
         """Those that come into question for the points that are left."""
         if self._strategy is not None:
             return [self._strategy]
-        moving = sum(self.basis.origin.parameters[name].nbytes for name in self.basis.moving)
-        if moving >= _LARGE and "traced" not in plan.failed:
+        if self._large() and "traced" not in plan.failed:
             return ["traced"]
         found: list[Strategy] = ["loop"]
         point = min((arm.best for arm in list(plan.arms.values())), default=float("inf"))
@@ -251,8 +298,12 @@ class Local:
             found += ["batched"] if point < _TINY or self.objective.device.type != "cpu" else []
         return [strategy for strategy in found if strategy not in plan.failed]
 
+    def _large(self) -> bool:
+        """Whether what moves is so large that a copy of it is worth avoiding."""
+        return sum(self.basis.origin.parameters[name].nbytes for name in self.basis.moving) >= _LARGE
+
     def _verify(self, plan: Plan, strategy: Strategy, threads: int, left: Array, loop: _Loop) -> Array | None:
-        """Compare with the loop at one point; for a large model at a vector of the basis, which the loop need not copy.
+        """Compare with the loop at a few points far apart; for a large model at vectors of the basis, not copied then.
 
         Tracing and allocating happen here, so this is not timed.
 
@@ -263,23 +314,30 @@ class Local:
             Untraceable: They differ by more than rounding.
         """
         large = self._strategies(plan, len(left)) == ["traced"]
-        probe = np.eye(left.shape[1])[-1:] if large else left
-        with using_threads(threads):
-            values = self._by_graph(plan, strategy, probe)
-        known = loop(probe[0])
-        if large:  # a direction that was drawn or widened for this, all of it
-            loop.close()
+        probes = np.eye(left.shape[1])[[-1]] if large else left[_far_apart(left, _PROBES)]
+        first: Array | None = None
+        for probe in probes:
+            with using_threads(threads):
+                values = self._by_graph(plan, strategy, probe[None])
+            known = loop(probe)
+            if large:  # a direction that was drawn or widened for this, all of it
+                loop.close()
+            self._agree(values[0], known)
+            if large or np.isfinite(known).all():  # agreement about infinity says little: another point will tell
+                plan.verified.add(strategy)
+            first = known if first is None else first
+        return None if large or first is None else first[None]
+
+    def _agree(self, values: Array, known: Array) -> None:
+        """Raise `Untraceable` where values differ from the loop's by more than rounding."""
         dtypes = {self.basis.origin.parameters[name].dtype for name in self.basis.moving}
         last_bit = max((torch.finfo(dtype).eps for dtype in dtypes), default=0.0)
         samples = self.objective.samples
         flips = np.array([_FLIPS / samples if counts_samples(value, samples) else 0.0 for value in known])
         allowed = _AGREES * last_bit**0.5 * (np.abs(known) + 0.01) + flips
-        same = (np.abs(values[0] - known) <= allowed) | (values[0] == known) | (np.isnan(values[0]) & np.isnan(known))
-        for value, right in zip(values[0][~same], known[~same], strict=True):
+        same = (np.abs(values - known) <= allowed) | (values == known) | (np.isnan(values) & np.isnan(known))
+        for value, right in zip(values[~same], known[~same], strict=True):
             raise Untraceable(f"differs from the loop: {value:.9g} instead of {right:.9g}")
-        if large or np.isfinite(known).all():  # agreement about infinity says little: another point will tell
-            plan.verified.add(strategy)
-        return None if large else known[None]
 
     @staticmethod
     def _timed(plan: Plan, strategy: Strategy, threads: int, compute: Callable[[], Array]) -> Array:
@@ -314,6 +372,30 @@ class Local:
                 if plan.chunk == 1:
                     raise
                 plan.chunk //= 2
+
+
+def _far_apart(rows: Array, count: int) -> list[int]:
+    """The first row, and again and again the one farthest from those chosen."""
+    chosen = [0]
+    distance = np.linalg.norm(rows - rows[0], axis=1)
+    while len(chosen) < count and distance.max() > 0:
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, np.linalg.norm(rows - rows[chosen[-1]], axis=1))
+    return chosen
+
+
+def _not_to_trace(read: Meaning) -> dict[Strategy, str]:
+    """Why no graph may be used, where what it depends on cannot be followed."""
+    why = ""
+    if read.unread:
+        why = f"what it depends on cannot be followed: {', '.join(read.unread)}"
+    elif read.compiled:
+        why = "torch.compile has made a part of it"
+    return {strategy: why for strategy in STRATEGIES if why and strategy != "loop"}
+
+
+def _label(strategy: Strategy, threads: int) -> str:
+    return f"{strategy}, {threads} thread{'s' * (threads != 1)}"
 
 
 local = Local
@@ -357,5 +439,5 @@ def free_memory(device: torch.device) -> float:
 
 
 def _told(error: Exception) -> str:
-    text = str(error).strip().partition("\n")[0][:200]
+    text = without_folders(str(error).strip().partition("\n")[0])[:200]
     return text if isinstance(error, Untraceable) else f"{type(error).__name__}: {text}"

@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 
 from lwidgets.basis import Basis
 from lwidgets.objective import Objective
-from lwidgets.sampling.evaluate import Local, Strategy
+from lwidgets.sampling.evaluate import Distrusted, Local, Strategy
+from lwidgets.sampling.identity import Meaning, meaning
 
 Array = NDArray[np.float64]
 
@@ -75,6 +76,7 @@ class Spread:
         executor: Executor,
         *,
         strategy: Strategy | None = None,
+        read: Meaning | None = None,
     ) -> None:
         """Nothing is sent or computed yet.
 
@@ -85,6 +87,7 @@ class Spread:
             executor: Threads, processes, or ``client.get_executor()`` of a dask.distributed client. It stays the
                 caller's: nothing here shuts it down.
             strategy: Use this one; by default every worker finds the fastest by measurement.
+            read: The objective's meaning, where it has just been read.
 
         Raises:
             TypeError: The executor is of another kind.
@@ -96,8 +99,10 @@ class Spread:
             )
         self._used: Counter[str] = Counter()
         self._executor = executor
+        read = read or meaning(objective, batchnorm)
+        named = f"{_name_of(objective)} {read.digest}"  # a worker's copy is of what the code was
         self._bench = _Bench(objective, basis, batchnorm, strategy)
-        self._job = _Job(uuid4().hex, _name_of(objective), _name_of(basis), batchnorm, strategy, _process())
+        self._job = _Job(uuid4().hex, named, _name_of(basis), batchnorm, strategy, _process(), read)
         self._parcels: dict[str, Any] = {}
         self._pace: float | None = None  # seconds a row, in the last task
         self._lost = False
@@ -188,7 +193,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class _Job:
-    """What a task says about its coefficients: names, how to evaluate, and the process that asks."""
+    """What a task says about its coefficients: names, how to evaluate, the process that asks, and what it means."""
 
     name: str
     objective: str
@@ -196,6 +201,7 @@ class _Job:
     batchnorm: str
     strategy: Strategy | None
     home: str
+    read: Meaning
 
 
 @dataclass(frozen=True)
@@ -290,6 +296,10 @@ class _Request:
         return len(answer.rows)
 
 
+class WorkerDiffers(Exception):
+    """A worker would compute something else: it has other code, or other values of what the code reads."""
+
+
 def _client_of(executor: Executor) -> Any:
     """The client of a dask executor, or None."""
     dask: Any = sys.modules.get("distributed.cfexecutor")
@@ -299,7 +309,7 @@ def _client_of(executor: Executor) -> Any:
 def _is_loss(error: BaseException) -> bool:
     """Whether the worker failed, not the evaluation."""
     killed = getattr(sys.modules.get("distributed"), "KilledWorker", BrokenExecutor)
-    return isinstance(error, BrokenExecutor | CancelledError | killed)
+    return isinstance(error, BrokenExecutor | CancelledError | WorkerDiffers | killed)
 
 
 # What follows, down to the pickling, runs in the workers.
@@ -360,6 +370,11 @@ def _work(job: _Job, ticket: int, coefficients: Array, parcel: Mapping[str, byte
         if objective is None or basis is None:
             parts = ((job.objective, objective), (job.basis, basis))
             return _Answer(worker, missing=tuple(name for name, part in parts if part is None))
+        here = meaning(objective, job.batchnorm)
+        if not job.read.unread and here.digest != job.read.digest:
+            raise WorkerDiffers(
+                "the code of model, loss or metrics, or something that it reads, is not the same in this worker"
+            )
         bench = _Bench(objective, basis, job.batchnorm, job.strategy)
         _benches.put(job.name, bench)
     evaluate = bench.own()
@@ -368,6 +383,8 @@ def _work(job: _Job, ticket: int, coefficients: Array, parcel: Mapping[str, byte
     try:
         for row in evaluate(coefficients):
             rows.append(row)  # noqa: PERF402  what was known before an exception is kept
+    except Distrusted:
+        raise
     except Exception:
         if not rows:
             raise

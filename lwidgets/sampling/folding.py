@@ -14,21 +14,19 @@ values, it leaves torch) raises `Untraceable`, and the plain loop remains.
 from __future__ import annotations
 
 import operator
-import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
-from torch.nn import Parameter
 from torch.utils._pytree import tree_leaves
+
+from lwidgets.sampling.tracing import may_fail, remove_dead
 
 Kind = Literal["fixed", "affine", "other"]
 _aten = torch.ops.aten
-_tracing = threading.Lock()  # torch.fx patches nn.Module while it traces, and would not undo that in the right order
 
 _EVERY: tuple[int, ...] = tuple(range(64))
 _RULES: dict[Any, tuple[tuple[int, ...], tuple[int, ...]]] = {
@@ -72,10 +70,6 @@ _PRODUCTS = {op for op, (factors, _) in _RULES.items() if len(factors) == 2} | {
 """Where the data meet the parameters: what comes out is as large as the data, and saves the product at every point."""
 
 
-class Untraceable(Exception):
-    """The evaluation cannot be written as one graph of torch operations; the message says why."""
-
-
 @dataclass(frozen=True)
 class Split:
     """A traced function in three parts.
@@ -93,67 +87,6 @@ class Split:
     rest: GraphModule
     direct: tuple[int, ...]
     sizes: tuple[int, int]
-
-
-def trace(function: Callable[..., Any], inputs: Sequence[Tensor]) -> GraphModule:
-    """The function as a graph of ATen operations without mutation.
-
-    It runs once, on stand-ins for the inputs that have shapes but no values: so the graph cannot depend on the values
-    that they have now, and the function cannot write into them.
-
-    Args:
-        function: Takes the tensors, returns a tensor or a tuple of them.
-        inputs: Their shapes are built in.
-
-    Raises:
-        Untraceable: Some operation needs a value, draws random numbers, leaves torch, or takes a parameter that is not
-            among the inputs.
-    """
-    from torch.func import functionalize
-    from torch.fx.experimental.proxy_tensor import make_fx  # half a second to import, so only when it is needed
-
-    def keeping(*tensors: Tensor) -> Any:
-        before = [tensor.untyped_storage() for tensor in tensors]
-        values = function(*tensors)
-        if any(t.untyped_storage()._cdata != s._cdata for t, s in zip(tensors, before, strict=True)):
-            raise Untraceable("it replaces the data of a parameter, which no operation shows")
-        return values
-
-    traced = partial(make_fx, tracing_mode="fake", _allow_non_fake_inputs=True)
-    try:
-        with _tracing, torch.no_grad():
-            graph = traced(keeping)(*inputs)
-            _check(graph)
-            if any(map(_mutates, graph.graph.nodes)):
-                graph = traced(functionalize(graph, remove="mutations"))(*inputs)
-    except Untraceable:
-        raise
-    except Exception as error:
-        raise Untraceable(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}") from error
-    for node in graph.graph.nodes:
-        if node.target in (_aten.view.default, _aten._unsafe_view.default):
-            node.target = _aten.reshape.default  # batched over points, strides may not allow a view
-    graph.graph.eliminate_dead_code()
-    return graph
-
-
-def _check(graph: GraphModule) -> None:
-    """Raise `Untraceable` when a graph is not a function of its inputs alone, or not one of fixed shapes."""
-    for node in graph.graph.nodes:
-        if node.op == "get_attr" and isinstance(getattr(graph, node.target), Parameter):
-            raise Untraceable("it takes a parameter by another way than its name in the module")
-        random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
-        if random and not any("dropout" in argument.name for argument in node.target._schema.arguments):
-            raise Untraceable(f"it draws random numbers: {node.target}")
-        for value in tree_leaves(node.meta.get("val")):
-            numbers = value.shape if isinstance(value, Tensor) else [value]
-            if any(isinstance(number, torch.SymInt | torch.SymFloat | torch.SymBool) for number in numbers):
-                raise Untraceable(f"a shape or a number depends on values: {node.target}")
-
-
-def _mutates(node: Node) -> bool:
-    schema = getattr(node.target, "_schema", None)
-    return schema is not None and bool(schema.is_mutable)
 
 
 def fuse_batchnorm(graph: GraphModule) -> None:
@@ -192,7 +125,7 @@ def fuse_batchnorm(graph: GraphModule) -> None:
             scaled.meta, shift.meta, fused.meta = dict(weight.meta), dict(mean.meta), dict(inputs.meta)
         for user in list(node.users):
             user.replace_all_uses_with(fused)
-    graph.graph.eliminate_dead_code()
+    remove_dead(graph.graph)
 
 
 def split(graph: GraphModule, roles: Sequence[Kind], *, fold: bool = True) -> Split:
@@ -211,8 +144,9 @@ def split(graph: GraphModule, roles: Sequence[Kind], *, fold: bool = True) -> Sp
             kinds[node] = _kind(node, kinds, fold)
     output = next(node for node in nodes if node.op == "output")
     kinds[output] = "other"
+    checks = [node for node in nodes if not node.users and may_fail(node)]
 
-    needed = _behind([output])
+    needed = _behind([output, *checks])
     frontier: list[Node] = []
     for node in reversed([n for n in nodes if n in needed and kinds[n] == "affine"]):
         if any(kinds[user] == "other" for user in node.users if user in needed):
@@ -232,9 +166,15 @@ def split(graph: GraphModule, roles: Sequence[Kind], *, fold: bool = True) -> Sp
     given = [node for node, role in zip(inputs, roles, strict=True) if role == "fixed"]
     wanted = list(output.args[0]) if isinstance(output.args[0], tuple | list) else [output.args[0]]
     return Split(
-        fixed=_slice(graph, given, constants),
+        fixed=_slice(graph, given, constants, [node for node in checks if kinds[node] == "fixed"]),
         affine=_slice(graph, [*constants, *moving], folded),
-        rest=_slice(graph, [*constants, *changing, *folded, *direct], wanted, late=frozenset(direct)),
+        rest=_slice(
+            graph,
+            [*constants, *changing, *folded, *direct],
+            wanted,
+            [node for node in checks if kinds[node] != "fixed"],
+            late=frozenset(direct),
+        ),
         direct=tuple(moving.index(node) for node in direct),
         sizes=(sum(map(_bytes, folded)), sum(_bytes(n) for n in nodes if kinds[n] == "other")),
     )
@@ -247,7 +187,7 @@ def _kind(node: Node, kinds: Mapping[Node, Kind], fold: bool) -> Kind:
     if "other" in behind:
         return "other"
     packet = _packet(node)
-    if packet not in _RULES or _batch_statistics(node) or (not fold and packet in _PRODUCTS):
+    if packet not in _RULES or not node.users or _batch_statistics(node) or (not fold and packet in _PRODUCTS):
         return "other"
     factors, addends = _RULES[packet]
     affine = [i for i, arg in enumerate(node.args) if any(kinds[n] == "affine" for n in _nodes_in(arg))]
@@ -305,9 +245,15 @@ def _behind(nodes: Iterable[Node], stop: Collection[Node] = ()) -> set[Node]:
 
 
 def _slice(
-    graph: GraphModule, given: Sequence[Node], wanted: Sequence[Node], late: Collection[Node] = ()
+    graph: GraphModule,
+    given: Sequence[Node],
+    wanted: Sequence[Node],
+    checks: Sequence[Node] = (),
+    late: Collection[Node] = (),
 ) -> GraphModule:
     """The part of a graph that leads from some of its values to others, as a function of its own.
+
+    It does the checks, too, which return nothing and may fail.
 
     What is ``late`` may be given as a function that makes the tensor, called right before its first use; so of a large
     model only one weight at a time exists.
@@ -315,7 +261,7 @@ def _slice(
     part = Graph()
     copies = {node: part.placeholder(node.name) for node in given}
     made = set(given) - set(late)
-    needed = _behind(wanted, stop=set(given))
+    needed = _behind([*wanted, *checks], stop=set(given))
 
     def copied(node: Node) -> Node:
         if node not in made:

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
+import numpy as np
 import torch
 
 from lwidgets.basis import Basis
@@ -22,8 +26,12 @@ from lwidgets.objective import FunctionObjective, Objective
 from lwidgets.sampling.content import Content, name_of
 from lwidgets.version import __version__
 
+_PAUSE = 0.02  # seconds between two looks at what may have changed ...
+_SHARE = 50  # ... and so many times as long as a look takes
+
 _lock = threading.Lock()
 _kept: WeakKeyDictionary[object, Any] = WeakKeyDictionary()
+_restless: WeakSet[Objective] = WeakSet()
 
 
 def identity(objective: Objective, basis: Basis, batchnorm: str) -> str:
@@ -38,8 +46,8 @@ def identity(objective: Objective, basis: Basis, batchnorm: str) -> str:
         batchnorm: A resolved mode.
 
     Returns:
-        Forty hexadecimal digits, the same in every process; a model or loss that cannot be read gives a random text
-        that stays the same for this objective.
+        Forty hexadecimal digits, the same in every process; where something cannot be read, the same only for the same
+        thing, and `meaning` names it.
 
     Example:
         >>> import lwidgets as lw
@@ -50,20 +58,112 @@ def identity(objective: Objective, basis: Basis, batchnorm: str) -> str:
         >>> [identity(each, basis, "none") == identity(bowl, basis, "none") for each in (again, other)]
         [True, False]
     """
-    content = Content().add(*_surroundings(objective.device), batchnorm, objective.names, _once(basis, _of_basis))
+    content = Content().add(meaning(objective, batchnorm).digest, _once(basis, _of_basis))
+    if not isinstance(objective, FunctionObjective):
+        content.add(_once(objective.data, _of_batches))
+        if batchnorm == "recalibrate":
+            content.add(_once(objective.train, _of_batches))
+    return content.hexdigest()
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What an objective computes at a point from a batch, as it is now: code, and all that the code reads.
+
+    Attributes:
+        digest: Of all that could be read.
+        unread: What could not be read, by name: a change in it is not seen.
+        compiled: Whether some of it was made by torch.compile.
+    """
+
+    digest: str
+    unread: tuple[str, ...] = ()
+    compiled: bool = False
+
+
+def meaning(objective: Objective, batchnorm: str) -> Meaning:
+    """Read the model's code, loss and metrics, and whatever these read by global names, closures and attributes.
+
+    Two readings differ if and only if something changed in between that could change a value; what cannot be read is
+    named. It takes a tenth of a millisecond for a small network.
+
+    Args:
+        objective: What is evaluated.
+        batchnorm: A resolved mode.
+    """
+    content = Content().add(*_surroundings(objective.device), batchnorm, objective.names)
+    if objective in _restless:
+        return Meaning(content.add(name_of(objective)).hexdigest(), ("something that changes while it is evaluated",))
     try:
         if isinstance(objective, FunctionObjective):
             content.add(objective.function)
         else:
-            fixed, code = _once(objective, _of_module)
-            content.add(fixed, *map(_referent, code))
+            module = _once(objective, _of_module)
+            content.add(module.digest, *map(_referent, module.code))
             content.add(*((m.takes_model, m.function) for m in objective._measures.values()))
-            content.add(_once(objective.data, _of_batches))
-            if batchnorm == "recalibrate":
-                content.add(_once(objective.train, _of_batches))
-    except Exception:  # whatever the user's objects raise, too deep a nesting included
-        content.add("unknown", name_of(objective))
-    return content.hexdigest()
+            content.unread |= dict.fromkeys(module.unread)
+            content.compiled |= module.compiled
+    except Exception as error:  # whatever the user's objects raise, too deep a nesting included
+        content = Content().add("unknown", name_of(objective))
+        content.unread[f"something that raises {type(error).__name__} when it is read"] = None
+    return Meaning(content.hexdigest(), tuple(content.unread), content.compiled)
+
+
+class Steady:
+    """Whether what an objective computes is still what it was; asked often, it looks now and then.
+
+    Attributes:
+        meaning: What it was.
+    """
+
+    def __init__(self, objective: Objective, batchnorm: str) -> None:
+        """Read it.
+
+        Args:
+            objective: What is evaluated.
+            batchnorm: A resolved mode.
+        """
+        began = time.perf_counter()
+        self.meaning = meaning(objective, batchnorm)
+        self._objective, self._batchnorm = objective, batchnorm
+        self._looked = time.perf_counter()
+        self._pause = max(_PAUSE, _SHARE * (self._looked - began))
+
+    def __call__(self, *, now: bool = False) -> bool:
+        """True while nothing has changed; with ``now`` it is looked at in any case."""
+        if now or time.perf_counter() - self._looked > self._pause:
+            same = meaning(self._objective, self._batchnorm) == self.meaning
+            self._looked = time.perf_counter()
+            return same
+        return True
+
+
+def notice_restless(objective: Objective, basis: Basis, batchnorm: str) -> None:
+    """Find out, once something has changed, whether it is the evaluation itself that changes it, by evaluating once.
+
+    A metric that counts its calls, a loss that keeps a history: from then on `meaning` names it as what cannot be
+    followed, because what such code depends on is another thing at every point.
+
+    Args:
+        objective: What is evaluated.
+        basis: K vectors, bound to the objective's space.
+        batchnorm: A resolved mode.
+    """
+    before = meaning(objective, batchnorm)
+    with suppress(Exception):  # it is told where the point is wanted
+        next(objective.evaluate(basis, [np.eye(len(basis.vectors))[0]], batchnorm=batchnorm))
+    if meaning(objective, batchnorm) != before:
+        follow_no_more(objective)
+
+
+def follow_no_more(objective: Objective) -> None:
+    """From now on, what the objective depends on counts as something that cannot be followed."""
+    _restless.add(objective)
+
+
+def version(*objectives: Objective | None) -> tuple[str, ...]:
+    """What tells two states of objectives apart that are of the same models and data: the digests of their meanings."""
+    return tuple(meaning(objective, "").digest for objective in objectives if objective is not None)
 
 
 def _surroundings(device: torch.device) -> tuple[Any, ...]:
@@ -94,17 +194,33 @@ def _of_basis(basis: Basis) -> str:
 
 
 def _of_batches(data: Batches) -> str:
-    return Content().add(data.batches, data.sizes).hexdigest()
+    return Content().add(data.batches, data.weights).hexdigest()
 
 
-def _of_module(objective: Objective) -> tuple[str, tuple[weakref.ref[Any], ...]]:
-    """The module but for the tensors that a point brings along, and the functions and classes met on the way."""
+@dataclass(frozen=True)
+class _Module:
+    """What a module consists of but for the tensors that a point brings along.
+
+    Attributes:
+        digest: Of its attributes and of how they hang together; it belongs to the objective and does not change.
+        code: The functions and classes met on the way, which may.
+        unread: What could not be read.
+        compiled: Whether a part of it was made by torch.compile.
+    """
+
+    digest: str
+    code: tuple[weakref.ref[Any], ...]
+    unread: tuple[str, ...]
+    compiled: bool
+
+
+def _of_module(objective: Objective) -> _Module:
     code: list[weakref.ref[Any]] = []
     with objective.replica() as replica:
         brought = {id(p): name for name, p in replica.parameters.items()}
         brought |= {id(b): f"{n} {b.dtype}" for n, b in replica.buffers.items() if n in objective.space.buffers}
-        digest = Content(brought, code).add(replica.module.eval()).hexdigest()
-    return digest, tuple(code)
+        content = Content(brought, code).add(replica.module.eval())
+    return _Module(content.hexdigest(), tuple(code), tuple(content.unread), content.compiled)
 
 
 def _referent(refer: weakref.ref[Any]) -> Any:

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lwidgets.barrier import Barrier, BarrierKind, not_finite, reference
+from lwidgets.barrier import Barrier, BarrierKind, not_finite, reference, widest_gap
 from lwidgets.landscape import Landscape
 from lwidgets.objective import Objective
 from lwidgets.sampling.measure import CacheArgument, Measure
@@ -60,7 +60,8 @@ def polish_barrier(
 
     Returns:
         The greatest height that was evaluated, at the first alpha that has it. Its error is what the gaps between the
-        points may still hold above it, and rounding.
+        points may still hold above it by what is seen at the points, and rounding. No sample excludes a bump that is
+        narrower than the widest of these gaps, which the barrier's ``gap`` tells.
 
     Raises:
         ValueError: As `Landscape.barrier`; the curve is of other data or another BatchNorm mode; a value is not finite.
@@ -119,6 +120,7 @@ def polish_barrier(
                 value=float(height[top]),
                 alpha=float(t[top]),
                 error=above + rounding,
+                gap=widest_gap(t),
                 evaluations=evaluations,
             )
         measure(alpha)

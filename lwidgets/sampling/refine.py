@@ -4,6 +4,10 @@ Grids are nested. A node that was not measured has the value that the next coars
 is the coarse one's spline plus what was found to differ, where it was found. How much a measured value differs from
 its prediction, its surplus, tells where to look next; how wrong the picture was about values just before they were
 measured tells how wrong it still is.
+
+Surpluses know nothing of what lies between the nodes, and what vanishes on every coarse grid looks flat. So some pixels
+of every round are even ones, in the middle of the largest gaps and on no grid in particular, and no picture is settled
+before enough of them were as predicted. What is smaller than the gaps that are left, no sample excludes.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter
+from scipy.ndimage import distance_transform_edt, maximum_filter
 
 from lwidgets.sampling.grids import Array, Mask, mask_of, nested_grids, nested_steps
 
@@ -25,8 +29,16 @@ BATCH = {1: 8, 2: 20}
 """Axes -> fewest pixels a round ..."""
 GROWTH = 0.25
 """... and their share of what was measured before it, so that the rounds are few."""
-EVEN = 0.4
+EVEN = 0.3
 """Share of a round that is spread evenly: only these find what the surpluses do not know of."""
+QUIET = {1: 4, 2: 10}
+"""Axes -> even pixels that must have been as predicted before a picture is settled; a whole batch once one was not."""
+FAR = 0.5
+"""Even pixels are at least this share of the largest distance there is away from what was measured: near enough to the
+middle of a gap to find what lies in it, free enough to lie on no coarser grid."""
+FINE = 0.15
+"""How much likelier an even pixel is for every odd index: a wave that vanishes at even ones is seen by no others."""
+_SEQUENCE = {1: (0.6180339887498949,), 2: (0.7548776662466927, 0.5698402909980532)}  # Roberts 2018: even from the first
 NEED = 0.05
 """Pixels are worth a look when the surplus expected of them is more than this share of the error that is allowed."""
 DECAY = 0.25
@@ -38,6 +50,8 @@ DOUBT = 6.0
 benchmarks/calibration.py."""
 EXPECTED = 1.6
 """An estimate is at least this many times the largest surplus expected of any pixel."""
+RING = 2 - 3**0.5
+"""What is left one node further on of a cubic spline's ringing around a node that stands out."""
 RINGING = 2.0
 """Linear interpolation replaces the spline where it was this many times better: a spline rings around a cliff."""
 _ROUNDING = 4 * float(np.finfo(np.float32).eps)  # of the largest value: below this a landscape is noise, not structure
@@ -121,6 +135,8 @@ def refine(
     allowed: dict[str, float] = {}
     error = dict.fromkeys(names, np.nan)
     rounds: list[dict[str, Array]] = []
+    grid = 0  # the round that completed the last grid: what it found were the errors of the grid before
+    quiet, enough = 0, QUIET[len(shape)]  # even pixels since one was not as predicted
     if start is not None:
         at = tuple(np.argwhere(start.evaluated).T)
         known.take(at, {name: values[at] for name, values in start.values.items()})
@@ -130,38 +146,48 @@ def refine(
         level = known.level
         if level < first or tolerance == 0:
             pixels = _inside_out(np.argwhere(known.missing & (known.levels == level)), known.missing)
-            pixels = pixels if picture is None else _union(always, pixels, known.missing)
+            pixels, even = pixels if picture is None else _union(always, pixels, known.missing), 0
         else:
-            pixels = _choose(known, guesses, allowed, deciding)
+            pixels, even = _choose(known, guesses, allowed, deciding, QUIET[len(shape)] - quiet)
         told = yield pixels, picture
         count = min(len(values) for values in told.values())
         logs, at = known.logs, tuple(pixels[:count].T)
         known.take(at, told)
         if known.logs != logs:  # what was predicted in the other scale says nothing
-            guesses, rounds = {}, []
+            guesses, rounds, grid, quiet = {}, [], 0, 0
         if guesses:
-            rounds = [*rounds[1 - ROUNDS :], _residuals(known, guesses, at)]
+            rounds.append(_residuals(known, guesses, at))
+        if guesses and even:
+            last = pixels[:count][-even:]
+            quiet += even
+            if any(_surprising(known.unknown(n), guesses[n].values, last, allowed[n]) for n in deciding):
+                quiet, enough = 0, BATCH[len(shape)]
         guesses = {name: _guess(name, known) for name in names}
+        # Only where pixels are chosen for a metric do its latest residuals say more than the earlier ones.
+        recent = {name: max(grid, len(rounds) - ROUNDS) if name in deciding else max(grid - 1, 0) for name in names}
         # Few of the pixels that were just measured can show the guide's largest error: its own estimate comes on top.
         inherited = {name: known.guide.error.get(name, 0.0) for name in names}
         before, error = (
             error,
-            {n: _estimate([r[n] for r in rounds], guesses[n], known.missing, inherited[n]) for n in names},
+            {n: _estimate([r[n] for r in rounds[recent[n] :]], guesses[n], known.missing, inherited[n]) for n in names},
         )
         if count < len(pixels):  # the few that came may have missed what the round was for
             error = {n: float(np.fmax(error[n], before[n])) for n in names}
         allowed = known.allowed(tolerance)
+        if even:
+            surprised = any((rounds[-1][n] > allowed[n]).any() for n in deciding) if rounds else True
+            quiet, enough = (0, BATCH[len(shape)]) if surprised else (quiet + even, enough)
         settled = not known.missing.any() or (
             tolerance > 0
-            and sum(len(r[deciding[0]]) for r in rounds) >= BATCH[len(shape)]
-            and all(error[n] <= allowed[n] for n in deciding)
+            and quiet >= enough
+            and all(error[n] <= allowed[n] or not guesses[n].interpolated(known.missing).any() for n in deciding)
             and not any(guess.unsure.any() for guess in guesses.values())
         )
         picture = _picture(known, guesses, error, settled)
         if settled or count < len(pixels):
             return picture
-        if known.level > level:  # a grid is complete: what was found were the errors of the one before
-            rounds = []
+        if known.level > level:
+            grid = len(rounds)
 
 
 class _Known:
@@ -224,47 +250,75 @@ class _Guess:
     """What the measured values of one metric say about all pixels.
 
     Attributes:
-        values: Measured, interpolated, or nan where there is no value to be expected.
+        values: Measured, interpolated, or nan where there is no value to be expected, or none is known.
         surplus: How far each missing pixel is expected to be from its value; 0 at the others.
-        unsure: Missing pixels between finite and other ones, where nothing can be interpolated.
+        unsure: Missing pixels between or beside finite and other ones, where nothing can be interpolated.
     """
 
     values: Array
     surplus: Array
     unsure: Mask
 
+    def interpolated(self, missing: Mask) -> Mask:
+        """Missing pixels that have a value."""
+        return missing & np.isfinite(self.values)
+
 
 def _guess(name: str, known: _Known) -> _Guess:
     measured = known.unknown(name)
     values = measured[np.ix_(*known.grids[0])]
     finite = np.isfinite(values).astype(np.float64)
+    unsure = np.zeros(measured.shape, dtype=bool)
     found = np.zeros((2, *values.shape))  # surplus of each node, of the spline and of linear interpolation
     surplus = np.zeros(measured.shape)
     for step in nested_steps(measured.shape):
         missing, told = known.missing[step.at], measured[step.at]
         predicted, share = step.predict(values, finite)
         around = maximum_filter(found, size=(1, *[3] * missing.ndim))
+        for nodes in (1, 2):  # together three, where a fiftieth is left
+            around[0] = np.maximum(around[0], RING**nodes * maximum_filter(around[0], size=2 * nodes + 1))
         expected = DECAY * step.inherit(around)
         values = np.where(RINGING * expected[1] < expected[0], predicted[1], predicted[0])
         values = np.where(missing, values, told)
         finite = np.where(missing, share, np.isfinite(told))
+        if not (finite == 1).all():
+            unsure[step.at] |= missing & _rims(finite, missing)
         found = np.abs(values - predicted)
+        seen = np.where(step.new & ~missing & np.isfinite(found), found, 0.0).min(axis=0)
         found = np.where(missing | ~np.isfinite(found), expected, found)
         surplus[step.at] = np.where(step.new & missing, found.min(axis=0), surplus[step.at])
+        # What no coarser node foretold may reach to nodes beside it, of its own grid and of coarser ones.
+        beside = np.where(missing, DECAY * maximum_filter(seen, size=3), 0.0)
+        surplus[step.at] = np.maximum(surplus[step.at], beside)
         found = np.where(step.new, found, 0.0)
-    values = np.where(known.missing & (finite < 1), np.nan, values)
+    values = np.where(known.missing & ((finite < 1) | unsure), np.nan, values)
     if name in known.guide.surplus:
         surplus += np.where(known.missing, known.guide.surplus[name], 0.0)
-    return _Guess(values, surplus, known.missing & (finite > 0) & (finite < 1))
+    return _Guess(values, surplus, unsure)
+
+
+def _rims(finite: Array, missing: Mask) -> Mask:
+    """Nodes of a grid that are neither surely finite nor surely not, or lie beside a measured one that is otherwise.
+
+    The latter are all there is to see of an island that no coarser grid has met.
+
+    Args:
+        finite: How sure it is that they are finite, from 0 to 1; exact where they were measured.
+        missing: Those that were not.
+    """
+    beside_other = [(finite == sure) & maximum_filter(~missing & (finite != sure), size=3) for sure in (0, 1)]
+    return np.any([*beside_other, (finite > 0) & (finite < 1)], axis=0)
 
 
 def _choose(
-    known: _Known, guesses: Mapping[str, _Guess], allowed: Mapping[str, float], deciding: Sequence[str]
-) -> Pixels:
+    known: _Known, guesses: Mapping[str, _Guess], allowed: Mapping[str, float], deciding: Sequence[str], lacking: int
+) -> tuple[Pixels, int]:
     """Pixels of the next round: rims of what is not finite, those with the largest surplus expected, and even ones.
 
-    Rims are measured coarse before fine, since one that is measured narrows the next. The even pixels follow the
-    golden-ratio sequence over the coarsest missing ones; every beginning of it is even.
+    Rims are measured coarse before fine, since one that is measured narrows the next.
+
+    Returns:
+        (pixels, even): the last so many are even ones.
     """
     unsure = np.any([guess.unsure for guess in guesses.values()], axis=0)
     rims = np.argwhere(unsure & (known.levels == known.levels[unsure].min(initial=len(known.grids))))
@@ -273,16 +327,39 @@ def _choose(
     need = np.max([guesses[name].surplus[tuple(rest.T)] / allowed[name] for name in deciding], axis=0).round(6)
     measured = known.missing.size - known.missing.sum()
     count = max(BATCH[rest.shape[1]], int(GROWTH * measured))
-    if known.guide.surplus:  # where the guide was measured, an even pixel would not find what it does not know
-        levels = levels + len(known.grids) * (known.guide.surplus[deciding[0]][tuple(rest.T)] == 0)
-    needy = min(round((1 - EVEN) * count), int((need > NEED).sum()))
-    even = min(len(rest) - needy, max(round(EVEN / (1 - EVEN) * needy), BATCH[rest.shape[1]] - needy))
-    worst, left = np.split(np.lexsort((levels, -need)), [needy])
-    left = np.sort(left)
-    pool = left[levels[left] <= np.sort(levels[left])[even - 1]] if even else left[:0]
-    spread = (np.arange(even) + measured) * 0.6180339887498949 % 1 * len(pool)
-    chosen = pool[np.unique(spread.astype(int))]
-    return np.concatenate([rims, rest[worst], rest[chosen]])
+    even = max(round(EVEN * count), lacking)
+    needy = min(count - even, int((need > NEED).sum()))
+    worst = rest[np.lexsort((levels, -need))[:needy]]
+    left = known.missing & ~unsure
+    left[tuple(worst.T)] = False
+    # Where the guide was measured itself, an even pixel would not find what the guide does not know.
+    unknown = left & (known.guide.surplus.get(deciding[0], known.missing) > 0)
+    spread = _evenly(left, unknown if unknown.any() else left, max(even, BATCH[left.ndim] - needy))
+    return np.concatenate([rims, worst, spread]), len(spread)
+
+
+def _evenly(missing: Mask, wanted: Mask, count: int) -> Pixels:
+    """So many of the wanted pixels, or all: in the middle of the largest gaps, those far from one another first.
+
+    Within a gap a pixel is drawn at random, the same at every call, so that all together lie on no coarser grid.
+    """
+    missing, wanted = missing.copy(), wanted.copy()
+    steps = [1 / (size - 1) for size in missing.shape]
+    turn = _SEQUENCE[1][0] * missing.sum()
+    drawn = np.random.default_rng(missing.sum()).random(missing.shape)
+    rank = 1 + drawn + FINE * (np.indices(missing.shape) % 2).sum(axis=0)
+    chosen = [np.empty((0, missing.ndim), dtype=np.intp)]
+    while count and wanted.any():
+        distance = np.where(wanted, distance_transform_edt(missing, sampling=steps), 0.0)
+        apart = FAR * distance.max()
+        far = np.where(wanted & (distance >= apart), rank, 0.0)
+        alone = maximum_filter(far, size=[2 * int(apart / step) + 1 for step in steps])
+        pixels = np.argwhere((far > 0) & (far == alone))
+        pixels = pixels[np.argsort((pixels @ _SEQUENCE[missing.ndim] + turn) % 1)][:count]
+        missing[tuple(pixels.T)] = wanted[tuple(pixels.T)] = False
+        count -= len(pixels)
+        chosen.append(pixels)
+    return np.concatenate(chosen)
 
 
 def _residuals(known: _Known, guesses: Mapping[str, _Guess], at: tuple[Pixels, ...]) -> dict[str, Array]:
@@ -292,10 +369,18 @@ def _residuals(known: _Known, guesses: Mapping[str, _Guess], at: tuple[Pixels, .
     return {name: np.where(np.isfinite(gap), gap, np.nan) for name, gap in gaps.items()}
 
 
+def _surprising(told: Array, guessed: Array, pixels: Pixels, allowed: float) -> bool:
+    """Whether any of these pixels is off by more than is allowed, or finite where it should not be, or the reverse."""
+    at = tuple(pixels.T)
+    with np.errstate(invalid="ignore"):
+        off = np.abs(guessed[at] - told[at]) > allowed
+    return bool((off | (np.isfinite(guessed[at]) != np.isfinite(told[at]))).any())
+
+
 def _estimate(rounds: Sequence[Array], guess: _Guess, missing: Mask, inherited: float) -> float:
-    """The largest error to be expected among the missing pixels that have a value."""
-    if not np.isfinite(guess.values[missing]).any():
-        return 0.0
+    """The largest error to be expected among the missing pixels that have a value; nan where none has one."""
+    if not guess.interpolated(missing).any():
+        return np.nan if missing.any() else 0.0
     residuals = np.concatenate([*rounds, np.empty(0)])
     residuals = residuals[~np.isnan(residuals)]
     if not len(residuals):

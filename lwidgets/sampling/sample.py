@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import Any, NoReturn
 
 import numpy as np
@@ -16,7 +18,9 @@ from numpy.typing import NDArray
 
 from lwidgets.landscape import Landscape
 from lwidgets.objective import Objective
-from lwidgets.sampling.measure import CacheArgument, Measure
+from lwidgets.sampling.evaluate import Distrusted
+from lwidgets.sampling.identity import follow_no_more
+from lwidgets.sampling.measure import CacheArgument, Changed, Measure
 from lwidgets.sampling.part import LOOK, SLOW, Part, could_guide, landscapes_of_part
 from lwidgets.sampling.refine import Guide, Picture, refine
 from lwidgets.sampling.storage import storage_error
@@ -24,6 +28,7 @@ from lwidgets.subspaces import Subspace
 from lwidgets.version import __version__
 
 Array = NDArray[np.float64]
+_TRIES = 5  # pictures begun, and given up because what they show had changed, before it is taken as it comes
 Progress = Callable[[int, int], None]
 """``progress(evaluated, total)``, called after every point; raise in it to stop."""
 
@@ -74,6 +79,10 @@ def sample(
             a folder's path, to resume an interrupted run or share between processes; a `Cache`; or False.
         progress: Called after every evaluation with (evaluated, pixels).
 
+    Warns:
+        UserWarning: A model differs from the origin in what does not move, and so is not quite at its place; the axis'
+            label says so, too.
+
     Raises:
         ValueError: An argument breaks its rule; the subspace does not fit the objective.
         Interrupted: Ctrl-C; the exception carries everything that was measured.
@@ -87,6 +96,10 @@ def sample(
         >>> landscape.values["loss"].shape, landscape.evaluations < 100
         ((65, 33), True)
     """
+    objective, subspace = objective.suited(lambda own: subspace.bound(own.space, own.device))
+    told = subspace.warning(objective.resolve(subspace.between_models))
+    if told:
+        warnings.warn(f"sample: {told}", UserWarning, stacklevel=2)
     *_, last = stream(
         objective,
         subspace,
@@ -137,11 +150,20 @@ def stream(
         A Landscape whenever a grid or a round is complete. Each is a value of its own.
     """
     shape, deciding = _check(objective, subspace, resolution, tolerance, budget, metric)
-    subspace = subspace.bound(objective.space, objective.device)
+    objective, subspace = objective.suited(lambda own: subspace.bound(own.space, own.device))
+    if told := subspace.told_unmoved():
+        warnings.warn(told, stacklevel=2)
     asked = _Asked(shape, deciding, float(tolerance), None if budget is None else int(budget), bool(log))
-    run = _Run(objective, subspace, asked, executor, cache, progress)
-    with closing(run.parts):
-        picture = yield from run.pictures(look=first_look and executor is None)
+    for tries in count(1):
+        run = _Run(objective, subspace, asked, executor, cache, progress)
+        try:
+            with closing(run.parts):
+                picture = yield from run.pictures(look=first_look and executor is None)
+                run.evaluate.require_steady()
+            break
+        except (Changed, Distrusted):  # a picture is of one thing: what was measured before is measured again
+            if tries == _TRIES:
+                follow_no_more(objective)
     if run.stopped is None:
         yield run.landscape(picture, final=True)
     else:
@@ -284,6 +306,8 @@ class _Run:
                     began = time.perf_counter()
                     try:
                         rows.append(next(values))
+                    except (Changed, Distrusted):
+                        raise
                     except Exception as error:
                         self._stop(error, point)
                         break
@@ -319,7 +343,7 @@ class _Run:
         return Landscape(
             coords=self.coords,
             axes=tuple(axis.name for axis in self.subspace.axes),
-            labels=tuple(axis.label for axis in self.subspace.axes),
+            labels=self.subspace.labels,
             values=picture.values,
             evaluated=picture.evaluated,
             evaluations=int(picture.evaluated.sum()),

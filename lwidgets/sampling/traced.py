@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.fx import GraphModule
+from torch.fx.experimental import symbolic_shapes
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_flatten, tree_unflatten
@@ -21,12 +22,17 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from lwidgets.basis import Basis, combination
 from lwidgets.data import Batches
 from lwidgets.objective import Objective
-from lwidgets.parameters import State
+from lwidgets.parameters import State, as_held
 from lwidgets.replica import Replica
-from lwidgets.sampling.folding import Kind, Split, Untraceable, fuse_batchnorm, split, trace
+from lwidgets.sampling.folding import Kind, Split, fuse_batchnorm, split
+from lwidgets.sampling.tracing import Untraceable, trace
 
 Task = Literal["measure", "collect"]
 """From one batch to its metrics, or to the statistics that its BatchNorm layers collect."""
+
+# What torch imports and registers the first time it batches comes here, on the thread that imports this module: two
+# threads that import torch's own modules at once may leave them half made, until the process is started again.
+_ = symbolic_shapes, torch.vmap(torch.neg)(torch.zeros(1))
 
 _HELD = 1 << 28  # bytes of weights that are kept combined over the batches of a point; larger ones are made when used
 
@@ -95,10 +101,12 @@ class Programs:
             replica = Replica(spare.module, objective.device)  # what a module keeps of a trace is of no use to a pass
         replica.show(origin)  # so that a parameter which is not reached by its name has a shape, and is found
         with _own_statistics(replica, task, self.batchnorm) as statistics:
+            like = replica.parameters
             harness = _Harness(replica.module, measure if task == "measure" else collect)
 
             def function(*tensors: Tensor) -> Any:
-                named = {f"module.{name}": tensor for name, tensor in zip(names, tensors, strict=False)}
+                given = zip(names, tensors, strict=False)
+                named = {f"module.{n}": as_held(t, like[n]) if n in like else t for n, t in given}
                 return functional_call(harness, named, (tree_unflatten(list(tensors[len(names) :]), structure),))
 
             yield function
@@ -145,16 +153,13 @@ def _normalize(layer: Any, found: list[tuple[Tensor, Tensor]], inputs: Tensor) -
     return functional.batch_norm(inputs, mean, variance, layer.weight, layer.bias, False, 0.0, layer.eps)
 
 
-@contextmanager
-def _no_fallback() -> Iterator[None]:
-    """Within: an operation that vmap could only loop over is an error, because then batching cannot pay."""
-    switches: Any = torch._C._functorch
-    before = switches._is_vmap_fallback_enabled()
-    switches._set_vmap_fallback_enabled(False)
-    try:
-        yield
-    finally:
-        switches._set_vmap_fallback_enabled(before)
+def _batches(graph: GraphModule) -> bool:
+    """Whether vmap has a rule for every operation; one that it could only loop over lets batching not pay."""
+    has = torch._C._dispatch_has_kernel_for_dispatch_key
+    keys = ("FuncTorchBatched", "FuncTorchBatchedDecomposition", "CompositeImplicitAutograd")
+    called = {node.target for node in graph.graph.nodes if node.op == "call_function"}
+    names = [target.name() for target in called if isinstance(target, torch._ops.OpOverload)]
+    return all(any(has(name, key) for key in keys) for name in names)
 
 
 def _totals(layer: Any, seen: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
@@ -180,13 +185,13 @@ class _Bound:
         split: The graph.
         constants: Its fixed values.
         parts: For each folded value, a tensor for each vector of the basis.
-        samples: In the batch.
+        weight: Of the batch.
     """
 
     split: Split
     constants: tuple[Tensor, ...]
     parts: tuple[tuple[Tensor, ...], ...]
-    samples: int
+    weight: float
 
 
 class Traced:
@@ -215,7 +220,7 @@ class Traced:
         with torch.no_grad():
             self._collect = self._bind("collect", objective.train) if programs.statistics else []
             self._measure = self._bind("measure", objective.data)
-        self._samples = objective.samples
+        self._total = objective.data.total
         weights = {name: basis.origin.parameters[name] for name in self._direct()}
         self.folds = any(bound.parts for bound in (*self._collect, *self._measure))
         self.bytes = max(sum(bound.split.sizes) for bound in (*self._collect, *self._measure))
@@ -253,6 +258,8 @@ class Traced:
         basis, device = self._basis, self._programs.objective.device
         if not self._finite:
             raise Untraceable("a weight that is not finite, times a coefficient of 0, must not count")
+        if not self._batches:
+            raise Untraceable("an operation can only be repeated for each point, not done for many at once")
 
         def stacked(tensors: Sequence[Tensor | None], like: Tensor) -> Tensor:
             wide = torch.promote_types(like.dtype, torch.float32)
@@ -277,19 +284,18 @@ class Traced:
                     value.expand(len(coefficients), *value.shape) for value in bound.split.rest(*bound.constants)
                 )
             dims = (None,) * len(bound.constants) + (0,) * len(each)
-            with _no_fallback():
-                values: tuple[Tensor, ...] = torch.vmap(bound.split.rest, in_dims=dims)(*bound.constants, *each)
+            values: tuple[Tensor, ...] = torch.vmap(bound.split.rest, in_dims=dims)(*bound.constants, *each)
             return values
 
         return self._average(apply).cpu().numpy()
 
     @torch.inference_mode()
     def _average(self, apply: Callable[[_Bound, Sequence[Tensor]], tuple[Tensor, ...]]) -> Tensor:
-        """Over the batches, by samples; BatchNorm statistics over theirs, each batch alike."""
+        """Over the batches, by weight; BatchNorm statistics over theirs, each batch alike."""
         found = [apply(bound, ()) for bound in self._collect]
         changing = list(_averages([sum(totals[1:], totals[0]) for totals in zip(*found, strict=True)]))
-        total = sum(bound.samples * apply(bound, changing)[0] for bound in self._measure)
-        return total / self._samples  # type: ignore[return-value]  # sum() starts at 0
+        total = sum(bound.weight * apply(bound, changing)[0] for bound in self._measure)
+        return total / self._total  # type: ignore[return-value]  # sum() starts at 0
 
     def _combined(self, coefficients: NDArray[np.float64], name: str, out: Tensor) -> Tensor:
         combination(coefficients, [vector.get(name) for vector in self._basis.vectors], out)
@@ -299,6 +305,10 @@ class Traced:
     def _finite(self) -> bool:
         return all(bool(tensor.isfinite().all()) for vector in self._basis.vectors for tensor in vector.values())
 
+    @cached_property
+    def _batches(self) -> bool:
+        return all(_batches(bound.split.rest) for bound in (*self._collect, *self._measure))
+
     def _direct(self) -> list[str]:
         """Weights that are combined as they are."""
         used = {i for bound in (*self._collect, *self._measure) for i in bound.split.direct}
@@ -307,7 +317,9 @@ class Traced:
     def _bind(self, task: Task, data: Batches) -> list[_Bound]:
         basis, programs = self._basis, self._programs
         bound = []
-        for batch, samples in zip(data.batches, data.sizes, strict=True):
+        for batch, weight in zip(data.batches, data.weights, strict=True):
+            if task == "measure" and not weight:
+                continue
             leaves, structure = tree_flatten(batch)
             if not all(isinstance(leaf, Tensor) for leaf in leaves):
                 raise Untraceable("the data hold something that is not a tensor")
@@ -316,7 +328,7 @@ class Traced:
             if self._memory < 0:
                 raise Untraceable("folding would keep more than a quarter of the free memory")
             constants = graph.fixed(*self._fixed, *leaves)
-            bound.append(_Bound(graph, constants, self._parts(graph, constants), samples))
+            bound.append(_Bound(graph, constants, self._parts(graph, constants), weight))
         return bound
 
     def _parts(self, graph: Split, constants: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], ...]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lwidgets.directions import Direction, Gaussian, Given, Normalization
 from lwidgets.parameters import Source, State
-from lwidgets.subspaces.base import Axis, Span, Subspace, extents, fitted, letters, space_of
+from lwidgets.subspaces.base import Axis, Span, Subspace, extents, joined, letters, space_of
 
 S = TypeVar("S", bound=Subspace)
 
@@ -25,7 +25,8 @@ class Line(Subspace):
 
         Args:
             a: The model at alpha 0.
-            b: The model at alpha 1.
+            b: The model at alpha 1. What an objective's ``params`` leaves out may be missing or of another shape; it
+                stays a's.
             span: (low, high) of alpha; beyond [0, 1] the line is extended.
         """
         _init_hull(self, (a, b), ("alpha",), span, "line")
@@ -154,7 +155,7 @@ class Simplex(Subspace):
 
 def _init_hull(subspace: Subspace, sources: Sequence[Source], names: Sequence[str], span: Span, kind: str) -> None:
     known = letters(len(sources))
-    space, vertices = fitted(sources, known)
+    space, vertices = joined(sources, known)
     Subspace.__init__(
         subspace,
         space=space,
@@ -183,5 +184,6 @@ def _around(
         for name, d, (low, high) in zip(names, directions, extents(span, len(names)), strict=True)
     )
     subspace = object.__new__(cls)
-    Subspace.__init__(subspace, space_of(origin, state), (state,), directions, axes, orthogonal, kind)
+    space = space_of(origin, state)
+    Subspace.__init__(subspace, space, (space.select(state),), directions, axes, orthogonal, kind)
     return subspace

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import fields as dc_fields
@@ -15,8 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from lwidgets.basis import IN_FULL, Basis, Storage, inner
-from lwidgets.directions import Direction, Given, Made
+from lwidgets.checkpoints import is_counter
+from lwidgets.directions import Direction, Gaussian, Given, Made
+from lwidgets.normals import GENERATOR
 from lwidgets.parameters import VECTOR, ParameterSpace, Source, State
+from lwidgets.subspaces.remainders import Remainder, facts, remainders, told, warning
 
 Span = float | tuple[float, float]
 """Extent of an axis: s for [-s, s], or (low, high)."""
@@ -159,14 +163,15 @@ class Subspace:
         return self._basis(self.storage.rounded)
 
     def _basis(self, keep: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]) -> Basis:
-        moved = [{name: v.parameters[name] for name in self.space.moved} for v in self.vertices]
+        vertices = selected(self.space, self.vertices)  # which raises where they do not fit each other
+        moved = [{name: v.parameters[name] for name in self.space.moved} for v in vertices]
         vectors: list[Mapping[str, Tensor]] = []
         for direction, drawn in zip(self.directions, self._drawn, strict=True):
-            vector = direction.vector(self.vertices[0], self.space)
+            vector = direction.vector(vertices[0], self.space)
             for earlier in vectors if self.orthogonal else ():
                 vector = _without(vector, earlier)
             vectors.append(keep(vector) if drawn else vector)
-        return Basis((*moved, *vectors), self.vertices[0], len(self.vertices))
+        return Basis((*moved, *vectors), vertices[0], len(vertices))
 
     def _kept(self, vector: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """All tensors made; each has its place before what it is made from, which then leaves no gaps in memory."""
@@ -240,6 +245,8 @@ class Subspace:
     def bound(self, space: ParameterSpace, device: torch.device | None = None) -> Self:
         """The same subspace, checked against an objective's space and restricted to what may move there.
 
+        What a vertex lacks and does not move is the origin's, and what the origin lacks the objective's own.
+
         Args:
             space: The objective's.
             device: Where it evaluates; the models are brought there unless they are stored elsewhere.
@@ -248,7 +255,57 @@ class Subspace:
             ValueError: A vertex does not fit; the message names keys and shapes.
         """
         device = self.storage.device or device
-        return self._with(space=space, vertices=tuple(space.select(v, device) for v in self.vertices))
+        return self._with(space=space, vertices=selected(space, self.vertices, device))
+
+    @cached_property
+    def remainders(self) -> tuple[tuple[Remainder, ...], ...]:
+        """For every vertex, what it has of its own in tensors that do not move, and so is not at its place.
+
+        BatchNorm's statistics, for which there are modes, are left out.
+        """
+        origin, *others = selected(self.space, self.vertices)
+        return (remainders(origin, origin, self.space), *(remainders(origin, v, self.space) for v in others))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the axes measure, for pictures, and what of the models at their ends is not there."""
+        return tuple(
+            told(axis.label, self.remainders[0], self.remainders[self._far(i)] if self._far(i) else ())
+            for i, axis in enumerate(self.axes)
+        )
+
+    def warning(self, batchnorm: str) -> str:
+        """What is to be said before anything is drawn: which models are not quite at their places, and the way out.
+
+        Args:
+            batchnorm: A resolved mode; frozen statistics that the origin lacks are the objective's own.
+        """
+        origin, *others = self.vertices
+        lacking = [n for n in origin.borrowed if n in self.space.statistics and not is_counter(n)]
+        return warning((origin, *others), self.remainders, lacking if batchnorm == "frozen" else [])
+
+    def _far(self, axis: int) -> int:
+        """Which vertex is where a coordinate is 1; 0 where none is."""
+        return axis + 1 if axis + 1 < len(self.vertices) else 0
+
+    @property
+    def unmoved(self) -> dict[str, int]:
+        """Name -> how many of its numbers no direction moves, because they are scaled to weights that are zero."""
+        counts = [direction.unmoved(self.vertices[0], self.space) for direction in self.directions] or [{}]
+        return {name: min(c[name] for c in counts) for name in counts[0] if all(name in c for c in counts)}
+
+    def told_unmoved(self) -> str:
+        """What is `unmoved` and how to move it, in words; nothing where everything moves."""
+        counts = self.unmoved
+        if not counts:
+            return ""
+        some = [f"{name} ({n:,} of {math.prod(self.space.shapes[name]):,})" for name, n in list(counts.items())[:5]]
+        return (
+            f"{type(self).__name__}: weights that directions are scaled to must not be zero, got "
+            f"{sum(counts.values()):,} numbers that stay where they are because theirs are: {', '.join(some)}"
+            f"{f' and {len(counts) - 5} more tensors' if len(counts) > 5 else ''}. "
+            'Pass normalize="none" with a smaller span, or a model in which they have been trained.'
+        )
 
     def over(self, *spans: Span) -> Self:
         """The same subspace over other extents, one for all axes or one for each.
@@ -277,6 +334,8 @@ class Subspace:
         new = object.__new__(type(self))
         for field in dc_fields(self):
             object.__setattr__(new, field.name, changes.get(field.name, getattr(self, field.name)))
+        if "remainders" in self.__dict__ and new.space is self.space:  # which compares whole models
+            new.__dict__["remainders"] = self.remainders
         return new
 
     def point(self, coordinates: Sequence[float]) -> State:
@@ -307,7 +366,7 @@ class Subspace:
         coordinates, residuals = [], []
         device = next(iter(self.vertices[0].parameters.values())).device
         for source in sources:
-            state = self.space.select(State.of(source), device)
+            state = self.space.select(State.of(source), device, misfits=True)  # only what moves counts
             theta = {name: state.parameters[name] for name in self.basis.names}
             against = np.array([inner(vector, theta) for vector in self.basis.vectors])
             u = np.linalg.lstsq(normal, slopes @ (against - gram @ start), rcond=None)[0]
@@ -339,21 +398,58 @@ class Subspace:
             "kind": self.kind,
             "models": [vertex.label for vertex in self.vertices],
             "directions": [direction.label for direction in self.directions],
-            "axes": [{"name": a.name, "label": a.label, "span": [a.low, a.high]} for a in self.axes],
+            "axes": [
+                {"name": a.name, "label": label, "span": [a.low, a.high]}
+                for a, label in zip(self.axes, self.labels, strict=True)
+            ],
             "orthogonal": self.orthogonal,
             "cosine": self.cosine(),
             "moved": list(self.space.moved) if len(self.space.moved) < len(self.space.shapes) else "all",
             "zeroed": sorted(self.space.flat) if any(getattr(d, "zero_1d", False) for d in self.directions) else [],
+            "unmoved": self.unmoved,
+            **({"generator": GENERATOR} if any(isinstance(d, Gaussian) for d in self.directions) else {}),
             **({"storage": self.storage.provenance()} if self.storage != IN_FULL else {}),
+            **facts(self.vertices, self.remainders),
         }
 
 
 def fitted(sources: Sequence[Source], letters: Sequence[str]) -> tuple[ParameterSpace, tuple[State, ...]]:
-    """The first one's space, and all of them as states in it."""
+    """The first one's space, and all of them as states in it.
+
+    Raises:
+        ValueError: One does not fit the first.
+    """
+    space, states = joined(sources, letters)
+    return space, selected(space, states)
+
+
+def joined(sources: Sequence[Source], letters: Sequence[str]) -> tuple[ParameterSpace, tuple[State, ...]]:
+    """The first one's space, and all as states that fit in it, or may fit once an objective says what moves.
+
+    Raises:
+        ValueError: One does not fit the first, whatever moves: no tensor of it does.
+    """
     states = [State.of(source) for source in sources]
     space = space_of(sources[0], states[0])
-    lettered = (replace(state, label=f"{letter}: {state.label}") for letter, state in zip(letters, states, strict=True))
-    return space, tuple(space.select(state) for state in lettered)
+    lettered = [replace(state, label=f"{letter}: {state.label}") for letter, state in zip(letters, states, strict=True)]
+    try:
+        return space, selected(space, lettered)
+    except ValueError:
+        if all(_fits_in_part(space, state) for state in lettered):
+            return space, tuple(lettered)
+        raise
+
+
+def selected(space: ParameterSpace, states: Sequence[State], device: torch.device | None = None) -> tuple[State, ...]:
+    """The states in a space; what the others lack is the first one's."""
+    origin = space.select(states[0], device, misfits=True)
+    return (origin, *(space.select(state, device, origin, misfits=True) for state in states[1:]))
+
+
+def _fits_in_part(space: ParameterSpace, state: State) -> bool:
+    """Whether anything of a state could be in a space: a shape, under a name that ends alike."""
+    ends = {(name.rpartition(".")[2], tuple(shape)) for name, shape in space.shapes.items()}
+    return any((name.rpartition(".")[2], tuple(t.shape)) in ends for name, t in state.parameters.items())
 
 
 def space_of(source: Source, state: State) -> ParameterSpace:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import comb
 
 from lwidgets.parameters import Source, State
-from lwidgets.subspaces.base import Axis, Span, Subspace, extents, fitted
+from lwidgets.subspaces.base import Axis, Span, Subspace, extents, joined
 
 
 class _Curve(Subspace):
@@ -29,7 +29,7 @@ class _Curve(Subspace):
         if len(points) < 2:
             raise ValueError(f"{kind}: points must be two models or more, got {len(points)}. Pass {kind}(a, bend, b).")
         letters = ("a", *(f"bend {i}" for i in range(1, len(points) - 1)), "b")
-        space, vertices = fitted(points, letters)
+        space, vertices = joined(points, letters)
         axis = Axis("t", "t (0 = a, 1 = b)", *extents(span, 1)[0], (0.0, 1.0))
         Subspace.__init__(self, space, vertices, (), (axis,), kind=kind.lower())
 
@@ -46,6 +46,9 @@ class _Curve(Subspace):
     def coefficients(self, coordinates: ArrayLike) -> NDArray[np.float64]:
         """c(u) for every point; see `Subspace.coefficients`."""
         return self._weights(self._checked(coordinates)[:, 0])
+
+    def _far(self, axis: int) -> int:
+        return len(self.vertices) - 1
 
     def _weights(self, t: NDArray[np.float64]) -> NDArray[np.float64]:
         raise NotImplementedError

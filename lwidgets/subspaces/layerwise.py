@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from lwidgets.basis import Basis
-from lwidgets.parameters import VECTOR, Source, State, _wrapper
-from lwidgets.subspaces.base import Axis, Span, Subspace, extents, fitted
+from lwidgets.checkpoints import match, unwrapped
+from lwidgets.parameters import VECTOR, ParameterSpace, Source, State
+from lwidgets.subspaces.base import Axis, Span, Subspace, extents, joined, selected
 
 Grouping = str | Mapping[str, str] | Callable[[str], str]
 """Which parameters move together: "layer", "block", or the group's name from the parameter's."""
@@ -64,10 +65,11 @@ class Layerwise(Subspace):
         Raises:
             ValueError: b does not fit a; an unknown way of grouping; or a mapping without some parameter.
         """
-        space, vertices = fitted((a, b), ("a", "b"))
+        space, vertices = joined((a, b), ("a", "b"))
         if VECTOR in space.moved:
             raise ValueError("Layerwise: a and b must be models with named parameters, got vectors. Use Line(a, b).")
-        found = {name: _group_of(name, by) for name in _unwrapped(space.moved)}
+        plain = unwrapped(space.moved)
+        found = {name: _group_of(name, short, by) for name, short in zip(space.moved, plain, strict=True)}
         names = tuple(dict.fromkeys(found.values()))
         axes = tuple(
             Axis(n, f"{n} (0 = a, 1 = b)", *e, (0.0, 1.0))
@@ -81,6 +83,27 @@ class Layerwise(Subspace):
         }.items():
             object.__setattr__(self, field, value)
         Subspace.__init__(self, space, vertices, (), axes, kind="layerwise")
+
+    def bound(self, space: ParameterSpace, device: torch.device | None = None) -> Layerwise:
+        """The same mixture under an objective's names; see `Subspace.bound`.
+
+        Raises:
+            ValueError: A model does not fit, or a parameter that moves is in no group.
+        """
+        spelled = {name: [name, *(a for a, tied in space.aliases.items() if tied == name)] for name in space.moved}
+        found = match([name for names in spelled.values() for name in names], self.groups).found
+        theirs = {name: [t for n in names for t in found.get(n, ())] for name, names in spelled.items()}
+        for name, names in theirs.items():
+            if not names:
+                raise ValueError(
+                    f"Layerwise: models must have the objective's parameter names, got no {name!r}. "
+                    "Pass modules instead of state dicts."
+                )
+        groups = {name: self.groups[names[0]] for name, names in theirs.items()}
+        return super().bound(space, device)._with(groups=groups)
+
+    def _far(self, axis: int) -> int:
+        return 1
 
     def line(self, *groups: str, at: float | Mapping[str, float] = 0.0, span: Span = (0.0, 1.0)) -> Layerwise:
         """Groups on their way from a to b together, the others where they are.
@@ -154,15 +177,15 @@ class Layerwise(Subspace):
 
     def _corner(self, alphas: NDArray[np.float64]) -> State:
         """The point with these alphas, sharing the models' tensors where it is made of them, shape (G,)."""
+        for vertex, share in zip(selected(self.space, self.vertices), (0.0, 1.0), strict=True):
+            if (alphas == share).all():
+                return vertex
         row, origin = self._shares(alphas[None])[0], self.basis.origin
         parts = self.basis.vector_at(row)
         point = self.basis.point(row) if parts is None else State({**origin.parameters, **parts}, origin.buffers)
         return replace(point, label=self._label(alphas))
 
     def _label(self, alphas: NDArray[np.float64]) -> str:
-        for vertex, share in zip(self.vertices, (0.0, 1.0), strict=True):
-            if (alphas == share).all():
-                return vertex.label
         told = [
             f"{n} of b" if alpha == 1 else f"{n} {alpha:.3g}"
             for n, alpha in zip(self.names, alphas, strict=True)
@@ -187,9 +210,9 @@ class Layerwise(Subspace):
         return np.hstack([np.ones((len(alphas), 1)), 1 - moving, moving])
 
     def _basis(self, keep: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]) -> Basis:
-        a, b = self.vertices
+        a, b = selected(self.space, self.vertices)
         firsts, sets = self._sets
-        group = dict(zip(self.space.moved, map(self._group, _unwrapped(self.space.moved)), strict=True))
+        group = {name: self.groups[name] for name in self.space.moved}
         same = {n for n in group if torch.equal(a.parameters[n], b.parameters[n])}
         stays = {
             name: (b if self.start[i] == 1 else a).parameters[name]
@@ -202,14 +225,6 @@ class Layerwise(Subspace):
             for k in range(len(firsts))
         ]
         return _Parts((stays, *moves), replace(a, parameters={**a.parameters, **stays}), 1)
-
-    def _group(self, name: str) -> int:
-        if name not in self.groups:
-            raise ValueError(
-                f"Layerwise: models must have the objective's parameter names, got no {name!r}. "
-                "Pass modules instead of state dicts."
-            )
-        return self.groups[name]
 
     def provenance(self) -> dict[str, Any]:
         """What is needed to say where the points were, as plain values."""
@@ -228,27 +243,22 @@ class _Parts(Basis):
         return {name: tensor for vector in chosen for name, tensor in vector.items()}
 
 
-def _group_of(name: str, by: Grouping) -> str:
-    """The group of a parameter."""
+def _group_of(name: str, plain: str, by: Grouping) -> str:
+    """The group of a parameter, by its name in the model or without what wrappers put in."""
     if callable(by):
-        return by(name)
+        return by(plain)
     if isinstance(by, Mapping):
-        if name not in by:
+        found = by.get(plain, by.get(name))
+        if found is None:
             raise ValueError(f"Layerwise: by must have a group for every parameter, got none for {name!r}. Add it.")
-        return by[name]
+        return found
     if by == "layer":
-        return name.rpartition(".")[0] or name
+        return plain.rpartition(".")[0] or plain
     if by == "block":
-        parts = name.split(".")
+        parts = plain.split(".")
         first = next((i for i, part in enumerate(parts) if part.isdigit()), 0)
         return ".".join(parts[: first + 1])
     raise ValueError(
         f'Layerwise: by must be "layer", "block", a mapping or a function, got {by!r}. '
         "Use for example by={'0.weight': 'first', ...}."
     )
-
-
-def _unwrapped(names: Sequence[str]) -> list[str]:
-    """The names without what DataParallel and torch.compile put before them."""
-    prefix = _wrapper(names)
-    return [name.removeprefix(prefix) for name in names]

@@ -11,16 +11,15 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from operator import itemgetter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lwidgets.data import _leaves, _map
+from lwidgets.batch import mapped
 from lwidgets.modes import ThreadMode
 from lwidgets.objective import Objective
-from lwidgets.parameters import State
+from lwidgets.parameters import State, as_held
 from lwidgets.symmetry.elements import Element, Level, Matrix, Permutation, Value
 from lwidgets.symmetry.matching import Descent, Match, Progress, assignment, units, weight_blocks
 from lwidgets.symmetry.spec import Spec
@@ -70,7 +69,7 @@ def match_activations(
     models = models_at(objective, a, b, dtype=None)
     chunks = list(_chunks(objective))
     for done, chunk in enumerate(chunks):
-        ours, theirs = (dict(_results(objective, model, _map(chunk, Tensor.clone), wanted)) for model in models)
+        ours, theirs = (dict(_results(objective, model, mapped(chunk, Tensor.clone), wanted)) for model in models)
         for name, sums in moments.items():
             for k, place in enumerate(places[name]):
                 x, y = (place.rows(seen, len(sums[k].cross)) for seen in (ours, theirs))
@@ -195,7 +194,7 @@ def _carriers(
 
     def results(point: State) -> dict[int, Tensor]:
         (model,) = models_at(objective, point, dtype=dtype)
-        return dict(_results(objective, model, _map(batch, partial(in_dtype, dtype=dtype)), None))
+        return dict(_results(objective, model, mapped(batch, partial(in_dtype, dtype=dtype)), None))
 
     exact = cast(state, dtype)
     before = results(exact)
@@ -240,7 +239,7 @@ def models_at(objective: Objective, *states: State, dtype: torch.dtype | None) -
     for state in states:
         module = objective.model_at(state)
         for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-            tensor.data = in_dtype(state.tensors.get(name, tensor.data), dtype).to(tensor.device)
+            tensor.data = as_held(in_dtype(state.tensors.get(name, tensor.data), dtype), tensor).to(tensor.device)
             tensor.requires_grad_(tensor.is_floating_point() and isinstance(tensor, nn.Parameter))
         models.append(module)
     return models
@@ -248,12 +247,13 @@ def models_at(objective: Objective, *states: State, dtype: torch.dtype | None) -
 
 def _chunks(objective: Objective) -> Iterator[Any]:
     """The data, batches that can be divided into examples in parts."""
-    for batch, count in zip(objective.data.batches, objective.data.sizes, strict=True):
-        if all(leaf.ndim and len(leaf) == count for leaf in _leaves(batch)):
-            for start in range(0, count, _CHUNK):
-                yield _map(batch, itemgetter(slice(start, start + _CHUNK)))
-        else:
+    data = objective.divisible()
+    for batch, count in zip(data.batches, data.sizes, strict=True):
+        if data.cut is None or not data.additive:
             yield batch
+        else:
+            for start in range(0, count, _CHUNK):
+                yield data.cut.take(batch, range(start, min(start + _CHUNK, count)))
 
 
 def _results(

@@ -11,8 +11,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from lwidgets.batch import mapped
 from lwidgets.calls import calls_of
-from lwidgets.data import _map
 from lwidgets.distances import l2
 from lwidgets.objective import FunctionObjective, Objective
 from lwidgets.parameters import ParameterSpace, Source, State
@@ -272,7 +272,7 @@ def _relative_change(
         handle = model.register_forward_hook(lambda _, __, out: seen.extend(t.detach() for t in tensors_in(out)))
         with handle, torch.no_grad():
             for batch, _ in part.data:
-                objective.visit(model, _map(batch, partial(in_dtype, dtype=dtype)))
+                objective.visit(model, mapped(batch, partial(in_dtype, dtype=dtype)))
         return seen
 
     exact = cast(state, dtype)

@@ -20,8 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from lwidgets.calls import Calls
+from lwidgets.noise import private_noise
 from lwidgets.objective import FunctionObjective, Objective
-from lwidgets.replica import Replica
+from lwidgets.replica import Replica, private_copy
 from lwidgets.symmetry.certify import difference, private
 from lwidgets.symmetry.circuits import find_circuits
 from lwidgets.symmetry.derive import derived
@@ -106,7 +107,7 @@ def canonical(model: nn.Module, /, *inputs: Any, circuits: bool = False, **keywo
 def rewritten(model: nn.Module, calls: Calls, *, circuits: bool = False) -> Canonical:
     """`canonical` for a model that is called once or several times."""
     module, calls = private(model, calls)
-    with torch.no_grad():
+    with private_noise(), torch.no_grad():
         before = _run(module, calls)
         norms = [n for n in find_norms(module, calls) if circuits or n.centred or n.parameters]
         steps, new = _rewrite(module, calls, norms, circuits) if norms or circuits else ([], {})
@@ -192,7 +193,7 @@ def _untie(module: nn.Module) -> list[str]:
 
 def _linear(module: nn.Module, calls: Calls, norms: Sequence[Norm]) -> Spec:
     """The symmetries with a linear map in place of each norm: they tell what writes into it and what reads it."""
-    other = copy.deepcopy(module)
+    other, _ = private_copy(module)
     _place(other, {norm.path: _any_map(len(norm.gain)) for norm in norms})
     return derived(other, calls, certify=False)
 

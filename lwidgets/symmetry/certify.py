@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lwidgets.calls import Calls
+from lwidgets.noise import private_noise
 from lwidgets.parameters import State
 from lwidgets.replica import Replica
 from lwidgets.symmetry.elements import Element, Group, Level
 from lwidgets.symmetry.spec import Certificate, Lowered, Spec
-from lwidgets.symmetry.trace import in_double, run, tensors_in
+from lwidgets.symmetry.trace import in_double, run, tensors_in, wide
 
 _LOWER = (Level.ORTHOGONAL, Level.SCALED, Level.SIGNED, Level.PERMUTATION, Level.FIXED)
 
@@ -52,7 +53,8 @@ def certify(
         Level.PERMUTATION
     """
     module, calls = private(model, Calls.of(*inputs, **keywords))
-    return certified(module, spec, calls, elements, tolerance)
+    with private_noise():
+        return certified(module, spec, calls, elements, tolerance)
 
 
 def private(model: nn.Module, calls: Calls) -> tuple[nn.Module, Calls]:
@@ -60,9 +62,9 @@ def private(model: nn.Module, calls: Calls) -> tuple[nn.Module, Calls]:
 
     def cast(tensor: Tensor) -> Tensor:
         tensor = tensor.detach().cpu()
-        return tensor.to(torch.float64, copy=True) if tensor.is_floating_point() else tensor.clone()
+        return tensor.to(wide(tensor.dtype), copy=True)
 
-    module = Replica(model, torch.device("cpu")).module.double()
+    module = Replica(model, torch.device("cpu"), "symmetry").module._apply(cast)
     for part in module.modules():  # plain attributes are no buffers
         vars(part).update({name: cast(value) for name, value in vars(part).items() if isinstance(value, Tensor)})
     given = calls.mapped(cast)

@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from lwidgets.calls import Calls
+from lwidgets.noise import private_noise
 from lwidgets.parameters import ParameterSpace
 from lwidgets.symmetry import atoms
 from lwidgets.symmetry.atoms import Atom, Axes, Refs
@@ -55,7 +56,8 @@ def derive(model: nn.Module, /, *inputs: Any, certify: bool = True, **keywords: 
 def derived(model: nn.Module, calls: Calls, *, certify: bool = True) -> Spec:
     """`derive` for a model that is called once or several times; what it returns every time stays as it is."""
     module, calls = private(model, calls)
-    recorded = trace(module, calls.copied())
+    with private_noise():
+        recorded = trace(module, calls.copied())
     spec = _spec(recorded, ParameterSpace.of_module(model, refuse=False).aliases)
     return certified(module, spec, calls) if certify else spec
 

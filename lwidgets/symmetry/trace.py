@@ -209,35 +209,19 @@ def _live(calls: Sequence[Call], outputs: Sequence[Slot]) -> tuple[Call, ...]:
 class _InDouble(ThreadMode):
     """What a layer casts to float32, or makes as float32, is float64, so that nothing is rounded on the way."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._generator = torch.Generator()
-        self._generator.seed()  # two runs must differ, so that a model that draws is found out
-
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if isinstance(dtype := kwargs.get("dtype"), torch.dtype) and dtype.is_floating_point:
-            kwargs = {**kwargs, "dtype": torch.float64}
-        if torch.Tag.nondeterministic_seeded in func.tags and kwargs.get("generator") is None:
-            func, kwargs = _drawing(func, kwargs, self._generator)
+        if isinstance(dtype := kwargs.get("dtype"), torch.dtype):
+            kwargs = {**kwargs, "dtype": wide(dtype)}
         result = func(*args, **kwargs)
         if func._schema.is_mutable:
             return result
-        return tree_map(lambda part: part.double() if _is_short(part) else part, result)
+        return tree_map(lambda part: part.to(wide(part.dtype)) if isinstance(part, Tensor) else part, result)
 
 
-def _drawing(func: Any, kwargs: Mapping[str, Any], generator: torch.Generator) -> tuple[Any, dict[str, Any]]:
-    """The overload of an operation that takes a generator, and its arguments; itself where there is none."""
-    name = func._schema.overload_name
-    for overload in (name or "default", f"{name}_generator".lstrip("_"), name.replace("_dtype", "_generator_dtype")):
-        found = getattr(func.overloadpacket, overload, None)
-        if found is not None and any(argument.name == "generator" for argument in found._schema.arguments):
-            return found, {**kwargs, "generator": generator}
-    return func, dict(kwargs)
-
-
-def _is_short(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point() and value.dtype != torch.float64
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """The double precision of floating-point and complex numbers; other dtypes as they are."""
+    return torch.float64 if dtype.is_floating_point else torch.complex128 if dtype.is_complex else dtype
 
 
 class _Recorder(ThreadMode):

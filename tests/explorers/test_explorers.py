@@ -330,7 +330,7 @@ def rests(explorer, monkeypatch):
 def test_a_second_visit_evaluates_nothing_and_a_prefetched_one_no_point(digits, surface, evaluated, monkeypatch):
     rest = rests(surface, monkeypatch)
     monkeypatch.setattr("lwidgets.study._PREFETCHED", 60.0)  # however busy the machine is
-    for name, values in {"seed_x": (1, 2), "span": (0.95, 0.9), "log": (True,), "resolution": (25,)}.items():
+    for name, values in {"seed_x": (1, 3), "span": (0.95, 2.5), "log": (True,), "resolution": (25,)}.items():
         start, expected = getattr(surface, name), {}
         for value in values:
             setattr(surface, name, value)
@@ -354,7 +354,7 @@ def test_a_second_visit_evaluates_nothing_and_a_prefetched_one_no_point(digits, 
     assert surface.wait(WAIT)
     assert set(evaluated) == {"model"}  # checks are run on what is on show
     alone = lw.sample(
-        digits[0], lw.Plane.random(digits[1], (2, 3)).over(surface.span), resolution=25, tolerance=1e-2, log=True
+        digits[0], lw.Plane.random(digits[1], (3, 3)).over(surface.span), resolution=25, tolerance=1e-2, log=True
     )
     np.testing.assert_allclose(surface.landscape.values["loss"], alone.values["loss"], rtol=1e-5)
 

@@ -164,8 +164,9 @@ def test_values_without_a_place_leave_a_gap_in_a_curve_and_crosses_below():
     line, _, crosses = landscape.figure(log=True).axes[0].lines
     assert np.flatnonzero(np.isnan(line.get_ydata())).tolist() == [2, 3, 7]
     assert crosses.get_xdata().tolist() == landscape.coords[0][[2, 3, 7]].tolist()
-    assert "2 of 9 not finite (×) · 1 of 9 not positive (×)" in told(landscape.figure(log=True))
-    assert "2 of 9 not finite (×)" in told(landscape.figure())
+    missing = "1 of 9 not finite (×) · 1 of 9 without a value, not measured (×)"
+    assert f"{missing} · 1 of 9 not positive (×)" in told(landscape.figure(log=True))
+    assert missing in told(landscape.figure())
     assert "not positive" not in told(landscape.figure())
     assert landscape.figure(log=True).axes[0].get_yscale() == "log"
 
@@ -173,9 +174,15 @@ def test_values_without_a_place_leave_a_gap_in_a_curve_and_crosses_below():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "estimated error ≤ 0.25 (2.8 % of range) · 15 of 45 evaluated · BatchNorm frozen"),
-        ({"error": {"loss": 0.0}}, "estimated error ≤ 0 (0 % of range) · 15 of 45 evaluated · BatchNorm frozen"),
-        ({"error": {"loss": np.nan}, "final": False}, "error not known yet · 15 of 45 evaluated · not final"),
+        (
+            {},
+            "estimated error ≤ 0.25 (2.8 % of range) · 15 of 45 evaluated · may miss features below 16 % of the plane",
+        ),
+        ({"error": {"loss": 0.0}}, "estimated error ≤ 0 (0 % of range) · 15 of 45 evaluated"),
+        ({}, "% of the plane · BatchNorm frozen"),
+        ({"error": {"loss": np.nan}, "final": False}, "error not known yet · 15 of 45 evaluated"),
+        ({"error": {"loss": np.nan}}, "error not known · 15 of 45 evaluated"),
+        ({"final": False}, "% of the plane · not final"),
         ({"provenance": {"batchnorm": "recalibrate"}}, "BatchNorm recalibrated"),
         ({"provenance": {"batchnorm": "batch"}}, "BatchNorm of each batch"),
         (
@@ -196,8 +203,10 @@ def test_what_is_missing_in_a_map_is_counted():
     values = SLOPE.copy()
     values[0, :3] = np.nan, np.inf, -2
     values[1, 1] = 1e300  # beyond float32, as in the live view
-    assert "3 of 45 not finite (hatched)" in told(surface(values).figure())
-    assert "3 of 45 not finite (hatched) · 1 of 45 not positive (hatched)" in told(surface(values).figure(log=True))
+    missing = "1 of 45 not finite (hatched) · 2 of 45 without a value, not measured (hatched)"
+    assert missing in told(surface(values).figure())
+    assert f"{missing} · 1 of 45 not positive (hatched)" in told(surface(values).figure(log=True))
+    assert "3 of 45 not finite (hatched) · 1" in told(surface(values, evaluated=np.ones((9, 5), bool)).figure(log=True))
 
 
 def test_axes_and_bar_are_labelled_and_the_metric_is_the_one_asked_for():
@@ -254,6 +263,7 @@ def test_the_barrier_is_drawn_from_its_reference_and_stated(kind):
     assert height.get_ydata()[1] == pytest.approx(line.at(found.alpha)["loss"], abs=1e-12)
     assert np.ptp(height.get_ydata()) == pytest.approx(found.value, abs=1e-12)
     assert f"barrier ({kind}) {found.value:.4g} ± {found.error:.1g} at alpha {found.alpha:.4g}" in told(figure)
+    assert "may miss bumps narrower than 0.062" in told(figure)
     with pytest.raises(ValueError, match="landscape must be a curve"):
         surface(SLOPE).figure(barrier=kind)
 

@@ -438,7 +438,8 @@ def test_a_folder_that_cannot_be_listed_is_told_once(tmp_path, monkeypatch):
     assert measured(cache, points(4, seed=2)) == 4
 
 
-def test_a_folder_that_vanishes_is_made_again(tmp_path):
+def test_a_folder_that_vanishes_is_made_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("lwidgets.sampling.cache._MOMENT", 0.0)
     c, cache, folder = points(8), Cache(tmp_path / "c"), tmp_path / "c"
     rows = Remembered(Counted(), cache, "a", 2)(c)
     for _ in range(3):
@@ -472,7 +473,10 @@ def test_a_negative_budget_is_refused():
 WORKER = """
 import os, sys
 import numpy as np
+from lwidgets.sampling import cache
 from lwidgets.sampling.cache import Cache, Remembered
+
+cache._MOMENT = 0.0
 
 folder, first, count, stop = sys.argv[1], *map(int, sys.argv[2:])
 table = np.random.default_rng(0).normal(size=(count, 3))
@@ -518,6 +522,35 @@ def test_a_killed_process_leaves_all_that_it_had_measured(tmp_path):
     rows = list(Remembered(evaluate, Cache(tmp_path), "a", 2)(table))
     assert seen == [23]
     np.testing.assert_array_equal(rows, plain_rows(table))
+
+
+def test_what_has_changed_meanwhile_is_not_stored(tmp_path):
+    steady, looked = True, []
+
+    def is_steady():
+        looked.append(steady)
+        return steady
+
+    def evaluate(coefficients):
+        nonlocal steady
+        for i, row in enumerate(plain_rows(coefficients)):
+            steady = i < 5
+            yield row
+
+    table = np.random.default_rng(0).normal(size=(8, 3))
+    assert len(list(Remembered(evaluate, Cache(tmp_path), "a", 2, steady=is_steady)(table))) == 8
+    assert looked
+    assert not looked[-1]
+    assert not Remembered(evaluate, Cache(tmp_path), "a", 2).known(table).any()
+
+
+def test_what_is_forgotten_is_measured_again_in_memory_and_on_disk(tmp_path):
+    table, held = points(5), Cache(tmp_path)
+    first = Remembered(Counted(), held, "a", 2)
+    list(first(table))
+    assert measured(held, table) == 0
+    first.forget(table)
+    assert measured(Cache(tmp_path), table) == 5
 
 
 def test_two_processes_may_write_to_one_folder_at_once(tmp_path):

@@ -9,7 +9,8 @@ from torch import nn
 from torch.fx import GraphModule
 from torch.nn import functional as F
 
-from lwidgets.sampling.folding import Split, Untraceable, fuse_batchnorm, split, trace
+from lwidgets.sampling.folding import Split, fuse_batchnorm, split
+from lwidgets.sampling.tracing import Untraceable, trace
 
 VERTEX_COEFFICIENTS = (0.4, -0.7, 1.3)  # they sum to one
 

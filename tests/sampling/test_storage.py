@@ -6,7 +6,7 @@ import torch
 
 import lwidgets as lw
 from lwidgets.sampling.evaluate import Local
-from lwidgets.sampling.folding import Untraceable
+from lwidgets.sampling.tracing import Untraceable
 from tests.models import CASES
 
 STRATEGIES = ("traced", "folded", "batched")

@@ -21,8 +21,8 @@ import lwidgets as lw
 from lwidgets.basis import Basis
 from lwidgets.parameters import State
 from lwidgets.sampling import traced as module_under_test
-from lwidgets.sampling.folding import Untraceable
 from lwidgets.sampling.traced import Programs, Traced
+from lwidgets.sampling.tracing import Untraceable
 from tests.models import CASES, MLP, at, named
 
 PLENTY = 1e12  # bytes
@@ -731,7 +731,10 @@ def test_all_metrics_are_there_in_order_and_weighted_by_samples():
     def confidence(model, batch):
         return model(batch[0]).softmax(1).max(1).values.mean()
 
-    objective = lw.Objective(models[0], data, loss=loss, metrics={"error": lw.metrics.error, "confidence": confidence})
+    with pytest.warns(UserWarning, match="norm is no mean over samples"):
+        objective = lw.Objective(
+            models[0], data, loss=loss, metrics={"error": lw.metrics.error, "confidence": confidence}
+        )
     for subspace, _, coordinates in subspaces(models):
         bound = subspace.bound(objective.space)
         coefficients = bound.coefficients(coordinates)

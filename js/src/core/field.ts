@@ -15,7 +15,10 @@ export interface Field {
   readonly max: number;
   /** Flat index of the smallest value, -1 when nothing can be drawn. */
   readonly argmin: number;
+  /** Measured, and not finite. */
   readonly notFinite: number;
+  /** Not measured, and without a value. */
+  readonly notMeasured: number;
   /** Finite but not positive on a logarithmic scale. */
   readonly notPositive: number;
   readonly evaluatedCount: number;
@@ -29,10 +32,14 @@ export function makeField(frame: Frame): Field {
   let max = -Infinity;
   let argmin = -1;
   let notFinite = 0;
+  let notMeasured = 0;
   let notPositive = 0;
   for (let k = 0; k < values.length; k++) {
     const v = values[k]!;
-    if (!Number.isFinite(v)) notFinite++;
+    if (!Number.isFinite(v)) {
+      if (frame.evaluated[k]) notFinite++;
+      else notMeasured++;
+    }
     else if (log && v <= 0) notPositive++;
     else {
       if (v < min) {
@@ -50,7 +57,7 @@ export function makeField(frame: Frame): Field {
   for (const e of frame.evaluated) if (e) evaluatedCount++;
   return {
     frame, metric: frame.metric, log, values, error: frame.errors[m] ?? null, heights,
-    min, max, argmin, notFinite, notPositive, evaluatedCount,
+    min, max, argmin, notFinite, notMeasured, notPositive, evaluatedCount,
   };
 }
 

@@ -96,7 +96,8 @@ function curve({ coords, label }: Axis, { name, values, error }: Metric, evaluat
   const low = drawn.reduce((a, b) => Math.min(a, b), Infinity);
   const high = drawn.reduce((a, b) => Math.max(a, b), -Infinity);
   const range = drawn.length ? `${name} from ${formatNumber(low)} to ${formatNumber(high)}` : `${name}: no value can be drawn`;
-  const missing = values.length - drawn.length;
+  const missing = [...values.keys()].filter((k) => !Number.isFinite(values[k]!));
+  const unknown = missing.filter((k) => !evaluated[k]).length;
   const all = measured.length === values.length;
   return {
     x_label: label, y_label: name, log: false,
@@ -106,7 +107,8 @@ function curve({ coords, label }: Axis, { name, values, error }: Metric, evaluat
       range,
       all ? `all ${formatCount(values.length)} points measured` : `${formatCount(measured.length)} of ${formatCount(values.length)} points measured`,
       all ? '' : Number.isFinite(error) ? `interpolation error at most about ${formatNumber(error, 2)}` : 'interpolation error not known yet',
-      missing ? `${formatCount(missing)} not finite` : '',
+      missing.length > unknown ? `${formatCount(missing.length - unknown)} not finite` : '',
+      unknown ? `${formatCount(unknown)} not measured and without a value` : '',
     ].filter(Boolean).join(' · '),
     series: [
       series(coords, values, 'solid', 2),

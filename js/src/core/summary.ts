@@ -41,6 +41,7 @@ export function maskedText(field: Field): string {
   const total = formatCount(field.frame.nx * field.frame.ny);
   const parts: string[] = [];
   if (field.notFinite) parts.push(`${formatCount(field.notFinite)} of ${total} values ${field.notFinite === 1 ? 'is' : 'are'} not finite`);
+  if (field.notMeasured) parts.push(`${formatCount(field.notMeasured)} of ${total} values ${field.notMeasured === 1 ? 'was' : 'were'} not measured and cannot be interpolated`);
   if (field.notPositive) {
     parts.push(`${formatCount(field.notPositive)} of ${total} values ${field.notPositive === 1 ? 'is' : 'are'} not positive and cannot be drawn on a log scale`);
   }
@@ -57,8 +58,13 @@ function errorText(field: Field): string {
 export function pointText(frame: Frame, i: number, j: number): { where: string; metrics: [string, string][]; how: string } {
   const k = i * frame.ny + j;
   const where = `${frame.labels[0]} = ${formatNumber(decimal(frame.x[i]!))}, ${frame.labels[1]} = ${formatNumber(decimal(frame.y[j]!))}`;
-  const metrics = frame.metrics.map((name, m): [string, string] => [name, formatNumber(frame.values[m]![k]!, 5)]);
+  const unknown = (v: number) => !frame.evaluated[k] && !Number.isFinite(v);
+  const metrics = frame.metrics.map((name, m): [string, string] => {
+    const value = frame.values[m]![k]!;
+    return [name, unknown(value) ? 'not known' : formatNumber(value, 5)];
+  });
   if (frame.evaluated[k]) return { where, metrics, how: 'measured' };
+  if (frame.values.every((values) => unknown(values[k]!))) return { where, metrics, how: 'not measured' };
   const known = frame.errors.some((e) => e !== null);
   const single = frame.metrics.length === 1;
   const within = frame.errors.map((e, m) => `${e === null ? 'not known yet' : formatNumber(e, 2)}${single ? '' : ` (${frame.metrics[m]})`}`);
