@@ -143,7 +143,7 @@ def run(function: Callable[..., Any], given: Calls) -> Any:
 def in_double() -> Iterator[None]:
     """Attention as the matrix products it is, and everything in float64, where recurrent layers are their cells.
 
-    What draws random numbers draws them from a generator of its own. All this holds in this thread only.
+    All this holds in this thread only.
     """
     with PlainAttention(), _InDouble():
         yield
