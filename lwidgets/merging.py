@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from lwidgets.directions import gaussian
 from lwidgets.gradients import DifferentiableLoss
 from lwidgets.grams import Entries, disjoint, input_grams
 from lwidgets.objective import FunctionObjective, Objective
-from lwidgets.parameters import Source, State
+from lwidgets.parameters import ParameterSpace, Source, State, as_real
 from lwidgets.subspaces import letters
 from lwidgets.subspaces.base import space_of
 
@@ -489,12 +489,20 @@ def _models(asking: str, models: Sequence[Source], like: nn.Module | None, base:
         raise ValueError(f"{asking}: models must be one or more, got none. Pass for example {called}.")
     known = next((source for source in (like, *models) if isinstance(source, nn.Module)), models[0])
     space = space_of(known, State.of(known))
-    own = replace(space, dtypes=dict.fromkeys(space.shapes, cast(torch.dtype, None)))  # each keeps its own
     lettered = _lettered(models)
     device = next(iter(lettered[0].parameters.values())).device
-    states = [own.select(state, device) for state in lettered]
+    states = [replace(space, dtypes=_dtypes(space, state)).select(state, device) for state in lettered]
     moved = [name for name in space.shapes if not (space.guessed and _is_of_torch(name, space.shapes))]
     return _Models.of(asking, states, moved, space.guessed)
+
+
+def _dtypes(space: ParameterSpace, state: State) -> dict[str, torch.dtype]:
+    """A state's own, so that no precision is lost before all are added up."""
+    own = {name: as_real(tensor).dtype for name, tensor in state.tensors.items()}
+    return {
+        name: own[name] if name in own and own[name].is_floating_point else dtype
+        for name, dtype in space.dtypes.items()
+    }
 
 
 def _is_of_torch(name: str, names: Collection[str]) -> bool:

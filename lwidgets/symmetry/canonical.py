@@ -106,8 +106,8 @@ def canonical(model: nn.Module, /, *inputs: Any, circuits: bool = False, **keywo
 
 def rewritten(model: nn.Module, calls: Calls, *, circuits: bool = False) -> Canonical:
     """`canonical` for a model that is called once or several times."""
-    module, calls = private(model, calls)
     with private_noise(), torch.no_grad():
+        module, calls = private(model, calls)
         before = _run(module, calls)
         norms = [n for n in find_norms(module, calls) if circuits or n.centred or n.parameters]
         steps, new = _rewrite(module, calls, norms, circuits) if norms or circuits else ([], {})

@@ -52,8 +52,8 @@ def certify(
         >>> certify(mlp, wrong, torch.randn(4, 2)).groups["h"].level
         Level.PERMUTATION
     """
-    module, calls = private(model, Calls.of(*inputs, **keywords))
     with private_noise():
+        module, calls = private(model, Calls.of(*inputs, **keywords))
         return certified(module, spec, calls, elements, tolerance)
 
 

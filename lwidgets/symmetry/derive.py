@@ -55,11 +55,10 @@ def derive(model: nn.Module, /, *inputs: Any, certify: bool = True, **keywords: 
 
 def derived(model: nn.Module, calls: Calls, *, certify: bool = True) -> Spec:
     """`derive` for a model that is called once or several times; what it returns every time stays as it is."""
-    module, calls = private(model, calls)
     with private_noise():
-        recorded = trace(module, calls.copied())
-    spec = _spec(recorded, ParameterSpace.of_module(model, refuse=False).aliases)
-    return certified(module, spec, calls) if certify else spec
+        module, calls = private(model, calls)
+        spec = _spec(trace(module, calls.copied()), ParameterSpace.of_module(model, refuse=False).aliases)
+        return certified(module, spec, calls) if certify else spec
 
 
 def _spec(recorded: Trace, aliases: Mapping[str, str]) -> Spec:

@@ -38,7 +38,8 @@ class Match:
 
     Attributes:
         element: Moves the second model's weights towards the first's.
-        trace: Distance of all parameters at the start of the best run and after each of its passes; never rises.
+        trace: Distance of all parameters at the start of the best run, or the best of each part, and after each of
+            its passes; never rises.
         restarts: The final distance of every run.
     """
 
@@ -60,9 +61,10 @@ def match_weights(
     """The element whose action on b comes closest to a, over all parameters.
 
     Minimises the sum of squared distances of all tensors, biases and norm scales among them. Runs start from the
-    identity, from the tensors whose other axes are fixed inwards, and from random elements, until one comes as close as
-    rounding lets it; the closest wins. A step counts only if the distance itself falls, which matters where one group
-    acts on two axes of a tensor.
+    identity, from the tensors whose other axes are fixed inwards, and from random elements, until all is as close as
+    rounding lets it. Groups that act on no tensor together, directly or through others, do not depend on each other,
+    and of each such part the closest run wins: with many of them no single run need be the best of all. A step counts
+    only if the distance itself falls, which matters where one group acts on two axes of a tensor.
 
     Args:
         spec: Of both models.
@@ -94,33 +96,78 @@ def match_weights(
     ]
     coarsest = max((torch.finfo(t.dtype).eps for t in b.parameters.values() if t.is_floating_point()), default=0.0)
     rounding = coarsest**2 * sum(float(pair.a.square().sum()) for pair in pairs)
-    runs = []
+    parts = _parts(spec, pairs)
+    runs: list[_Run] = []
     for i, start in enumerate(starts):
         descent = Descent(spec, pairs, start())
-        trace = [descent.square]
-        order = list(descent.units)
+        run = _Run([descent.squares], descent.element)
+        order, moving = list(descent.units), parts
         rng = np.random.default_rng((seed, i))
         for done in range(_PASSES):
             for unit in order:
                 descent.step(unit)
                 if progress is not None:
                     progress(i * _PASSES + done, len(starts) * _PASSES)
-            trace.append(descent.square)
-            if not trace[-1] < trace[-2] * (1 - _SETTLED):
+            run.passes.append(descent.squares)
+            moving = [part for part in moving if run.square(part) < run.square(part, done) * (1 - _SETTLED)]
+            order = [unit for unit in order if any(unit.names <= part.groups for part in moving)]
+            if not order:
                 break
             if i:
                 rng.shuffle(order)
-        runs.append((trace, descent.element))
-        if trace[-1] <= rounding:
+        runs.append(replace(run, element=descent.element))
+        best_of = [min(runs, key=lambda run, part=part: run.square(part)) for part in parts]  # type: ignore[misc]
+        if math.fsum(run.square(part) for run, part in zip(best_of, parts, strict=True)) <= rounding:
             break
     if progress is not None:
         progress(len(starts) * _PASSES, len(starts) * _PASSES)
-    trace, element = min(runs, key=lambda run: run[0][-1])
+    length = max((len(run.passes) for run in best_of), default=1)
+    values = {
+        name: value
+        for run, part in zip(best_of, parts, strict=True)
+        for name, value in run.element.values.items()
+        if name in part.groups
+    }
     return Match(
-        element,
-        tuple(math.sqrt(square + rest) for square in trace),
-        tuple(math.sqrt(run[0][-1] + rest) for run in runs),
+        Element(spec.groups, values),
+        tuple(
+            math.sqrt(math.fsum(run.square(part, done) for run, part in zip(best_of, parts, strict=True)) + rest)
+            for done in range(length)
+        ),
+        tuple(math.sqrt(math.fsum(run.passes[-1]) + rest) for run in runs),
     )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Groups that depend on each other, and the numbers of the pairs on which they act."""
+
+    groups: frozenset[str]
+    pairs: tuple[int, ...]
+
+
+def _parts(spec: Spec, pairs: Sequence[Pair]) -> list[_Part]:
+    """What can be matched by itself: groups that act on a tensor together, or have copies together, are in one."""
+    fixed = {name for name, group in spec.groups.items() if group.level is Level.FIXED}
+    acting = [pair.groups - fixed or pair.groups for pair in pairs]
+    found: list[frozenset[str]] = []
+    for groups in [*acting, *(unit.names for unit in units(spec))]:
+        touching = [other for other in found if other & groups]
+        found = [other for other in found if not other & groups] + [groups.union(*touching)]
+    return [_Part(part, tuple(i for i, groups in enumerate(acting) if groups <= part)) for part in found]
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """The squared distance of every pair at the start of a run and after each of its passes; and where it ended."""
+
+    passes: list[tuple[float, ...]]
+    element: Element
+
+    def square(self, part: _Part, done: int | None = None) -> float:
+        """Of a part, after so many passes; None for all."""
+        squares = self.passes[-1 if done is None else min(done, len(self.passes) - 1)]
+        return math.fsum(squares[i] for i in part.pairs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,6 +259,11 @@ class Descent:
         self._spec = spec
         self._pairs = [replace(pair, b=act(start, pair.b, pair.factors)) for pair in pairs]
         self._squares = [_square(pair) for pair in self._pairs]
+
+    @property
+    def squares(self) -> tuple[float, ...]:
+        """Of each block."""
+        return tuple(self._squares)
 
     @property
     def square(self) -> float:

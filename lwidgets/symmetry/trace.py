@@ -16,12 +16,17 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakIdKeyDictionary
 
-from lwidgets import attention
+from lwidgets import attention, calls
 from lwidgets.attention import PlainAttention
 from lwidgets.calls import Calls
 from lwidgets.modes import ThreadMode
 
-_NOT_THE_USERS = (os.path.dirname(torch.__file__) + os.sep, os.path.dirname(__file__) + os.sep, attention.__file__)
+_NOT_THE_USERS = (
+    os.path.dirname(torch.__file__) + os.sep,
+    os.path.dirname(__file__) + os.sep,
+    attention.__file__,
+    calls.__file__,
+)
 
 _STATISTICS = ("running_mean", "running_var", "_u", "_v")
 
@@ -87,12 +92,12 @@ class Trace:
     zeros: frozenset[int]
 
 
-def trace(module: nn.Module, calls: Calls) -> Trace:
+def trace(module: nn.Module, given: Calls) -> Trace:
     """Run a module once, or once for each of several calls, and write down what it does.
 
     Args:
         module: In eval mode; it gets forward hooks, which are removed again.
-        calls: Its arguments; they may be written to.
+        given: Its arguments; they may be written to.
 
     Raises:
         TypeError: It does not run, or returns no tensors.
@@ -105,7 +110,7 @@ def trace(module: nn.Module, calls: Calls) -> Trace:
             hooks.callback(part.register_forward_pre_hook(enter).remove)
             hooks.callback(part.register_forward_hook(leave, always_call=True).remove)
         with recorder:
-            result = run(module, calls)
+            result = run(module, given)
     outputs = tuple(recorder.slot(tensor) for tensor in tensors_in(result))
     statistics = {name: b for name, b in module.named_buffers() if name.endswith(_STATISTICS)}
     constants = {name: b for name, b in module.named_buffers() if name not in module.state_dict()}
@@ -118,14 +123,14 @@ def trace(module: nn.Module, calls: Calls) -> Trace:
     )
 
 
-def run(function: Callable[..., Any], calls: Calls) -> Any:
+def run(function: Callable[..., Any], given: Calls) -> Any:
     """Call a model.
 
     Raises:
         TypeError: It does not run; the message says why.
     """
     try:
-        return calls.on(function)
+        return given.on(function)
     except Exception as error:
         raise TypeError(
             "symmetry: model must run in eval mode and float64 on the CPU with these inputs, got "
@@ -138,7 +143,7 @@ def run(function: Callable[..., Any], calls: Calls) -> Any:
 def in_double() -> Iterator[None]:
     """Attention as the matrix products it is, and everything in float64, where recurrent layers are their cells.
 
-    What draws random numbers draws them from a generator of its own. All this holds in this thread only.
+    All this holds in this thread only.
     """
     with PlainAttention(), _InDouble():
         yield
