@@ -71,6 +71,16 @@ def test_a_mean_over_tokens_is_that_of_all_tokens_whatever_the_batch_size(size, 
     assert landscape.nonfinite == 0
 
 
+@pytest.mark.parametrize("size", [1, 4])
+def test_tokens_are_found_where_all_are_alike_within_every_batch(size):
+    model, labels = embedding(), torch.randint(7, (40, 8))
+    labels[20:24, 3:] = -100
+    objective, said = made(model, DataLoader(TensorDataset(torch.randint(7, (40, 8)), labels), size), tokenwise)
+    assert not said
+    assert objective.data.weights[20 // size] == 3 * size
+    assert objective.data.weights[0] == 8 * size
+
+
 @pytest.mark.parametrize("strategy", ["loop", "traced", "folded"])
 def test_every_strategy_weighs_alike_and_leaves_out_what_counts_nothing(strategy):
     from lwidgets.sampling.evaluate import Local
