@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -278,7 +279,7 @@ def _stacked(data: Any, dtype: torch.dtype) -> Any | None:
         hasattr(data, "__getitem__") and hasattr(data, "__len__") and len(data)
     ):
         return None
-    return DataLoader(_Samples(data, dtype), batch_size=_READ)
+    return DataLoader(_Samples(data, dtype), batch_size=_READ, collate_fn=_collate)
 
 
 class _Samples(Dataset[Any]):
@@ -294,8 +295,11 @@ class _Samples(Dataset[Any]):
         if i >= len(self):
             raise IndexError(i)
         row = self._rows[i]
-        parts = {k: _rows(v) for k, v in row.items()} if isinstance(row, Mapping) else tuple(_rows(v) for v in row)
-        return _in_dtype(parts, self._dtype)
+        if isinstance(row, Mapping):
+            row = {key: _rows(value) for key, value in row.items()}
+        elif isinstance(row, tuple | list):
+            row = tuple(_rows(value) for value in row)
+        return _in_dtype(row, self._dtype)
 
 
 def _rows(values: Any) -> Any:
@@ -445,7 +449,10 @@ def _read_twice(data: Any) -> tuple[list[Any], _Counts]:
 
 
 def _collate(samples: list[Any]) -> Any:
-    """Samples of a Dataset as a batch, as a DataLoader would do it."""
+    """Samples of a Dataset as a batch, as the DataLoaders of torch and torch_geometric do it."""
+    graphs: Any = sys.modules.get("torch_geometric.data")
+    if graphs is not None and isinstance(samples[0], graphs.Data | graphs.HeteroData):
+        return graphs.Batch.from_data_list(samples)
     try:
         return default_collate(samples)
     except (TypeError, RuntimeError, KeyError) as error:

@@ -104,11 +104,13 @@ class Way:
     cut: Cut | None
 
     def compared(self, count: Count, rounding: float) -> list[Compared] | None:
-        """By any weights; None where a part has none."""
+        """By any weights; None where those of parts do not add up to that of the whole, which tells nothing."""
         found = []
-        for (_, parts), (whole, values) in zip(self.parts, self.values, strict=True):
-            weights = [count(part) for part in parts]
+        for (divided, parts), (whole, values) in zip(self.parts, self.values, strict=True):
+            weights, together = [count(part) for part in parts], count(divided)
             if any(w is None for w in weights) or not any(weights):
+                return None
+            if abs(sum(w or 0 for w in weights) - (together or 0)) > 1e-9 * (together or 0):
                 return None
             found.append(Compared(whole, values, [float(w or 0) for w in weights], rounding))
         return found
@@ -194,7 +196,8 @@ def settled(
         "Objective: data must tell how many samples each batch has, got batches whose sizes do not: "
         f"{sizes_of(data.batches[0])}, and {sizes_of(data.batches[-1])}. "
         "Pass weight=, a function of a batch that returns how many samples it counts, for example "
-        "weight=lambda batch: len(batch.y); or all data as one whole batch, data=[batch]."
+        "weight=lambda batch: len(batch.y), lw.weights.tokens() where target entries count, weight=1 where all batches "
+        "count the same; or all data as one whole batch, data=[batch]."
     )
 
 
