@@ -280,7 +280,21 @@ def _stacked(data: Any, dtype: torch.dtype) -> Any | None:
         hasattr(data, "__getitem__") and hasattr(data, "__len__") and len(data)
     ):
         return None
+    if not (_is_dataset(data) or _is_sample(data[0])):
+        return None
     return DataLoader(_Samples(data, dtype), batch_size=_READ, collate_fn=_collate)
+
+
+def _is_sample(row: Any) -> bool:
+    """Something with a single number in it, as a label; or one graph. A batch has neither."""
+    if isinstance(row, Mapping | tuple | list):
+        parts = [as_tensor(part) if not isinstance(part, int | float | np.generic) else part for part in _values(row)]
+        return any(not part.ndim if isinstance(part, Tensor) else part is not None for part in parts)
+    return hasattr(type(row), "num_nodes")
+
+
+def _values(row: Any) -> Iterable[Any]:
+    return row.values() if isinstance(row, Mapping) else row
 
 
 class _Samples(Dataset[Any]):
