@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +99,8 @@ class Batches:
         if isinstance(data, Batches):
             return data if weight is None else data.weighing(weight)
         whole = _whole(data)
-        batches, counts = _read_twice(data) if whole is None else ([whole], _Counts.of([whole]))
-        if not counts:
+        batches, seen = _read_twice(data) if whole is None else ([whole], _Seen.of([whole], _common([whole])))
+        if not seen.samples:
             raise ValueError(
                 "Objective: data must hold at least one sample, got none. Check the dataset and its filters."
             )
@@ -109,7 +111,7 @@ class Batches:
         counted = [cut.count(batch) if cut else None for batch in kept]
         sizes = tuple(1 if count is None else count for count in counted)
         divided = whole is not None or _is_dataset(data)
-        found = cls(kept, sizes, counts.fingerprint(), cut=cut, divided=divided and len(kept) > 1)
+        found = cls(kept, sizes, seen.fingerprint(), cut=cut, divided=divided and len(kept) > 1)
         return found if weight is None else found.weighing(weight)
 
     def weighing(self, weight: Weight) -> Batches:
@@ -277,7 +279,21 @@ def _stacked(data: Any, dtype: torch.dtype) -> Any | None:
         hasattr(data, "__getitem__") and hasattr(data, "__len__") and len(data)
     ):
         return None
-    return DataLoader(_Samples(data, dtype), batch_size=_READ)
+    if not (_is_dataset(data) or _is_sample(data[0])):
+        return None
+    return DataLoader(_Samples(data, dtype), batch_size=_READ, collate_fn=_collate)
+
+
+def _is_sample(row: Any) -> bool:
+    """Something with a single number in it, as a label; or one graph. A batch has neither."""
+    if isinstance(row, Mapping | tuple | list):
+        parts = [as_tensor(part) if not isinstance(part, int | float | np.generic) else part for part in _values(row)]
+        return any(not part.ndim if isinstance(part, Tensor) else part is not None for part in parts)
+    return hasattr(type(row), "num_nodes")
+
+
+def _values(row: Any) -> Iterable[Any]:
+    return row.values() if isinstance(row, Mapping) else row
 
 
 class _Samples(Dataset[Any]):
@@ -293,8 +309,11 @@ class _Samples(Dataset[Any]):
         if i >= len(self):
             raise IndexError(i)
         row = self._rows[i]
-        parts = {k: _rows(v) for k, v in row.items()} if isinstance(row, Mapping) else tuple(_rows(v) for v in row)
-        return _in_dtype(parts, self._dtype)
+        if isinstance(row, Mapping):
+            row = {key: _rows(value) for key, value in row.items()}
+        elif isinstance(row, tuple | list):
+            row = tuple(_rows(value) for value in row)
+        return _in_dtype(row, self._dtype)
 
 
 def _rows(values: Any) -> Any:
@@ -420,7 +439,7 @@ def _common(batches: Sequence[Any]) -> Cut | None:
     return None
 
 
-def _read_twice(data: Any) -> tuple[list[Any], _Counts]:
+def _read_twice(data: Any) -> tuple[list[Any], _Seen]:
     """The batches of the first pass, after a second one has shown the same samples."""
     name = type(data).__name__
     if isinstance(data, Iterator):
@@ -435,16 +454,24 @@ def _read_twice(data: Any) -> tuple[list[Any], _Counts]:
             f"Objective: data must be (X, y), a Dataset, a DataLoader or a list of batches, got {name}. "
             "Pass for example data=(X, y)."
         )
+    failure: ValueError | None = None
     with undisturbed(*_generators(data)):  # a loader draws its shuffling seed from one of them
         first = [mapped(batch, Tensor.clone) for batch in _ending(data, name)]
-        once = _Counts.of(first)
-        again = _Counts.of(batch for batch, _ in zip(data, range(len(first) + 1), strict=False))
-    once.check(again, name)
-    return first, once
+        for cut in (cuts_of(first[0]) if first else ()) or (None,):  # samples may lie along another axis
+            once = _Seen.of(first, cut)
+            again = _Seen.of((mapped(batch, lambda t: t) for batch in islice(data, len(first) + 1)), cut)
+            if once.samples == again.samples:
+                return first, once
+            failure = failure or once.differing(again, name)
+    assert failure is not None
+    raise failure
 
 
 def _collate(samples: list[Any]) -> Any:
-    """Samples of a Dataset as a batch, as a DataLoader would do it."""
+    """Samples of a Dataset as a batch, as the DataLoaders of torch and torch_geometric do it."""
+    graphs: Any = sys.modules.get("torch_geometric.data")
+    if graphs is not None and isinstance(samples[0], graphs.Data | graphs.HeteroData):
+        return graphs.Batch.from_data_list(samples)
     try:
         return default_collate(samples)
     except (TypeError, RuntimeError, KeyError) as error:
@@ -500,80 +527,69 @@ def _split(whole: Any, cut: Cut) -> list[Any]:
     return [cut.take(whole, range(i, min(i + size, length))) for i in range(0, length, size)]
 
 
-class _Counts:
-    """How often each sample occurs, by hash, for every way to divide the batches; and the shapes there are."""
+@dataclass
+class _Seen:
+    """What one pass has shown.
 
-    def __init__(self, ways: tuple[Cut | None, ...]) -> None:
-        self._ways: dict[Cut | None, Counter[bytes]] = {way: Counter() for way in ways}
-        self._shapes: Counter[Any] = Counter()
-        self.batches = 0
+    Attributes:
+        samples: How often each sample occurs, by hash.
+        shapes: How often a sample has each shape.
+    """
+
+    samples: Counter[bytes] = field(default_factory=Counter)
+    shapes: Counter[Any] = field(default_factory=Counter)
 
     @classmethod
-    def of(cls, batches: Iterable[Any]) -> _Counts:
-        counts: _Counts | None = None
+    def of(cls, batches: Iterable[Any], cut: Cut | None) -> _Seen:
+        """Batches divided along a cut; one that cannot be counts as one sample."""
+        seen = cls()
         for batch in batches:
-            if counts is None:
-                counts = cls(cuts_of(batch) or (None,))
-            counts._add(mapped(batch, lambda t: t))
-        return counts or cls(())
-
-    def __bool__(self) -> bool:
-        return any(counter.total() for counter in self._ways.values())
+            count = None if cut is None else cut.count(batch)
+            if cut is None or count is None:
+                seen.samples[digest(batch)] += 1
+            elif (columns := cut.moved(batch)) is None:
+                seen.samples.update(map(digest, cut.rows(batch)))
+            else:
+                seen.samples.update(_hashes(columns, count))
+                seen.shapes.update({tuple(column.shape[1:]): count for column in columns})
+        return seen
 
     def fingerprint(self) -> str:
         """Of the samples, whatever their order."""
-        seen = hashlib.blake2b(digest_size=8)
-        for sample, count in sorted(next(iter(self._ways.values())).items()):
-            seen.update(sample + count.to_bytes(8, "little"))
-        return seen.hexdigest()
+        whole = hashlib.blake2b(digest_size=8)
+        for sample, count in sorted(self.samples.items()):
+            whole.update(sample + count.to_bytes(8, "little"))
+        return whole.hexdigest()
 
-    def check(self, again: _Counts, name: str) -> None:
-        """Raise where a second pass has shown other samples, with what is the most likely reason."""
-        agreeing = [way for way in self._ways if way in again._ways and self._ways[way] == again._ways[way]]
-        if agreeing or (not self and not again):
-            for way in [*self._ways]:
-                if way not in agreeing and len(self._ways) > 1:
-                    del self._ways[way]
-            return
-        if not again:
-            raise ValueError(
+    def differing(self, again: _Seen, name: str) -> ValueError:
+        """What a second pass with other samples most likely means."""
+        if not again.samples:
+            return ValueError(
                 f"Objective: data must be readable more than once, got a {name} whose second pass gave nothing. "
                 "Make it anew and freeze what it yields with data=list(loader)."
             )
-        once, second = (next(iter(counts._ways.values())) for counts in (self, again))
-        missing, total = sum((once - second).values()), once.total()
-        if self._shapes != again._shapes and total == second.total():
-            raise ValueError(
+        missing, total = (self.samples - again.samples).total(), self.samples.total()
+        if self.shapes != again.shapes and total == again.samples.total():
+            return ValueError(
                 f"Objective: data must give the same samples in every pass, got {missing} of {total} that the second "
                 f"pass of the {name} gave in other shapes: sequences padded to the longest of their batch, and batches "
                 "in another order. Load without shuffling, or freeze one pass with data=list(loader)."
             )
-        raise ValueError(
+        return ValueError(
             f"Objective: data must give the same samples in every pass, got {missing} of {total} that the second pass "
             f"of the {name} did not repeat (augmentation, dropout in the data, random crops, or "
             "drop_last with shuffling). Switch that off, or freeze one pass with data=list(loader)."
         )
 
-    def _add(self, batch: Any) -> None:
-        self.batches += 1
-        for way, counter in self._ways.items():
-            count = way.count(batch) if way is not None else None
-            if way is None or count is None:
-                counter[digest(batch)] += 1
-                continue
-            columns = way.moved(batch)
-            if columns is None:
-                counter.update(digest(row) for row in way.rows(batch))
-                continue
-            plain = (c.cpu().resolve_conj().resolve_neg() for c in columns if c.numel())
-            rows = [c.clone(memory_format=torch.contiguous_format).reshape(count, -1) for c in plain]
-            hashes = sum(
-                (_hash_rows(leaf.view(torch.uint8).numpy(), i) for i, leaf in enumerate(rows)),
-                np.zeros((count, 2), np.uint64),
-            )
-            counter.update(map(bytes, hashes.astype("<u8")))
-            for column in columns:
-                self._shapes[tuple(column.shape[1:])] += count
+
+def _hashes(columns: Sequence[Tensor], count: int) -> Iterator[bytes]:
+    """Of each of so many samples, what all columns have of it."""
+    plain = (c.cpu().resolve_conj().resolve_neg() for c in columns if c.numel())
+    rows = [c.clone(memory_format=torch.contiguous_format).reshape(count, -1) for c in plain]
+    hashes = sum(
+        (_hash_rows(leaf.view(torch.uint8).numpy(), i) for i, leaf in enumerate(rows)), np.zeros((count, 2), np.uint64)
+    )
+    return map(bytes, hashes.astype("<u8"))
 
 
 def _hash_rows(rows: NDArray[np.uint8], salt: int) -> NDArray[np.uint64]:

@@ -12,7 +12,7 @@ that has as many rows are divided, and the loss is asked with these.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -33,8 +33,10 @@ Count = Callable[[Any], float | None]
 
 _AGREES = 0.03  # of the root of the last bit's worth, 1e-5 in float32: what kernels for other batch sizes may change
 _CLEARLY = 0.1  # of the gap of samples is what tokens must agree to, to be preferred where both do
+_ALIKE = 0.01  # of what rounding may change: gaps below it do not differ
 _LOOKED_AT = 3  # batches, spread over all
 _TOGETHER = 8  # batches of one sample that are put together instead
+_FEW = 32  # samples of each of two batches that are put together
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,13 @@ class Way:
     cut: Cut | None
 
     def compared(self, count: Count, rounding: float) -> list[Compared] | None:
-        """By any weights; None where a part has none."""
+        """By any weights; None where those of parts do not add up to that of the whole, which tells nothing."""
         found = []
-        for (_, parts), (whole, values) in zip(self.parts, self.values, strict=True):
-            weights = [count(part) for part in parts]
+        for (divided, parts), (whole, values) in zip(self.parts, self.values, strict=True):
+            weights, together = [count(part) for part in parts], count(divided)
             if any(w is None for w in weights) or not any(weights):
+                return None
+            if abs(sum(w or 0 for w in weights) - (together or 0)) > 1e-9 * (together or 0):
                 return None
             found.append(Compared(whole, values, [float(w or 0) for w in weights], rounding))
         return found
@@ -140,9 +144,11 @@ def settled(
         return found
 
     def gap(way: Way, each: Count) -> float:
-        compared = way.compared(each, _rounding(dtypes))
+        rounding = _rounding(dtypes)
+        compared = way.compared(each, rounding)
         failed.extend(c for c in compared or [] if not c.agrees("loss"))
-        return float("inf") if compared is None else max(c.gap("loss") for c in compared)
+        found = float("inf") if compared is None else max(c.gap("loss") for c in compared)
+        return max(found, _ALIKE * rounding)
 
     def agree(way: Way, each: Count) -> bool:
         return gap(way, each) <= _rounding(dtypes)
@@ -181,15 +187,17 @@ def settled(
             pass
     if len(data.batches) == 1:
         return data, ""
-    if failed and data.cut is not None and not any(data.cut.axes):
+    alike = len({tuple(leaf.shape for leaf in leaves(batch)) for batch in data.batches}) == 1
+    if failed and (alike or (data.cut is not None and not any(data.cut.axes))):
         return data, _said("loss", failed[0], "samples")
-    if len({tuple(leaf.shape for leaf in leaves(batch)) for batch in data.batches}) == 1:
+    if alike:
         return data, ""
     raise ValueError(
         "Objective: data must tell how many samples each batch has, got batches whose sizes do not: "
         f"{sizes_of(data.batches[0])}, and {sizes_of(data.batches[-1])}. "
         "Pass weight=, a function of a batch that returns how many samples it counts, for example "
-        "weight=lambda batch: len(batch.y); or all data as one whole batch, data=[batch]."
+        "weight=lambda batch: len(batch.y), lw.weights.tokens() where target entries count, weight=1 where all batches "
+        "count the same; or all data as one whole batch, data=[batch]."
     )
 
 
@@ -237,14 +245,29 @@ def _divided(data: Batches, values: Values, cut: Cut) -> Way | None:
 
 
 def _looked_at(data: Batches, cut: Cut) -> Iterator[tuple[Any, list[Any]]]:
-    """Wholes and their parts."""
-    indices = [i for i in _some(data) if (cut.count(data.batches[i]) or 0) > 1]
-    for i in indices:
-        batch = data.batches[i]
+    """Wholes and their parts: batches and what they are divided into, and samples of several batches together."""
+    large = [data.batches[i] for i in _some(data) if (cut.count(data.batches[i]) or 0) > 1]
+    for batch in large:
         yield batch, [cut.take(batch, range(a, b)) for a, b in _edges(cut.count(batch) or 0)]
-    few = data.batches[:_TOGETHER]
-    if not indices and len(few) > 1:
-        yield cut.join(few), list(few)
+    # what is alike within every batch may differ between them
+    indices = dict.fromkeys([*range(1 if large else min(_TOGETHER, len(data.batches))), _most_ignored(data)])
+    apart = [data.batches[i] for i in indices]
+    few = [cut.take(batch, range(min(cut.count(batch) or 0, _FEW))) for batch in apart if cut.count(batch)]
+    if len(data.batches) > 1 and len(few) > 1:
+        with suppress(RuntimeError):  # sequences of other lengths
+            together = cut.join(few)
+            yield together, few
+
+
+def _most_ignored(data: Batches) -> int:
+    """The batch in which the smallest share of target entries counts; the last where all alike do."""
+    shares = []
+    for batch in data.batches:
+        target = target_in(batch)
+        known = isinstance(target, Tensor) and not target.is_floating_point() and target.numel()
+        shares.append(float((target >= 0).double().mean()) if known else 1.0)
+    last = len(shares) - 1
+    return min(range(len(shares)), key=lambda i: (shares[i], last - i))
 
 
 def _some(data: Batches) -> list[int]:

@@ -71,6 +71,16 @@ def test_a_mean_over_tokens_is_that_of_all_tokens_whatever_the_batch_size(size, 
     assert landscape.nonfinite == 0
 
 
+@pytest.mark.parametrize("size", [1, 4])
+def test_tokens_are_found_where_all_are_alike_within_every_batch(size):
+    model, labels = embedding(), torch.randint(7, (40, 8))
+    labels[20:24, 3:] = -100
+    objective, said = made(model, DataLoader(TensorDataset(torch.randint(7, (40, 8)), labels), size), tokenwise)
+    assert not said
+    assert objective.data.weights[20 // size] == 3 * size
+    assert objective.data.weights[0] == 8 * size
+
+
 @pytest.mark.parametrize("strategy", ["loop", "traced", "folded"])
 def test_every_strategy_weighs_alike_and_leaves_out_what_counts_nothing(strategy):
     from lwidgets.sampling.evaluate import Local
@@ -290,8 +300,12 @@ def test_told_weights_that_are_the_samples_change_nothing(weight):
 
 def test_a_told_function_that_does_not_fit_the_loss_is_said_and_kept():
     batches = list(zip(X.split(8), Y.split(8), strict=True))
-    objective, said = made(mlp(), batches, F.cross_entropy, weight=lambda b: 1)
+    objective, said = made(mlp(), batches, F.cross_entropy, weight=lambda b: b[1].sum())
     assert "no mean over what weight= counts" in said[0]
+    assert objective.data.weights == tuple(float(y.sum()) for _, y in batches)
+    # what does not add up, as the seeds of a sampled neighbourhood, cannot be compared, and is taken as it is
+    objective, said = made(mlp(), batches, F.cross_entropy, weight=lambda b: 1)
+    assert not said
     assert objective.data.weights == (1, 1, 1)
 
 
@@ -303,7 +317,11 @@ def test_what_cannot_be_told_is_asked_for_with_the_sizes_and_both_ways_work():
 
     with pytest.raises(ValueError, match=r"must tell how many samples each batch has.*\(22, 6\), \(4, 6\)") as caught:
         lw.Objective(mlp(), batches, loss=loss)
-    assert "weight=lambda batch: len(batch.y); or all data as one whole batch, data=[batch]" in str(caught.value)
+    assert "weight=lambda batch: len(batch.y), lw.weights" in str(caught.value)
+    assert "weight=1 where all batches count the same; or all data as one whole batch, data=[batch]" in str(
+        caught.value
+    )
+    assert value(made(mlp(), batches, loss, weight=1)[0]) > 0
     assert value(made(mlp(), batches, loss, weight=lambda b: len(b["inside"]))[0]) > 0
     assert value(made(mlp(), batches[:1], loss)[0]) == pytest.approx(loss(mlp(), batches[0]).item())
 
