@@ -44,7 +44,7 @@ class Landscape:
         evaluations: How many points were evaluated.
         error: Metric -> estimate of the largest error among the interpolated values, in the metric's unit, by how
             wrong they were where they were looked at; `blind_spot` tells what was not. 0.0 only when all were
-            evaluated, nan while it is not known, or where none has been interpolated.
+            evaluated, nan while it is not known, or where nothing is interpolated.
         provenance: Where it came from: objective, subspace, BatchNorm mode, sampling; plain values.
         final: False for a picture that `stream` is still improving.
     """
@@ -183,7 +183,8 @@ class Landscape:
         if not self.evaluated.all():
             told.append(self.missable)
         if error != error:
-            told.insert(0, "error not known" if self.final else "error not known yet")
+            interpolated = (~self.evaluated & np.isfinite(self.values[metric])).any()
+            told.insert(0, "error not known yet" if interpolated else "nothing interpolated")
         elif error > 0 or not self.evaluated.all():
             told.insert(0, f"estimated error ≤ {error:.2g}{'' if log else self._share(metric)}")
         return " · ".join(told)
