@@ -63,9 +63,10 @@ class Landscape:
         told = []
         for name, values in self.values.items():
             finite = values[np.isfinite(values)]
-            nothing = "not finite where evaluated" if self.evaluated.any() else "not known"
-            extent = f"{finite.min():.4g} to {finite.max():.4g} within {self.error[name]:.2g}"
-            told.append(f"{name} {extent if finite.size else nothing}")
+            if finite.size:
+                told.append(f"{name} {finite.min():.4g} to {finite.max():.4g} within {self.error[name]:.2g}")
+            else:
+                told.append(f"{name} {'not finite where evaluated' if self.evaluated.any() else 'not known'}")
         size = " x ".join(map(str, self.shape))
         return f"Landscape({size} over {', '.join(self.axes)}; {'; '.join(told)}; {self.evaluations:,} evaluated)"
 
