@@ -45,7 +45,7 @@ class Landscape:
         evaluations: How many points were evaluated.
         error: Metric -> estimate of the largest error among the interpolated values, in the metric's unit, by how
             wrong they were where they were looked at; `blind_spot` tells what was not. 0.0 only when all were
-            evaluated, nan while it is not known, or where none has been interpolated.
+            evaluated, nan while it is not known, or where nothing is interpolated.
         provenance: Where it came from: objective, subspace, BatchNorm mode, sampling; plain values.
         final: False for a picture that `stream` is still improving.
     """
@@ -64,10 +64,10 @@ class Landscape:
         told = []
         for name, values in self.values.items():
             finite = values[np.isfinite(values)]
-            extent = "not finite where evaluated" if self.evaluated.any() else "not known"
             if finite.size:
-                extent = f"{finite.min():.4g} to {finite.max():.4g} within {self.error[name]:.2g}"
-            told.append(f"{name} {extent}")
+                told.append(f"{name} {finite.min():.4g} to {finite.max():.4g} within {self.error[name]:.2g}")
+            else:
+                told.append(f"{name} {'not finite where evaluated' if self.evaluated.any() else 'not known'}")
         size = " x ".join(map(str, self.shape))
         return f"Landscape({size} over {', '.join(self.axes)}; {'; '.join(told)}; {self.evaluations:,} evaluated)"
 
@@ -186,7 +186,8 @@ class Landscape:
         if not self.evaluated.all():
             told.append(self.missable)
         if error != error:
-            told.insert(0, "error not known" if self.final else "error not known yet")
+            interpolated = (~self.evaluated & np.isfinite(self.values[metric])).any()
+            told.insert(0, "error not known yet" if interpolated else "nothing interpolated")
         elif error > 0 or not self.evaluated.all():
             told.insert(0, f"estimated error ≤ {error:.2g}{'' if log else self._share(metric)}")
         objective = self.provenance.get("objective")

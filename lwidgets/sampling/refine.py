@@ -23,8 +23,8 @@ from lwidgets.sampling.grids import Array, Mask, mask_of, nested_grids, nested_s
 
 Pixels = NDArray[np.intp]
 
-FIRST = 3
-"""Grids that are measured whole before anything else: 3, 5 and 9 points an axis; with a guide, one fewer."""
+FIRST = {1: 4, 2: 3}
+"""Axes -> grids that are measured whole before anything else: up to 17 points, or 9 x 9; with a guide, one fewer."""
 BATCH = {1: 8, 2: 20}
 """Axes -> fewest pixels a round ..."""
 GROWTH = 0.25
@@ -33,6 +33,9 @@ EVEN = 0.3
 """Share of a round that is spread evenly: only these find what the surpluses do not know of."""
 QUIET = {1: 4, 2: 10}
 """Axes -> even pixels that must have been as predicted before a picture is settled; a whole batch once one was not."""
+GUIDED = 2
+"""Batches of even pixels that a guided picture takes in place of the grid it does without: the part may lack what the
+whole of the data has."""
 FAR = 0.5
 """Even pixels are at least this share of the largest distance there is away from what was measured: near enough to the
 middle of a gap to find what lies in it, free enough to lie on no coarser grid."""
@@ -129,14 +132,17 @@ def refine(
         The last picture.
     """
     known = _Known(tuple(shape), names, log, guide)
-    first = FIRST if guide is None else FIRST - 1
+    first = FIRST[len(shape)] - (guide is not None)
     picture: Picture | None = None
     guesses: dict[str, _Guess] = {}
     allowed: dict[str, float] = {}
     error = dict.fromkeys(names, np.nan)
     rounds: list[dict[str, Array]] = []
     grid = 0  # the round that completed the last grid: what it found were the errors of the grid before
-    quiet, enough = 0, QUIET[len(shape)]  # even pixels since one was not as predicted
+    lacking = (
+        QUIET[len(shape)] if guide is None else GUIDED * BATCH[len(shape)]
+    )  # even pixels that must be as predicted
+    surprised = met = False  # whether one was not; whether the error is as small as it must be
     if start is not None:
         at = tuple(np.argwhere(start.evaluated).T)
         known.take(at, {name: values[at] for name, values in start.values.items()})
@@ -148,20 +154,20 @@ def refine(
             pixels = _inside_out(np.argwhere(known.missing & (known.levels == level)), known.missing)
             pixels, even = pixels if picture is None else _union(always, pixels, known.missing), 0
         else:
-            pixels, even = _choose(known, guesses, allowed, deciding, QUIET[len(shape)] - quiet)
+            pixels, even = _choose(known, guesses, allowed, deciding, lacking if met or not surprised else 0, met)
         told = yield pixels, picture
         count = min(len(values) for values in told.values())
         logs, at = known.logs, tuple(pixels[:count].T)
         known.take(at, told)
         if known.logs != logs:  # what was predicted in the other scale says nothing
-            guesses, rounds, grid, quiet = {}, [], 0, 0
+            guesses, rounds, grid, lacking = {}, [], 0, BATCH[len(shape)]
         if guesses:
             rounds.append(_residuals(known, guesses, at))
         if guesses and even:
             last = pixels[:count][-even:]
-            quiet += even
+            lacking -= even
             if any(_surprising(known.unknown(n), guesses[n].values, last, allowed[n]) for n in deciding):
-                quiet, enough = 0, BATCH[len(shape)]
+                lacking, surprised = BATCH[len(shape)], True
         guesses = {name: _guess(name, known) for name in names}
         # Only where pixels are chosen for a metric do its latest residuals say more than the earlier ones.
         recent = {name: max(grid, len(rounds) - ROUNDS) if name in deciding else max(grid - 1, 0) for name in names}
@@ -174,15 +180,9 @@ def refine(
         if count < len(pixels):  # the few that came may have missed what the round was for
             error = {n: float(np.fmax(error[n], before[n])) for n in names}
         allowed = known.allowed(tolerance)
-        if even:
-            surprised = any((rounds[-1][n] > allowed[n]).any() for n in deciding) if rounds else True
-            quiet, enough = (0, BATCH[len(shape)]) if surprised else (quiet + even, enough)
-        settled = not known.missing.any() or (
-            tolerance > 0
-            and quiet >= enough
-            and all(error[n] <= allowed[n] or not guesses[n].interpolated(known.missing).any() for n in deciding)
-            and not any(guess.unsure.any() for guess in guesses.values())
-        )
+        met = all(error[n] <= allowed[n] or not guesses[n].interpolated(known.missing).any() for n in deciding)
+        unsure = any(guess.unsure.any() for guess in guesses.values())
+        settled = not known.missing.any() or (tolerance > 0 and met and lacking <= 0 and not unsure)
         picture = _picture(known, guesses, error, settled)
         if settled or count < len(pixels):
             return picture
@@ -312,11 +312,24 @@ def _rims(finite: Array, missing: Mask) -> Mask:
 
 
 def _choose(
-    known: _Known, guesses: Mapping[str, _Guess], allowed: Mapping[str, float], deciding: Sequence[str], lacking: int
+    known: _Known,
+    guesses: Mapping[str, _Guess],
+    allowed: Mapping[str, float],
+    deciding: Sequence[str],
+    lacking: int,
+    met: bool,
 ) -> tuple[Pixels, int]:
     """Pixels of the next round: rims of what is not finite, those with the largest surplus expected, and even ones.
 
     Rims are measured coarse before fine, since one that is measured narrows the next.
+
+    Args:
+        known: What was measured.
+        guesses: What that says about the rest.
+        allowed: Largest error each metric may have.
+        deciding: The metrics that are looked at.
+        lacking: How many even pixels there must be at least.
+        met: Whether the error is as small as it must be, so that nothing else is needed.
 
     Returns:
         (pixels, even): the last so many are even ones.
@@ -327,15 +340,16 @@ def _choose(
     levels = known.levels[tuple(rest.T)]
     need = np.max([guesses[name].surplus[tuple(rest.T)] / allowed[name] for name in deciding], axis=0).round(6)
     measured = known.missing.size - known.missing.sum()
-    count = max(BATCH[rest.shape[1]], int(GROWTH * measured))
+    fewest = BATCH[rest.shape[1]] if lacking > 0 or not met else 0
+    count = 0 if met else max(fewest, int(GROWTH * measured))
     even = max(round(EVEN * count), lacking)
-    needy = min(count - even, int((need > NEED).sum()))
+    needy = min(max(0, count - even), int((need > NEED).sum()))
     worst = rest[np.lexsort((levels, -need))[:needy]]
     left = known.missing & ~unsure
     left[tuple(worst.T)] = False
     # Where the guide was measured itself, an even pixel would not find what the guide does not know.
     unknown = left & (known.guide.surplus.get(deciding[0], known.missing) > 0)
-    spread = _evenly(left, unknown if unknown.any() else left, max(even, BATCH[left.ndim] - needy))
+    spread = _evenly(left, unknown if unknown.any() else left, max(even, fewest - needy))
     return np.concatenate([rims, worst, spread]), len(spread)
 
 

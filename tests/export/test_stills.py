@@ -181,7 +181,7 @@ def test_values_without_a_place_leave_a_gap_in_a_curve_and_crosses_below():
         ({"error": {"loss": 0.0}}, "estimated error ≤ 0 (0 % of range) · 15 of 45 evaluated"),
         ({}, "% of the plane · BatchNorm frozen"),
         ({"error": {"loss": np.nan}, "final": False}, "error not known yet · 15 of 45 evaluated"),
-        ({"error": {"loss": np.nan}}, "error not known · 15 of 45 evaluated"),
+        ({"error": {"loss": np.nan}, "values": {"loss": np.full((9, 5), np.nan)}}, "nothing interpolated · 15 of 45"),
         ({"final": False}, "% of the plane · not final"),
         ({"provenance": {"batchnorm": "recalibrate"}}, "BatchNorm recalibrated"),
         ({"provenance": {"batchnorm": "batch"}}, "BatchNorm of each batch"),
