@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import lwidgets as lw
+from lwidgets import study as study_module
 from lwidgets.pauses import heard_by, pause
 from lwidgets.sampling.evaluate import STRATEGIES, Local
 from lwidgets.study import Check, Study
@@ -169,3 +170,19 @@ def test_a_plain_node_ends_before_a_slider_is_answered():
     assert study.wait(10)
     assert ran == [0, 3]
     study.close()
+
+
+def test_a_step_that_takes_long_says_how_long(monkeypatch):
+    monkeypatch.setattr(study_module, "_SLOW", 0.02)
+    slow = Slow(seconds=0.05, batches=40)  # 2 s
+    told = []
+    explorer = lw.SurfaceExplorer(slow.objective, resolution=3)
+    explorer.study.listen(lambda study: told.append((study.status, explorer.status_bar.status["text"])))
+    deadline = time.monotonic() + 20
+    while not any("s a step" in text for _, text in list(told)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    explorer.close()
+    status, text = next(one for one in told if "s a step" in one[1])
+    assert status.seconds >= 1
+    assert status.done <= 1
+    assert "s a step" in text
