@@ -148,9 +148,9 @@ def stream(
         with closing(run.parts):
             picture = yield from run.pictures(look=first_look and executor is None)
         yield run.landscape(picture, final=True)
-    except GeneratorExit:  # nobody wants the rest, nor the picture so far
-        raise
     except BaseException as error:
+        if isinstance(error, GeneratorExit) and not (type(error) is GeneratorExit and run.where):
+            raise  # nobody wants the rest, nor the picture so far; it was not the loss that raised it
         torch.set_grad_enabled(grad)  # an interrupt may come just where torch.no_grad() would have given it back
         if isinstance(error, KeyboardInterrupt):
             raise Interrupted(run.landscape_so_far()) from error
