@@ -16,7 +16,7 @@ import time
 import traceback
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar, overload
 
 from lwidgets.failures import words_of
@@ -30,6 +30,7 @@ Judge = TypeVar("Judge", bound="Callable[..., Check]")
 PROGRESS = "progress"
 """An argument of this name receives ``progress(done, total)``, to be called between steps; it ends stale work."""
 
+_SLOW = 1.0  # seconds without a report after which one comes between two batches
 _STATUS_INTERVAL = 0.05  # seconds between progress reports: 20 a second are smooth and cost nothing
 _PREFETCHED = 2.0  # seconds to compute: what takes longer is not ready when wanted, and would keep a machine hot
 _CHECKS_KEPT = 64  # outcomes of a check that are remembered; they are a line of text each
@@ -80,6 +81,7 @@ class Status:
         total: Of how many at most.
         where: Node, view or check that failed.
         message: The exception's own words.
+        seconds: What the last step took, or the present one so far where that is more.
     """
 
     phase: Literal["idle", "running", "done", "stopped", "failed", "closed"] = "idle"
@@ -87,6 +89,7 @@ class Status:
     total: int = 0
     where: str = ""
     message: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +174,7 @@ class Study:
         self._running: _Function | None = None  # what news of its sliders ends
         self._unsettled = False  # there was news that did not end it
         self._reported = 0.0
+        self._stepped, self._steps, self._step_took = 0.0, 0, 0.0  # when, how many, and how long the last
         self._lock = threading.RLock()
         self._worker = LatestWins(self._work, name=f"lwidgets: {title}", leisure=self._prefetch)
 
@@ -452,6 +456,7 @@ class Study:
         key, inputs, began = self._key(node), self._inputs(node), time.monotonic()
         value = None
         self._running = node
+        self._stepped, self._steps, self._step_took = time.monotonic(), 0, 0.0
         try:
             for value in node.function(**self._arguments(node)):
                 self._world[node.name] = _Entry(value, key, False, next(self._serials), inputs)
@@ -486,6 +491,11 @@ class Study:
             if self._key(node) != before:
                 raise Superseded
             self._unsettled = True
+        if node is not None and time.monotonic() - self._reported > _SLOW:  # a step that takes long says so
+            self._report(replace(self.status, seconds=self._seconds_a_step()))
+
+    def _seconds_a_step(self) -> float:
+        return max(self._step_took, time.monotonic() - self._stepped)
 
     def _progress(self, done: int, total: int) -> None:
         """Between two steps: give up if stale or stopped, deal with other news, report now and then."""
@@ -494,8 +504,11 @@ class Study:
             self._unsettled = False
             self._settle()
         now = time.monotonic()
+        if done > self._steps:
+            self._step_took = (now - self._stepped) / (done - self._steps)
+            self._stepped, self._steps = now, done
         if total and now - self._reported > _STATUS_INTERVAL:
-            self._report(Status("running", done, total))
+            self._report(Status("running", done, total, seconds=self._seconds_a_step()))
 
     def _settle(self) -> None:
         """Compute the plain nodes that have what they need, even if it will still improve; then paint."""

@@ -62,8 +62,6 @@ class SurfaceExplorer(StudyWidget):
         beside_cells(objective)
         self._objective = objective
         self.height_field = HeightField(description="Loss surface")
-        self.envelope_plot = LinePlot("distance along one direction", height="260px")
-        self.envelope_box = AtTimes(self.envelope_plot)
         if model is None and isinstance(objective, FunctionObjective):
             model = Subspace.identity(objective.space.size, names=objective.coordinate_names)
         study = Study(title or "Loss surface", version=partial(version, objective))
@@ -186,6 +184,8 @@ class SurfaceExplorer(StudyWidget):
     def _add_envelope(self, study: Study, centre: State) -> None:
         """Curves along many random directions: how much does the direction matter?"""
         objective = self._objective
+        self.envelope_plot = LinePlot("distance along one direction", height="260px")
+        self.envelope_box = AtTimes(self.envelope_plot)
         study.slider("envelope", 0, low=0, high=16, limits=(0, 256), label="compare seeds", help=_ENVELOPE_HELP)
 
         @study.node

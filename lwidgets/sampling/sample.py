@@ -167,9 +167,9 @@ def stream(
         except (Changed, Distrusted):  # a picture is of one thing: what was measured before is measured again
             if tries == _TRIES:
                 follow_no_more(run.objective)
-        except GeneratorExit:  # nobody wants the rest, nor the picture so far
-            raise
         except BaseException as error:
+            if isinstance(error, GeneratorExit) and not (type(error) is GeneratorExit and run.where):
+                raise  # nobody wants the rest, nor the picture so far; it was not the loss that raised it
             torch.set_grad_enabled(grad)  # an interrupt may come just where torch.no_grad() would have given it back
             if isinstance(error, KeyboardInterrupt):
                 raise Interrupted(run.landscape_so_far()) from error

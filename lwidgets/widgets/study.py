@@ -15,7 +15,7 @@ import traitlets
 
 from lwidgets.export.notebook import in_notebook
 from lwidgets.sliders import Slider
-from lwidgets.study import Report, Study
+from lwidgets.study import Report, Status, Study
 from lwidgets.widgets.checks import ChecksPanel
 from lwidgets.widgets.controls import control_for, is_rounding, set_range
 from lwidgets.widgets.output import Output
@@ -243,7 +243,7 @@ class StudyWidget(W.VBox):
             "phase": status.phase,
             "done": status.done,
             "total": status.total,
-            "text": self.summary(),
+            "text": " · ".join(filter(None, [self.summary(), _pace(status)])),
             "message": status.message,
             "where": status.where,
         }
@@ -256,6 +256,18 @@ class StudyWidget(W.VBox):
     def summary(self) -> str:
         """One line about the present picture, for the status bar."""
         return ""
+
+
+def _pace(status: Status) -> str:
+    """How long a step takes, where a person would ask.
+
+    >>> _pace(Status("running", 1, 4225, seconds=10.2)), _pace(Status("running", 1, 4225, seconds=0.1))
+    ('10 s a step, at most 4,224 more', '')
+    """
+    if status.phase != "running" or status.seconds < 1:
+        return ""
+    left = f", at most {status.total - status.done:,} more" if status.total > status.done else ""
+    return f"{status.seconds:.0f} s a step{left}"
 
 
 def _as_it_stands(study: Study, name: str) -> Slider:

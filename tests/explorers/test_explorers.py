@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 import lwidgets as lw
 from lwidgets.sampling.evaluate import Local
+from tests.models import MLP
 
 WAIT = 60
 
@@ -554,3 +555,111 @@ def test_what_stays_because_its_weights_are_zero_is_said_among_the_checks():
         explorer.close()
         assert check.state == state
         assert ("1.weight (6 of 6)" in check.detail) == (state == "warn")
+
+
+class TooLarge(Exception):
+    pass
+
+
+def steep(limit):
+    """An objective that fails where the loss is larger than a limit, and its model."""
+    model = MLP.model()
+
+    def loss(output, target):
+        value = F.cross_entropy(output, target)
+        if value > limit:
+            raise TooLarge("too large for me")
+        return value
+
+    return lw.Objective(model, MLP.samples(), loss=loss), model
+
+
+READS = {
+    "landscape": lambda explorer: explorer.landscape,
+    "landscapes": lambda explorer: explorer.landscapes,
+    "barriers": lambda explorer: explorer.barriers,
+    "a node": lambda explorer: explorer.latest("sampled_barriers"),
+}
+
+
+@pytest.mark.parametrize("read", ["surface", *READS])
+def test_a_picture_that_failed_raises_what_failed(read):
+    objective, model = steep(40.0)
+    if read == "surface":
+        explorer, narrow, wide = lw.SurfaceExplorer(objective, resolution=5, span=0.1), 0.1, 900.0
+    else:
+        explorer = lw.CurveExplorer(objective, model, MLP.model(1), resolution=9)
+        narrow, wide = (0.0, 1.0), (-90.0, 90.0)
+    read = READS.get(read, READS["landscape"])
+    fine = read(explorer)
+    explorer.span = wide
+    for _ in range(2):  # and again, for whoever asks again
+        with pytest.raises(TooLarge, match="too large for me") as caught:
+            read(explorer)
+        assert sum(note.startswith("sample: failed at ") for note in caught.value.__notes__) == 1
+        assert isinstance(caught.value.landscape, lw.Landscape)
+    assert explorer.study.status.phase == "failed"
+    assert "too large for me" in str(explorer.verify())
+    explorer.span = narrow
+    assert type(read(explorer)) is type(fine)
+    explorer.close()
+    assert type(read(explorer)) is type(fine)  # results can still be read
+
+
+def test_what_did_not_fail_is_still_given():
+    objective, _ = steep(40.0)
+    explorer = lw.SurfaceExplorer(objective, resolution=5, span=0.1)
+    explorer.span = 900.0
+    assert explorer.wait(60)
+    assert isinstance(explorer.latest("plane"), lw.Plane)
+    explorer.close()
+
+
+def test_after_a_stop_or_a_close_no_picture_of_other_sliders_is_given():
+    begun, hold = threading.Event(), threading.Event()
+
+    def loss(output, target):
+        if hold.is_set():
+            begun.set()
+            time.sleep(0.01)
+        return F.cross_entropy(output, target)
+
+    x, y = MLP.samples()
+    objective = lw.Objective(MLP.model(), list(zip(x.split(1), y.split(1), strict=True)), loss=loss)
+    explorer = lw.SurfaceExplorer(objective, resolution=3)
+    assert explorer.landscape.final
+    hold.set()
+    explorer.seed_x = 5
+    assert begun.wait(20)
+    explorer.study.stop()
+    with pytest.raises(RuntimeError, match=r"present sliders, got a stop before. Move a slider, or call start\(\)"):
+        _ = explorer.landscape
+    begun.clear()
+    explorer.seed_x = 6
+    assert begun.wait(20)
+    explorer.close()
+    with pytest.raises(RuntimeError, match=r"got a stop before. Make a new one"):
+        _ = explorer.landscape
+
+
+@pytest.mark.parametrize("span", [(-2.0, 3.0), (0.0, 4.0), (-4.0, 5.0), (-7.5, 0.5), (2.5, 60.0)])
+def test_a_pair_keeps_what_code_sets(span):
+    a, b = MLP.model(), MLP.model(1)
+    objective = MLP.objective()
+    for explorer in (
+        lw.CurveExplorer(objective, a, b, resolution=5),
+        lw.SurfaceExplorer(objective, lw.Plane.through(a, b, MLP.model(2)), resolution=5),
+    ):
+        explorer.span = span
+        assert explorer.wait(60)
+        assert explorer.span == explorer.controls["span"].value == span
+        moved = (span[0], span[0] + 3.0)
+        explorer.controls["span"].value = moved  # the control is still one
+        assert explorer.span == moved
+        explorer.close()
+    made = lw.CurveExplorer(objective, a, b, resolution=5, span=span)
+    assert made.span == made.controls["span"].value == span
+    with pytest.raises(traitlets.TraitError, match="span must lie in"):
+        made.span = (-1000.0, 1.0)
+    assert made.span == span
+    made.close()
