@@ -166,3 +166,11 @@ class _Called(nn.Module):
 
 def _analytic(objective: FunctionObjective) -> Callable[[Tensors], Any]:
     return lambda parameters: objective.function(parameters[VECTOR][None])
+
+
+def prepare_to_train() -> None:
+    """Let torch import here, in the calling thread, what the first optimizer of a process makes it import.
+
+    Two threads that import it at once, a worker's and a user's, leave it half made until the process is started again.
+    """
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.0).step()

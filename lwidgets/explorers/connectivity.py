@@ -22,6 +22,7 @@ from lwidgets.explorers.plane import PLANE, PlaneBeside
 from lwidgets.explorers.route import Place, Route, inherited
 from lwidgets.explorers.splits import in_words, splits
 from lwidgets.explorers.tables import alert, table
+from lwidgets.gradients import prepare_to_train
 from lwidgets.landscape import Landscape, drawable
 from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, GREEN, ORANGE, VERMILLION
@@ -117,6 +118,7 @@ class ConnectivityExplorer(StudyWidget):
                 f"ConnectivityExplorer: models must be two or more, got {len(models)}. "
                 "Pass ConnectivityExplorer(objective, a, b)."
             )
+        prepare_to_train()
         self._given, self._by = spec, by
         simplex = Simplex(*models)
         objective, placed = objective.suited(lambda own: simplex.bound(own.space, own.device))
