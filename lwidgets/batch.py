@@ -53,7 +53,14 @@ def mapped(batch: Any, f: Callable[[Tensor], Tensor]) -> Any:
     ([tensor([2., 2.])], 'a word')
     """
     if _is_simple(batch):
-        return _rebuilt(batch, f, {})
+        made: dict[int, Tensor] = {}
+
+        def stand_in(thing: Any) -> Any:
+            if isinstance(thing, Tensor) and id(thing) not in made:
+                made[id(thing)] = f(thing)
+            return made.get(id(thing), thing)
+
+        return _rebuilt(batch, stand_in)
     return _replaced(batch, {id(thing): f(tensor) for thing, tensor in _walk(batch, {}) if tensor is not None})
 
 
@@ -272,20 +279,22 @@ def _is_simple(thing: Any, depth: int = 4) -> bool:
     return kind in _SIMPLE
 
 
-def _rebuilt(thing: Any, f: Callable[[Tensor], Tensor], made: dict[int, Tensor]) -> Any:
-    if isinstance(thing, Tensor):
-        if id(thing) not in made:
-            made[id(thing)] = f(thing)
-        return made[id(thing)]
+def _rebuilt(thing: Any, stand_in: Callable[[Any], Any]) -> Any:
+    """A simple batch with what stands in for each of its parts, which may be the part itself."""
+    other = stand_in(thing)
+    if other is not thing:
+        return other
     if isinstance(thing, dict):
-        return {key: _rebuilt(part, f, made) for key, part in thing.items()}
+        return {key: _rebuilt(part, stand_in) for key, part in thing.items()}
     if isinstance(thing, tuple | list):
-        return type(thing)([_rebuilt(part, f, made) for part in thing])
+        return type(thing)([_rebuilt(part, stand_in) for part in thing])
     return thing
 
 
 def _replaced(batch: Any, by: dict[int, Any]) -> Any:
     """A copy of a batch with other things in the places of some, by id."""
+    if _is_simple(batch):
+        return _rebuilt(batch, lambda thing: by.get(id(thing), thing))
     things = [thing for thing, _ in _walk(batch, {})]
     memo = {id(thing): thing for thing in things if id(thing) not in by and _is_shared(thing)} | by
     for packed in things:
