@@ -25,6 +25,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from lwidgets.batch import mapped
 from lwidgets.data import same_bits
 from lwidgets.directions import gaussian
 from lwidgets.gradients import DifferentiableLoss
@@ -584,13 +585,17 @@ def _examples(objective: Objective, count: int) -> Iterator[Any]:
         yield None
         return
     part = objective.part(count)
-    cut = None if part is None else part.data.cut
-    if part is None or cut is None:
-        yield from (batch for batch, weight in objective.data if weight)
-        return
-    (batch,) = part.data.batches
-    for i in range(part.samples):
-        yield cut.take(batch, [i])
+    data = objective.divisible() if part is None else part.data
+    cut = data.cut if part is not None or data.additive else None
+    places = [
+        (batch, i)
+        for batch, size, weight in zip(data.batches, data.sizes, data.weights, strict=True)
+        if weight
+        for i in (range(size) if cut is not None else [-1])
+    ]
+    for place in torch.linspace(0, len(places) - 1, min(count, len(places))).round().long().tolist():
+        batch, i = places[place]
+        yield mapped(batch, Tensor.clone) if cut is None else cut.take(batch, [i])
 
 
 def _own_statistics(objective: Objective) -> str:

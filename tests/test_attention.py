@@ -12,7 +12,6 @@ import lwidgets as lw
 from lwidgets.attention import PlainAttention
 from lwidgets.gradients import DifferentiableLoss
 from lwidgets.symmetry import canonical, certify, derive
-from lwidgets.symmetry.trace import in_double
 from tests.models import TRANSFORMER
 
 
@@ -139,10 +138,17 @@ def test_nothing_of_the_process_changes_while_a_worker_traces_certifies_and_diff
     assert list(found["draws"]) == ["one"]
 
 
-def test_what_a_model_draws_differs_from_run_to_run():
-    drawn = []
-    for _ in range(2):
-        with in_double():
-            drawn.append(torch.randn(5))
-    assert not torch.equal(*drawn)
-    assert drawn[0].dtype == torch.float64
+def test_a_model_that_draws_is_found_out_and_the_users_stream_stays():
+    class Noisy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one = nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.one(x) + torch.rand(2)
+
+    model, before = Noisy(), switches()
+    for ask in (derive, canonical):
+        with pytest.raises(ValueError, match=r"same"):
+            ask(model, torch.ones(4, 3))
+    assert switches() == before
