@@ -14,7 +14,7 @@ import pickle
 import random
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -55,8 +55,12 @@ class FrozenNoise:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the loss returns when torch's generators have just been seeded."""
-        with private_noise(self.seed):
-            return self.function(*args, **kwargs)
+        before, depth = _noise_of_thread(), torch._C._len_torch_dispatch_stack()
+        try:
+            with private_noise(self.seed):
+                return self.function(*args, **kwargs)
+        finally:
+            _unwind(before, depth)
 
 
 def frozen_noise(loss: Callable[..., Any], seed: int = 0) -> FrozenNoise:
@@ -116,12 +120,20 @@ def private_noise(seed: int = 0) -> Iterator[PrivateNoise]:
     """
     _install()
     noise, before = PrivateNoise(seed), _noise_of_thread()
-    _of_thread.noise = noise
+    depth = torch._C._len_torch_dispatch_stack()
     try:
+        _of_thread.noise = noise
         with noise:
             yield noise
     finally:
-        _of_thread.noise = before
+        _unwind(before, depth)
+
+
+def _unwind(before: PrivateNoise | None, depth: int) -> None:
+    """Leave nothing behind; called again from outside, because Ctrl-C may come within what cleans up."""
+    while torch._C._len_torch_dispatch_stack() > depth:
+        torch._C._pop_torch_dispatch_stack(None)
+    _of_thread.noise = before
 
 
 class PrivateNoise(ThreadMode):
@@ -338,7 +350,7 @@ class Shared:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the loss returns."""
-        with _sharing, shared_kept(self.generators):
+        with _sharing, shared_kept(self.generators), shared_kept(self.generators):  # twice, because of Ctrl-C
             return self.function(*args, **kwargs)
 
 
@@ -378,7 +390,9 @@ def shared_kept(names: Iterable[str] = tuple(_SHARED), *, seed: int | None = Non
     changed: list[str] = []
     streams = {name: _SHARED[name] for name in names}
     found = {name: stream.get() for name, stream in streams.items()}
-    try:
+    with ExitStack() as stack:
+        for name in (*streams, *streams):  # once more, because Ctrl-C may come within what puts back
+            stack.callback(streams[name].put, found[name])
         if seed is not None:
             for stream in streams.values():
                 stream.seed(seed)
@@ -387,9 +401,6 @@ def shared_kept(names: Iterable[str] = tuple(_SHARED), *, seed: int | None = Non
             yield changed
         finally:
             changed += [name for name, stream in streams.items() if pickle.dumps(stream.get()) != began[name]]
-    finally:
-        for name in streams if seed is not None else changed:
-            streams[name].put(found[name])
 
 
 @contextmanager
