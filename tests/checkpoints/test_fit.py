@@ -154,7 +154,8 @@ BATCHNORM = {
 def test_counters_and_constants_may_be_missing_or_more(kind):
     model, fresh = CNN.model(1), CNN.model(0)
     tensors = BATCHNORM[kind](model.state_dict())
-    as_torch = {n: torch.as_tensor(np.array(t)) for n, t in tensors.items() if not isinstance(t, int | None)}
+    tensors_only = {n: t for n, t in tensors.items() if not isinstance(t, int | None)}
+    as_torch = {n: t if isinstance(t, torch.Tensor) else torch.tensor(t.copy()) for n, t in tensors_only.items()}
     fresh.load_state_dict(as_torch, strict=False)
     here = CNN.objective(batchnorm="frozen")
     assert here.measure(tensors)["loss"] == pytest.approx(CNN.plain_loss(fresh), rel=1e-6)
