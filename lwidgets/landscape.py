@@ -102,7 +102,8 @@ class Landscape:
 
     @property
     def _without_value(self) -> NDArray[np.bool_]:
-        return ~np.all([np.isfinite(v) for v in self.values.values()], axis=0)
+        none: NDArray[np.bool_] = ~np.all([np.isfinite(v) for v in self.values.values()], axis=0)
+        return none
 
     @property
     def blind_spot(self) -> float:

@@ -315,7 +315,8 @@ def _rims(finite: Array, missing: Mask) -> Mask:
         missing: Those that were not.
     """
     beside_other = [(finite == sure) & maximum_filter(~missing & (finite != sure), size=3) for sure in (0, 1)]
-    return np.any([*beside_other, (finite > 0) & (finite < 1)], axis=0)
+    rims: Mask = beside_other[0] | beside_other[1] | (finite > 0) & (finite < 1)
+    return rims
 
 
 def _choose(
