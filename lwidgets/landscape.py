@@ -103,8 +103,8 @@ class Landscape:
 
     @property
     def _without_value(self) -> NDArray[np.bool_]:
-        finite: NDArray[np.bool_] = np.all([np.isfinite(v) for v in self.values.values()], axis=0)
-        return ~finite
+        none: NDArray[np.bool_] = ~np.all([np.isfinite(v) for v in self.values.values()], axis=0)
+        return none
 
     @property
     def blind_spot(self) -> float:

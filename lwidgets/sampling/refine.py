@@ -24,7 +24,7 @@ from lwidgets.sampling.grids import Array, Mask, mask_of, nested_grids, nested_s
 Pixels = NDArray[np.intp]
 
 FIRST = {1: 4, 2: 3}
-"""Axes -> grids that are measured whole before anything else: up to 17 points, or 9 x 9; with a guide, one fewer."""
+"""Axes -> grids that are measured whole before anything else: up to 17 points, or 9 x 9; one fewer if a guide does."""
 BATCH = {1: 8, 2: 20}
 """Axes -> fewest pixels a round ..."""
 GROWTH = 0.25
@@ -132,7 +132,7 @@ def refine(
         The last picture.
     """
     known = _Known(tuple(shape), names, log, guide)
-    first = FIRST[len(shape)] - (guide is not None)
+    first = FIRST[len(shape)] - (guide is not None)  # the last of these grids only if the guide turns out not to do
     picture: Picture | None = None
     guesses: dict[str, _Guess] = {}
     allowed: dict[str, float] = {}
@@ -154,7 +154,14 @@ def refine(
             pixels = _inside_out(np.argwhere(known.missing & (known.levels == level)), known.missing)
             pixels, even = pixels if picture is None else _union(always, pixels, known.missing), 0
         else:
-            pixels, even = _choose(known, guesses, allowed, deciding, lacking if met or not surprised else 0, met)
+            pixels, even = _choose(
+                known,
+                guesses,
+                allowed,
+                deciding,
+                lacking if met else 0 if surprised else min(lacking, QUIET[len(shape)]),
+                met,
+            )
         told = yield pixels, picture
         count = min(len(values) for values in told.values())
         logs, at = known.logs, tuple(pixels[:count].T)
@@ -182,6 +189,7 @@ def refine(
         allowed = known.allowed(tolerance)
         met = all(error[n] <= allowed[n] or not guesses[n].interpolated(known.missing).any() for n in deciding)
         unsure = any(guess.unsure.any() for guess in guesses.values())
+        first = FIRST[len(shape)] if even and not met else first
         settled = not known.missing.any() or (tolerance > 0 and met and lacking <= 0 and not unsure)
         picture = _picture(known, guesses, error, settled)
         if settled or count < len(pixels):
@@ -307,7 +315,7 @@ def _rims(finite: Array, missing: Mask) -> Mask:
         missing: Those that were not.
     """
     beside_other = [(finite == sure) & maximum_filter(~missing & (finite != sure), size=3) for sure in (0, 1)]
-    rims: Mask = np.any([*beside_other, (finite > 0) & (finite < 1)], axis=0)
+    rims: Mask = beside_other[0] | beside_other[1] | (finite > 0) & (finite < 1)
     return rims
 
 
