@@ -92,6 +92,11 @@ class State:
         """Tell parameters from buffers in a bare mapping."""
         if not tensors:
             raise ValueError(f"State.of: {label} must hold tensors, got none. Pass the dict that state_dict() returns.")
+        if empty := next((name for name, tensor in tensors.items() if tensor.is_meta), ""):
+            raise ValueError(
+                f"State.of: {label} must hold tensors, but key {empty!r} holds no numbers (meta device). Load it "
+                "without device_map and init_empty_weights."
+            )
         prefix = shared_wrapper(tensors)
         tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
         buffers = {name: tensor for name, tensor in tensors.items() if is_buffer(name, tensor)}
