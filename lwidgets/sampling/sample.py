@@ -96,7 +96,7 @@ def sample(
         >>> import lwidgets as lw
         >>> bowl = lw.Objective.from_function(lambda u: u[:, 0] ** 2 + 3 * u[:, 1] ** 2, dim=2)
         >>> landscape = lw.sample(bowl, lw.Subspace.identity(2), resolution=(65, 33))
-        >>> landscape.values["loss"].shape, landscape.evaluations < 100
+        >>> landscape.values["loss"].shape, landscape.evaluations < 110
         ((65, 33), True)
     """
     objective, subspace = objective.suited(lambda own: subspace.bound(own.space, own.device))

@@ -46,6 +46,7 @@ def derive(model: nn.Module, /, *inputs: Any, certify: bool = True, **keywords: 
         ValueError: The model is not deterministic, or its outputs are not finite.
 
     Example:
+        >>> import torch
         >>> mlp = nn.Sequential(nn.Linear(2, 5), nn.ReLU(), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 1))
         >>> {name: group.level for name, group in derive(mlp, torch.randn(3, 2)).groups.items()}
         {'0': Level.SCALED, '2': Level.SIGNED}

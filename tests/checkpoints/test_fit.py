@@ -322,6 +322,7 @@ PARTS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Plane. weights that directions are scaled to")
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_is_enough_if_all_that_moves_is_in_it(part):
     a, b = net(0), net(1)
@@ -381,7 +382,7 @@ def test_a_head_of_another_shape_that_moves_is_refused_and_the_advice_works():
     with pytest.raises(ValueError, match=r"It does not move, so a Line or Plane .* put it into the loss"):
         objective(a, params=params).measure(b)  # which is not b, so there is no number for it
     with pytest.raises(ValueError, match="put it into the loss"):
-        lw.merging.fisher([a, b], objective(a, params=params))
+        lw.merging.fisher(a, b, objectives=objective(a, params=params))
     inner = lw.Objective(a.encoder, (X, Y), loss=lambda features, y: F.cross_entropy(a.head(features), y))
     inner.measure(b.encoder)
 
