@@ -116,6 +116,26 @@ class Way:
         return found
 
 
+def uncompared(data: Batches, *, known: bool) -> Batches:
+    """The data for a loss that draws, of which a whole and its parts have different noise: weighted as they are.
+
+    Args:
+        data: In batches of which each counts its samples, unless something else is known.
+        known: Whether it is known what they count.
+
+    Raises:
+        ValueError: It is not known, and how many samples a batch has cannot be told.
+    """
+    if data.cut is None and not known and len(data.batches) > 1:
+        raise ValueError(
+            f"Objective: data must tell how many samples a batch has, got sizes {sizes_of(data.batches[0])}, and a "
+            "loss that draws random numbers, of which a batch and its parts cannot be compared. Pass weight=, what a "
+            "batch counts; or one whole batch."
+        )
+    data = replace(data, additive=False)
+    return data.joined() if data.divided else data
+
+
 def settled(
     data: Batches, values: Values, module: nn.Module, *, told: bool, count: Count | None = None, loss: Any = None
 ) -> tuple[Batches, str]:

@@ -48,6 +48,16 @@ class Measured:
         noise = f", noise of seed {self.given.seed}" if isinstance(self.given, FrozenNoise) else ""
         return name_of(self.given) + noise
 
+    @property
+    def draws(self) -> bool:
+        """Whether it draws random numbers, its own or the process's: then parts of a batch have other noise than it."""
+        function: Any = self.function
+        while not isinstance(function, FrozenNoise | Shared):
+            if not isinstance(function, ThroughModel | Differentiated):
+                return False
+            function = function.function
+        return True
+
     def through_model(self) -> Measured:
         """The same as a function of (model, batch)."""
         return self if self.takes_model else replace(self, function=ThroughModel(self.function), takes_model=True)

@@ -22,7 +22,7 @@ from lwidgets.checkpoints import Untied, is_counter
 from lwidgets.data import Batches, Copies, Weight, readings
 from lwidgets.failures import contextmanager
 from lwidgets.hooks import backward_hooks, observe, settle
-from lwidgets.means import settled
+from lwidgets.means import settled, uncompared
 from lwidgets.measures import (
     Measured,
     Metric,
@@ -476,6 +476,8 @@ class Objective:
             if count_of(self._call(replica.module, next(iter(data))[0], ["loss"])["loss"]) is not None:
                 counts = count
                 data = data.weighing(count)
+            if self._measures["loss"].draws:
+                return uncompared(data, known=counts is not None or self.weight is not None)
             data, said = settled(
                 data,
                 lambda batch: self.values(replica.module, batch),

@@ -188,7 +188,7 @@ def test_norms_of_half_precision_do_not_overflow():
         model.weight.fill_(300.0)  # the sum of squares, 3.6e8, is beyond float16
     np.testing.assert_allclose(vector(model)["weight"].double().norm(dim=1), 300 * 4000**0.5, rtol=2e-3)
     across, drawn = model.weight.detach().T.contiguous(), gaussian(0, "w", (4000, 2)).half()
-    scaled = normalize({"w": drawn}, {"w": across}, "filter", {"w": Filters(dim=1)})["w"]
+    scaled = normalize({"w": drawn}, {"w": across}, "filter", {"w": Filters((1,))})["w"]
     np.testing.assert_allclose(scaled.double().norm(dim=0), 300 * 4000**0.5, rtol=2e-3)
 
 

@@ -439,6 +439,7 @@ WAYS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:sample. b. .* is at its place but for what does not move")  # the adapted models
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", KINDS)
 def test_values_are_those_of_a_plain_loop(name, way):

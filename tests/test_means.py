@@ -93,7 +93,7 @@ def test_every_strategy_weighs_alike_and_leaves_out_what_counts_nothing(strategy
     (a, b) = (row[0] for row in Local(objective, line.basis, "none", strategy=strategy)(coefficients))
     for alpha, found in ((0.3, a), (-0.4, b)):
         whole = lw.Objective(model, [(TOKENS, labels)], loss=tokenwise)
-        assert found == pytest.approx(whole.measure(line.point([alpha]))["loss"], rel=1e-9)
+        assert found == pytest.approx(whole.measure(line.point([alpha]))["loss"], rel=1e-7)
 
 
 @pytest.mark.parametrize("axis", ["time first", "batch first, labels alone", "as many steps as sequences"])

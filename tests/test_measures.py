@@ -183,6 +183,7 @@ def test_a_batch_of_keywords_with_a_loss_of_outputs_is_named_with_a_way_out_that
         assert measured(loss, Labelled(), data)["loss"] == pytest.approx(OWN, rel=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:Objective. spread is no mean over samples")
 def test_keys_are_matched_by_name_whatever_their_order():
     calls = []
 

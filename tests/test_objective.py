@@ -88,6 +88,7 @@ def test_any_point_is_the_users_module_with_weights_added_up_by_hand(case):
         assert loss == pytest.approx(case.plain_loss(by_hand), rel=1e-11)
 
 
+@pytest.mark.filterwarnings("ignore:sample. b. .* is at its place but for what does not move")
 @pytest.mark.parametrize("case", CASES, **ids)
 @pytest.mark.parametrize("train_mode", [False, True], ids=["eval", "train"])
 def test_trap_7_nothing_of_the_users_is_touched(case, train_mode):

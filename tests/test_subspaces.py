@@ -253,7 +253,7 @@ def test_seeds_points_and_coordinates_of_the_wrong_kind_are_refused():
     with pytest.raises(ValueError, match=r"coordinates must have shape \(P, 2\), got \(1, 3\).*each of x, y"):
         PLANES["random"].point((0, 0, 0))
     with pytest.raises(ValueError, match=r"must fit the objective's model"):
-        lw.Line(a, CNN.model())
+        lw.Line(a, CNN.model()).point((0.5,))
 
 
 def test_between_models_is_true_for_lines_and_planes_through_models_only():

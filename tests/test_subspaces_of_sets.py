@@ -368,7 +368,7 @@ def test_layers_of_tied_weights_and_of_wrapped_models_follow_the_objective():
         (lambda a, b: Layerwise(a, b).plane("0", ("2", "0")), r"no group in common, got \['0'\] in both"),
         (lambda a, b: Layerwise(a, b).point([0.0]), r"coordinates must have shape \(P, 3\), got \(1, 1\)"),
         (lambda a, b: Bezier(a, b).point([0.0, 1.0]), r"coordinates must have shape \(P, 1\), got \(1, 2\)"),
-        (lambda a, b: Bezier(a, CNN.model(), b), r"bend 1: ResidualCNN must fit the objective's model"),
+        (lambda a, b: Bezier(a, CNN.model(), b).point([0.5]), r"bend 1: ResidualCNN must fit the objective's model"),
         (lambda a, b: Layerwise(torch.zeros(2), torch.ones(2)), r"must be models with named parameters, got vectors"),
     ],
 )
