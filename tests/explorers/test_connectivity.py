@@ -18,6 +18,7 @@ from lwidgets.explorers.connectivity import ConnectivityExplorer
 from lwidgets.export.record import record
 from lwidgets.symmetry import Level, canonical, derive, recast
 from lwidgets.symmetry.align import align
+from lwidgets.symmetry.canonical import rewritten
 from tests.models import TRANSFORMER, flat
 
 
@@ -571,20 +572,20 @@ def test_of_several_models_two_are_rewritten_alike(transformers):
 
 
 def test_a_rewriting_that_changes_a_model_is_seen(transformers, monkeypatch):
-    def wrong(model, *inputs, **options):
-        found = canonical(model, *inputs, **options)
+    def wrong(model, calls, **options):
+        found = rewritten(model, calls, **options)
         with torch.no_grad():
             found.module.head.weight.mul_(1.01)
         return found
 
-    monkeypatch.setattr(route, "canonical", wrong)
+    monkeypatch.setattr(route, "rewritten", wrong)
     explorer = open_explorer(transformers, coordinates="folded")
     title = "The models compute the same in these coordinates"
     report = explorer.verify(60)
     assert report.checks[title].state == "fail"
     explorer.close()
     changes = iter((0.0, 1e-3))
-    monkeypatch.setattr(route, "canonical", lambda *a, **k: replace(canonical(*a, **k), change=next(changes)))
+    monkeypatch.setattr(route, "rewritten", lambda *a, **k: replace(rewritten(*a, **k), change=next(changes)))
     explorer = open_explorer(transformers, coordinates="folded")
     assert explorer.verify(60).checks[title].state == "fail"
     explorer.close()
@@ -600,7 +601,7 @@ def test_a_return_to_coordinates_rewrites_and_evaluates_nothing(transformers, mo
         raise AssertionError("computed")
 
     monkeypatch.setattr(Local, "__call__", refuse)
-    monkeypatch.setattr(route, "canonical", refuse)
+    monkeypatch.setattr(route, "rewritten", refuse)
     explorer.coordinates = "folded"
     assert explorer.wait(60)
     assert explorer.study.error is None

@@ -57,7 +57,7 @@ def start(kind, stack):
         return stack.enter_context(ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(kind)))
     distributed = pytest.importorskip("distributed")
     cluster = stack.enter_context(
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None)
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0")
     )
     return stack.enter_context(distributed.Client(cluster)).get_executor()
 
@@ -522,7 +522,7 @@ def test_two_pictures_share_a_pool(kind, pools):
 @pytest.mark.parametrize("when", [0, 5])
 def test_a_dask_client_that_is_closed_loses_nothing(when):
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster:
         client = distributed.Client(cluster)
         pool = client.get_executor()
 
