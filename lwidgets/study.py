@@ -365,7 +365,12 @@ class Study:
         display(self.show())  # type: ignore[no-untyped-call]
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until the newest slider values have been dealt with; False when the time, in seconds, ran out first."""
+        """Block until the newest slider values have been dealt with; False when the time, in seconds, ran out first.
+
+        Where what nodes use besides sliders has changed since they were computed, they are computed anew.
+        """
+        if not self._worker.closed and self._worker.wait(0) and self._read_version() != self._version:
+            self._worker.request({})
         return self._worker.wait(timeout)
 
     def stop(self) -> None:

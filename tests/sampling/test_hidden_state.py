@@ -334,6 +334,9 @@ def test_an_explorer_that_returns_to_a_position_shows_what_is_true_now():
             plane = lw.Plane.random(objective.module, (seed, explorer.seed_y))
             shown = explorer.landscape.values["loss"]
             np.testing.assert_allclose(shown, truth(objective.module, loss, plane, (9, 9)), rtol=1e-5)
+            change(value + 0.5)  # and where no slider is moved
+            shown = explorer.landscape.values["loss"]
+            np.testing.assert_allclose(shown, truth(objective.module, loss, plane, (9, 9)), rtol=1e-5)
     finally:
         explorer.close()
 
