@@ -158,6 +158,14 @@ _SAFE = {
 """What never fails for the values of its arguments; whatever torch itself tags as pointwise comes on top."""
 
 
+_RESHAPES = {"view", "_unsafe_view", "squeeze", "unsqueeze", "_reshape_alias", "alias", "detach"}
+_SCATTERS = {
+    "slice": _aten.slice_scatter.default,
+    "select": _aten.select_scatter.default,
+    "diagonal": _aten.diagonal_scatter.default,
+}
+
+
 class _Watch(TorchFunctionMode):
     """Notices what no operation shows: data that are replaced, and calls that fail."""
 
@@ -306,30 +314,23 @@ class _Recorder(ThreadMode):
 
     def _scattered(self, view: _View, parent: Symbol, value: Symbol) -> Symbol:
         """The parent of a view with other values where the view looks."""
-        name, args, run = _packet(view.func), view.args, self._run
+        run: Callable[..., Symbol] = self._run
+        name, args, shape = _packet(view.func), view.args, list(parent.shape)
         named = dict(zip([a.name for a in view.func._schema.arguments[1:]], args, strict=False)) | dict(view.kwargs)
-        if name in ("view", "_unsafe_view", "reshape", "squeeze", "unsqueeze", "_reshape_alias", "alias", "detach"):
-            return run(_aten.reshape.default, (value, list(parent.shape)), {})  # type: ignore[no-any-return]
-        if name in ("t", "transpose", "permute", "movedim"):
-            order = torch.arange(parent.numel()).reshape(parent.shape)
+        dim, place = named.get("dim", 0), view.place or 0
+        if name in _RESHAPES and value.dtype == parent.dtype:
+            return run(_aten.reshape.default, (value, shape), {})
+        if name in ("t", "transpose", "permute"):
             axes = list(range(parent.ndim))
             moved = axes[::-1] if name == "t" else _swapped(axes, *args) if name == "transpose" else list(args[0])
-            back = sorted(axes, key=lambda axis: moved[axis] % max(1, order.ndim))
-            return run(_aten.permute.default, (value, back), {})  # type: ignore[no-any-return]
-        if name in ("slice", "select", "diagonal"):
-            scatter = {
-                "slice": _aten.slice_scatter.default,
-                "select": _aten.select_scatter.default,
-                "diagonal": _aten.diagonal_scatter.default,
-            }[name]
-            return run(scatter, (parent, value, *args), dict(view.kwargs))  # type: ignore[no-any-return]
+            return run(_aten.permute.default, (value, sorted(axes, key=lambda i: moved[i] % len(axes))), {})
+        if name in _SCATTERS:
+            return run(_SCATTERS[name], (parent, value, *args), view.kwargs)
         if name == "unbind":
-            return run(_aten.select_scatter.default, (parent, value, named.get("dim", 0), view.place), {})  # type: ignore[no-any-return]
-        if name in ("split", "split_with_sizes", "chunk"):
-            dim = named.get("dim", 0)
-            sizes = args[0]
-            start = sum(sizes[: view.place]) if isinstance(sizes, list | tuple) else sizes * (view.place or 0)
-            return run(_aten.slice_scatter.default, (parent, value, dim, start, start + value.shape[dim]), {})  # type: ignore[no-any-return]
+            return run(_aten.select_scatter.default, (parent, value, dim, place), {})
+        if name in ("split", "split_with_sizes"):
+            start = args[0] * place if name == "split" else sum(args[0][:place])
+            return run(_aten.slice_scatter.default, (parent, value, dim, start, start + value.shape[dim]), {})
         raise self.refuse(f"it writes into a view that cannot be followed: {view.func}")
 
     def now(self, tensor: Any) -> Any:

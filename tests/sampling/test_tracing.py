@@ -153,6 +153,16 @@ def test_a_tensor_that_the_code_keeps_is_not_written_to():
     assert torch.equal(kept, torch.zeros(3, dtype=torch.float64))
 
 
+def test_bits_that_are_written_are_refused():
+    def function(w):
+        w = w.clone()
+        w.view(torch.int64)[0] ^= 1
+        return w
+
+    with pytest.raises(Untraceable):
+        trace(function, [draw(4)])
+
+
 def swallowing(attempt):
     def function(w):
         try:
