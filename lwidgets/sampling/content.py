@@ -33,12 +33,14 @@ from types import (
     CodeType,
     EllipsisType,
     FunctionType,
+    GenericAlias,
     MappingProxyType,
     MemberDescriptorType,
     MethodType,
     ModuleType,
     NoneType,
     NotImplementedType,
+    UnionType,
 )
 from typing import Any, Self
 from uuid import uuid4
@@ -46,6 +48,8 @@ from uuid import uuid4
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from lwidgets.version import __version__
 
 _BLOCK = 1 << 20  # numbers that are brought to the CPU, or made contiguous, at a time
 _LITERALS = frozenset(
@@ -56,7 +60,7 @@ _LITERALS = frozenset(
 )
 _LOCKS = (_thread.LockType, _thread.RLock)
 _LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
-_HIDING = frozenset(("open", "input", "eval", "exec", "globals", "locals", "vars", "__import__"))
+_HIDING = frozenset(("open", "input", "eval", "exec", "globals", "__import__"))
 """Built-in functions that bring what no name in the code tells of."""
 _BOOKKEEPING = frozenset(
     (
@@ -179,6 +183,8 @@ class Content:
             self._put("module", f"{thing.__name__} {version}")
         elif kind is weakref.ReferenceType:
             self.add(thing())
+        elif kind.__module__ == "typing" or kind in (GenericAlias, UnionType):
+            self._put("type", repr(thing))  # of an annotation
         elif kind in _LOCKS:
             self._put("lock")
         elif isinstance(thing, logging.Logger):
@@ -408,6 +414,8 @@ def _version(module: object) -> str | None:
     if module in sys.builtin_module_names:
         return ""
     top = module.partition(".")[0]
+    if top == "lwidgets":  # wherever it is installed, and edited
+        return __version__
     files = [getattr(sys.modules.get(name), "__file__", None) for name in (module, top)]
     path = next((Path(file) for file in files if file), None)
     if path is None:

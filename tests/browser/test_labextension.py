@@ -573,4 +573,4 @@ def test_a_web_page_made_of_a_notebook_shows_the_still(stored: bool, tmp_path: P
     assert still.shape[1] > 200
     assert len(np.unique(still.reshape(-1, 3), axis=0)) > 100  # a map of many colours, and not a blank
     assert "model not found" not in page
-    assert 'type="application/vnd.jupyter.widget-view+json"' not in page
+    assert '<script type="application/vnd.jupyter.widget-view+json"' not in page
