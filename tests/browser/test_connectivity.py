@@ -40,7 +40,8 @@ def test_an_alignment_is_chosen_and_its_barrier_told(lab: Page):
 
 def test_a_transformer_is_aligned_in_circuits(lab_server: Server, page: Page):
     made = (
-        "objective, a, b = lw.demo.digits_vit(steps=40)\nexplorer = lw.ConnectivityExplorer(objective, a, b)\nexplorer"
+        "objective, a, b = lw.demo.digits_vit(steps=40)\n"
+        "explorer = lw.ConnectivityExplorer(objective, a, b, resolution=17)\nexplorer"
     )
     write_notebook(lab_server.root / "circuits.ipynb", [SETUP, made])
     open_and_run(page, lab_server, "circuits.ipynb")

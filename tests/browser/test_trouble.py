@@ -68,8 +68,8 @@ def test_an_exception_shows_its_own_words_and_the_last_picture(surface: Explorer
     drawn(surface.page)
     assert np.array_equal(before, surface.picture())
     assert surface.shown() == shown
-    told = "[type(surface.study.error).__name__, float(surface.landscape.coords[0].max())]"
-    assert ask_kernel(surface.page, told) == ["ArithmeticError", 0.5]  # the landscape is the one that is shown
+    told = "[type(surface.study.error).__name__, float(surface.study['surface'].coords[0].max())]"
+    assert ask_kernel(surface.page, told) == ["ArithmeticError", 0.5]  # the last good one is what is shown
 
 
 def test_moving_back_recovers(surface: Explorer):
@@ -183,5 +183,5 @@ def test_closing_in_the_kernel_is_quiet_in_the_browser(surface: Explorer):
     expect(page.locator(".lwidgets-explorer")).to_have_count(0)
     expect(page.locator(".lwidgets-saved")).to_have_count(1)  # what it showed last stays to be seen
     assert ask_kernel(page, "[t.name for t in __import__('threading').enumerate() if 'lwidgets' in t.name]") == []
-    assert ask_kernel(page, "list(surface.landscape.shape)") == [17, 17]
+    assert ask_kernel(page, "list(surface.study['surface'].shape)") == [17, 17]
     page.wait_for_timeout(300)
