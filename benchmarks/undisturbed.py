@@ -37,9 +37,10 @@ explorer = {
     "curve": lambda: lw.CurveExplorer(objective, a, b),
     "layers": lambda: lw.LayerwiseExplorer(objective, a, b),
     "connectivity": lambda: lw.ConnectivityExplorer(objective, a, b),
-    "merging": lambda: lw.MergingExplorer(net(), a, b, objectives={"one": objective, "other": objective.with_model(b)}),
+    "merging": lambda: lw.MergingExplorer(net(), [a, b], [objective, objective.with_model(b)]),
 }[kind]()
-name = next(n for n in ("seed_x", "alpha", "scale") if n in explorer.study.sliders)
+moves = {"surface": "seed_x", "curve": "alpha", "layers": "metric", "connectivity": "alpha", "merging": "scale"}
+name, options = moves[kind], explorer.study.sliders[moves[kind]].options
 began, steps, drawn = time.time(), 0, 0
 while time.time() - began < seconds:
     step()
@@ -51,7 +52,8 @@ while time.time() - began < seconds:
         assert torch.equal(first, torch.rand(3)), "the random stream"
         drawn += 1
     if steps % 50 == 0 and explorer.wait(0):
-        explorer.study.set(**{name: steps if name == "seed_x" else steps % 100 / 100})
+        place = options[steps // 50 % len(options)] if options else steps if name == "seed_x" else steps % 100 / 100
+        explorer.study.set(**{name: place})
 assert torch.get_num_threads() == 1, "threads"
 explorer.close()
 print(steps)
