@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cache
@@ -19,6 +19,7 @@ from lwidgets.export.record import Recording
 from lwidgets.sliders import Slider
 from lwidgets.widgets.controls import control_for
 from lwidgets.widgets.line_plot import LinePlot, Series, round_ticks, tick_format
+from lwidgets.widgets.parts import widgets_in
 
 # Package -> its script for the classic Notebook, the one form that runs in any page. Front-end packages of the same
 # names on npm lag behind these.
@@ -90,7 +91,7 @@ class _Models:
             self._ids[key] = f"w{len(self._ids)}"
             self._added.append(widget)
             for name in widget.keys:
-                for other in _widgets(getattr(widget, name)):
+                for other in widgets_in(getattr(widget, name)):
                     self.add(other)
             self.states[self._ids[key]] = self._plain(widget.get_state())
         return self._ids[key]
@@ -108,14 +109,6 @@ class _Models:
         if isinstance(value, list | tuple):
             return [self._plain(each) for each in value]
         return _REFERENCE + self._ids[value] if isinstance(value, str) and value in self._ids else value
-
-
-def _widgets(value: Any) -> Iterator[W.Widget]:
-    if isinstance(value, W.Widget):
-        yield value
-    elif isinstance(value, Mapping | list | tuple):
-        for each in value.values() if isinstance(value, Mapping) else value:
-            yield from _widgets(each)
 
 
 def _controls(recording: Recording, models: _Models) -> list[str]:

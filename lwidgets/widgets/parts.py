@@ -64,16 +64,17 @@ def close_with_parts(widget: W.Widget) -> None:
 
 def _direct(widget: W.Widget) -> Iterator[W.Widget]:
     for name in widget.keys:
-        yield from _widgets(getattr(widget, name, None))
+        yield from widgets_in(getattr(widget, name, None))
     yield from getattr(widget, "aside", ())
 
 
-def _widgets(value: Any) -> Iterator[W.Widget]:
+def widgets_in(value: Any) -> Iterator[W.Widget]:
+    """The widgets in a trait's value, however deep in mappings and sequences."""
     if isinstance(value, W.Widget):
         yield value
     elif isinstance(value, Mapping | list | tuple):
         for each in value.values() if isinstance(value, Mapping) else value:
-            yield from _widgets(each)
+            yield from widgets_in(each)
 
 
 def _open() -> list[W.Widget]:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import lwidgets as lw
 from lwidgets.sampling import evaluate as module_under_test
-from lwidgets.sampling.evaluate import STRATEGIES, Local, Plan, using_threads
+from lwidgets.sampling.evaluate import STRATEGIES, Local, Plan
 from lwidgets.sampling.traced import Traced
 from tests.models import CASES, CNN, MLP, at
 
@@ -323,15 +323,6 @@ def test_as_many_points_as_fit_into_memory_are_taken_at_once(monkeypatch):
 
 
 # --- threads and exceptions --------------------------------------------------------------------------------------
-
-
-def test_the_number_of_threads_is_the_users_again(two_threads):
-    with using_threads(1):
-        assert torch.get_num_threads() == 1
-    assert torch.get_num_threads() == 2
-    with pytest.raises(KeyError), using_threads(1):
-        raise KeyError
-    assert torch.get_num_threads() == 2
 
 
 @pytest.mark.parametrize("how", ["to the end", "closed", "an exception in the loss", "an exception in the caller"])
