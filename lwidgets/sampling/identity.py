@@ -34,7 +34,7 @@ _kept: WeakKeyDictionary[object, Any] = WeakKeyDictionary()
 _restless: WeakSet[Objective] = WeakSet()
 
 
-def identity(objective: Objective, basis: Basis, batchnorm: str) -> str:
+def identity(objective: Objective, basis: Basis, batchnorm: str, read: Meaning | None = None) -> str:
     """A digest of everything that determines the values of an objective over a basis.
 
     Tensors are read once for each objective and basis, which are not changed once they are made; code, and what it
@@ -44,6 +44,7 @@ def identity(objective: Objective, basis: Basis, batchnorm: str) -> str:
         objective: What is evaluated.
         basis: K vectors, bound to the objective's space.
         batchnorm: A resolved mode.
+        read: The objective's meaning, where it has just been read.
 
     Returns:
         Forty hexadecimal digits, the same in every process; where something cannot be read, the same only for the same
@@ -58,7 +59,7 @@ def identity(objective: Objective, basis: Basis, batchnorm: str) -> str:
         >>> [identity(each, basis, "none") == identity(bowl, basis, "none") for each in (again, other)]
         [True, False]
     """
-    content = Content().add(meaning(objective, batchnorm).digest, _once(basis, _of_basis))
+    content = Content().add((read or meaning(objective, batchnorm)).digest, _once(basis, _of_basis))
     if not isinstance(objective, FunctionObjective):
         content.add(_once(objective.data, _of_batches))
         if batchnorm == "recalibrate":

@@ -57,7 +57,7 @@ class Measure:
             self._remembered = Remembered(
                 self._source,
                 store,
-                identity(objective, basis, batchnorm),
+                identity(objective, basis, batchnorm, read),
                 len(objective.names),
                 steady=partial(self._steady, now=True),
             )
