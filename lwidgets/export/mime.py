@@ -23,7 +23,6 @@ BUDGET = 1_000_000
 _TOO_LARGE = "This picture is too large for a notebook to keep. Run the cell again, or use to_html."
 _UNFINISHED = "This picture was not finished when the notebook was saved. Run the cell again to see it."
 _STEPS = (1, 4, 16)  # each a tenth of the size of the one before
-_LIVE = "application/vnd.jupyter.widget-view+json"
 
 
 def bundle(landscape: Landscape) -> dict[str, Any]:
@@ -43,7 +42,7 @@ def bundle_of_study(widget: StudyWidget, live: dict[str, Any], *, still: bool) -
 
     Args:
         widget: The study.
-        live: What ipywidgets shows it by.
+        live: What it is shown by while it is alive: `notebook.WIDGET` or `notebook.LIVE` -> data, or nothing.
         still: Whether to draw a still as well, which takes a fifth of a second.
 
     Warns:
@@ -54,8 +53,7 @@ def bundle_of_study(widget: StudyWidget, live: dict[str, Any], *, still: bool) -
     shown = snapshot(widget)
     if not any(kind != "text" and picture for kind, picture in zip(shown.kinds, shown.frames[0], strict=True)):
         shown = _words(shown, _UNFINISHED)
-    found = _bundle(shown, repr(widget), thumbnail(shown) if still else None)
-    return found | {_LIVE: live[_LIVE]} if _LIVE in live else found
+    return _bundle(shown, repr(widget), thumbnail(shown) if still else None) | live
 
 
 def _bundle(recording: Recording, text: str, still: bytes | None) -> dict[str, Any]:

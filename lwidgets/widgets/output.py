@@ -8,7 +8,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from lwidgets.export.notebook import Run, running_cell, somebody_is_there
+from lwidgets.export.notebook import LIVE, WIDGET, Run, running_cell, somebody_is_there
 from lwidgets.study import Study
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Output:
         self._timer: threading.Timer | None = None
         self._cells: dict[str, Run] = {}  # where it is on the page
         self._whole = False  # what is in the notebook has a final picture and a still
+        self._live: str | None = None  # the type under which the widget itself is in it
         self._lock, self._drawing = threading.Lock(), threading.Lock()
         self._ended = False
         self._follows = False
@@ -69,6 +70,7 @@ class Output:
         if not self._follows:
             self._follows = True
             self._widget.study.listen(self._follow)
+            self._widget.status_bar.observe(lambda _: self._follow(self._widget.study), "keeps")
         self._follow(self._widget.study)
 
     def end(self) -> None:
@@ -95,7 +97,14 @@ class Output:
                 self._timer.start()
 
     def _due(self) -> bool:
-        return self._widget.study.status.phase == "done" and (self._widget.status_bar.keeps or not self._whole)
+        as_it_should = self._whole and self._live == self._type()
+        return self._widget.study.status.phase == "done" and (self._widget.status_bar.keeps or not as_it_should)
+
+    def _type(self) -> str | None:
+        """Under which the widget itself belongs into the notebook."""
+        if not somebody_is_there():
+            return None
+        return LIVE if self._widget.status_bar.keeps else WIDGET
 
     def _renew(self) -> None:
         with self._drawing:
@@ -105,9 +114,10 @@ class Output:
     def _publish(self, *, update: bool, still: bool) -> None:
         from IPython.display import display
 
-        data: dict[str, Any] = self._widget.bundle(still=still, live=somebody_is_there())
+        live = self._type()
+        data: dict[str, Any] = self._widget.bundle(still=still, live=live)
         done = self._widget.study.status.phase == "done"
         if update and not done:
             return  # a slider has moved meanwhile: what was taken down may be of two pictures
-        self._whole = done and still
+        self._whole, self._live = done and still, live
         display(data, raw=True, display_id=self._id, update=update)  # type: ignore[no-untyped-call]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as W
 import traitlets
 
-from lwidgets.export.notebook import in_notebook
+from lwidgets.export.notebook import WIDGET, in_notebook
 from lwidgets.sliders import Slider
 from lwidgets.study import Report, Status, Study
 from lwidgets.widgets.checks import ChecksPanel
@@ -146,20 +146,21 @@ class StudyWidget(W.VBox):
         self._require_open("to_html")
         return write_page(path, [(self, sliders)], **{"title": self.study.title, **options})
 
-    def bundle(self, *, still: bool = True, live: bool = True) -> dict[str, Any]:
+    def bundle(self, *, still: bool = True, live: str | None = WIDGET) -> dict[str, Any]:
         """MIME type -> data: the live widget while it is open; and for a notebook without a kernel what it shows now.
 
         Args:
             still: Also a PNG, for pages without our extension.
-            live: The widget itself. Programs that make a page of a notebook prefer it to the still where its state is
-                stored, and without a network then show nothing.
+            live: The type under which the widget itself is there, `notebook.WIDGET` for anybody or `notebook.LIVE`
+                for our extension alone; None: nowhere.
 
         Warns:
             UserWarning: The picture is too large for a notebook, and kept with fewer pixels.
         """
         from lwidgets.export.mime import bundle_of_study
 
-        return bundle_of_study(self, super()._repr_mimebundle_() if self._open and live else {}, still=still)
+        alive = super()._repr_mimebundle_() if self._open and live else {}
+        return bundle_of_study(self, {live: alive[WIDGET]} if live and WIDGET in alive else {}, still=still)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         return self.bundle()

@@ -24,9 +24,9 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 import lwidgets as lw
+from lwidgets.export.notebook import LIVE, WIDGET
 
 COMPANION = "application/vnd.lwidgets.companion.v1+json"
-WIDGET = "application/vnd.jupyter.widget-view+json"
 NO_MODEL = {"version_major": 2, "version_minor": 0, "model_id": "0123456789abcdef0123456789abcdef"}
 NOT_OURS = (
     "widget model not found",  # ipywidgets logs that a kernel has no such model
@@ -177,22 +177,22 @@ def test_a_saved_notebook_that_was_not_run_is_interactive(fixture: str, trusted:
     assert errors(page) == []
 
 
-LIVE = f"""
+SLIDER = f"""
 import json, ipywidgets
 from IPython.display import display
 slider = ipywidgets.IntSlider(value=7, description="living")
 display({{
     {COMPANION!r}: json.loads({json.dumps(saved_study())!r}),
-    {WIDGET!r}: {{"version_major": 2, "version_minor": 0, "model_id": slider.model_id}},
+    "MIME TYPE": {{"version_major": 2, "version_minor": 0, "model_id": slider.model_id}},
     "text/plain": "a slider",
 }}, raw=True)
 """
 
 
-@pytest.mark.parametrize("fixture", ["lab_server", "notebook_server"])
-def test_the_live_widget_takes_over_as_long_as_its_kernel_lives(fixture: str, request, page: Page):
+@pytest.mark.parametrize(("fixture", "type_"), [("lab_server", WIDGET), ("lab_server", LIVE), ("notebook_server", LIVE)])
+def test_the_live_widget_takes_over_as_long_as_its_kernel_lives(fixture: str, type_: str, request, page: Page):
     server = request.getfixturevalue(fixture)
-    write_notebook(server.root / "live.ipynb", [LIVE])
+    write_notebook(server.root / "live.ipynb", [SLIDER.replace("MIME TYPE", type_)])
     open_and_run(page, server, "live.ipynb")
 
     def expect_live() -> None:
@@ -521,7 +521,7 @@ def test_an_explorer_is_live_and_its_saved_picture_follows_it(fixture: str, requ
     kept = saved_outputs(page, server.root / name)
     assert len(kept) == 2
     for data in kept:
-        assert {COMPANION, WIDGET, "image/png", "text/plain"} == set(data)
+        assert {COMPANION, LIVE, "image/png", "text/plain"} == set(data)
     assert "".join(kept[0]["text/plain"]).startswith("SurfaceExplorer('Loss surface'")
 
     # Moved: the same widget, in place, and after a moment a new picture is kept.
@@ -546,14 +546,13 @@ def test_an_explorer_is_live_and_its_saved_picture_follows_it(fixture: str, requ
     assert errors(page) == []
 
 
-def made_by_nbconvert(folder: Path, cells: list[str], *options: str) -> str:
-    """The HTML page of a notebook that nbconvert ran."""
-    write_notebook(folder / "paper.ipynb", cells)
-    command = [sys.executable, "-m", "jupyter", "nbconvert", "--execute", "--to", "html", *options, "paper.ipynb"]
+def made_by_nbconvert(notebook: Path, *options: str) -> str:
+    """The HTML page that nbconvert makes of a notebook."""
+    command = [sys.executable, "-m", "jupyter", "nbconvert", "--to", "html", *options, notebook.name]
     env = {**os.environ, "PYTHONPATH": str(Path(lw.__file__).parents[1])}
-    done = subprocess.run(command, cwd=folder, env=env, text=True, capture_output=True, timeout=300)
+    done = subprocess.run(command, cwd=notebook.parent, env=env, text=True, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    return (folder / "paper.html").read_text()
+    return notebook.with_suffix(".html").read_text()
 
 
 def stills(page: str) -> list[np.ndarray]:
@@ -565,12 +564,34 @@ def stills(page: str) -> list[np.ndarray]:
 @pytest.mark.parametrize("stored", [True, False])
 def test_a_web_page_made_of_a_notebook_shows_the_still(stored: bool, tmp_path: Path):
     """Run by a program, in which the picture is there before the cell ends; the last cell of all is the explorer."""
-    store = f"--ExecutePreprocessor.store_widget_state={stored}"
-    assert stills(made_by_nbconvert(tmp_path, ["1"], store)) == []
-    page = made_by_nbconvert(tmp_path, [EXPLORED + "surface"], store)
+    options = "--execute", f"--ExecutePreprocessor.store_widget_state={stored}"
+    assert stills(made_by_nbconvert(write_notebook(tmp_path / "empty.ipynb", ["1"]), *options)) == []
+    page = made_by_nbconvert(write_notebook(tmp_path / "paper.ipynb", [EXPLORED + "surface"]), *options)
     (still,) = stills(page)
     assert still.shape[0] > 100
     assert still.shape[1] > 200
     assert len(np.unique(still.reshape(-1, 3), axis=0)) > 100  # a map of many colours, and not a blank
     assert "model not found" not in page
     assert '<script type="application/vnd.jupyter.widget-view+json"' not in page
+
+
+def test_a_notebook_that_was_saved_with_its_widgets_makes_a_page_with_stills(lab_server: Server, page: Page):
+    """Run by hand; nbconvert would show a live widget rather than a still, and without a network nothing at all."""
+    name, path = "kept.ipynb", lab_server.root / "kept.ipynb"
+    write_notebook(path, [EXPLORED, "surface", "lw.CurveExplorer(*lw.demo.digits(steps=20))"])
+    toggle = "() => window.jupyterapp.commands.execute('@jupyter-widgets/jupyterlab-manager:saveWidgetState')"
+    open_and_run(page, lab_server, name)
+    page.evaluate(toggle)
+    try:
+        expect(page.locator('.lwidgets-output[data-mode="live"]')).to_have_count(2)
+        page.wait_for_timeout(2500)
+        saved_outputs(page, path)
+    finally:
+        page.evaluate(toggle)
+    states = json.loads(path.read_text())["metadata"]["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+    assert len(states) > 20
+    made = made_by_nbconvert(path)
+    assert len(stills(made)) == 2
+    for still in stills(made):
+        assert len(np.unique(still.reshape(-1, 3), axis=0)) > 100
+    assert '<script type="application/vnd.jupyter.widget-view+json"' not in made

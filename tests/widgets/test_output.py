@@ -8,11 +8,10 @@ import pytest
 
 import lwidgets as lw
 from lwidgets.export import notebook
-from lwidgets.export.notebook import Run
+from lwidgets.export.notebook import LIVE, WIDGET, Run
 from lwidgets.widgets import output
 from lwidgets.widgets.output import Output
 
-LIVE = "application/vnd.jupyter.widget-view+json"
 
 
 class Cell:
@@ -60,8 +59,8 @@ def test_first_without_a_still_then_whole(cell, widget):
     (first, a, early), (second, b, late) = cell.published
     assert (first, second) == (False, True)
     assert a == b
-    assert LIVE in early
-    assert LIVE in late
+    assert WIDGET in early
+    assert WIDGET in late
     assert "image/png" not in early
     assert "image/png" in late
 
@@ -75,10 +74,27 @@ def test_a_moved_slider_is_kept_only_where_the_widget_stays(keeps, cell, widget)
     assert widget.wait(20)
     if keeps:
         assert cell.wait_for(3)
-        assert "resolution=17" in cell.published[-1][2]["text/plain"]
+        late = cell.published[-1][2]
+        assert "resolution=17" in late["text/plain"]
+        assert late[LIVE]["model_id"] == widget.model_id
+        assert WIDGET not in late
     else:
         time.sleep(0.3)
         assert len(cell.published) == 2
+
+
+def test_a_notebook_that_our_extension_shows_holds_no_widget_view(cell, widget):
+    """A web page made of a notebook that holds the widgets' state would show that, and offline nothing."""
+    shown(widget)
+    assert cell.wait_for(2)
+    for keeps, here, gone in ((True, LIVE, WIDGET), (False, WIDGET, LIVE)):
+        count = len(cell.published)
+        widget.status_bar.keeps = keeps
+        assert cell.wait_for(count + 1)
+        late = cell.published[-1][2]
+        assert late[here]["model_id"] == widget.model_id
+        assert gone not in late
+        assert "image/png" in late
 
 
 def test_many_moves_are_kept_once(cell, widget):
@@ -127,7 +143,7 @@ def test_a_run_that_nobody_watches_waits_for_the_picture(cell, widget, monkeypat
     ((update, _, data),) = cell.published
     assert not update
     assert "image/png" in data
-    assert LIVE not in data
+    assert not {LIVE, WIDGET} & set(data)
     assert widget.study.status.phase == "done"
     time.sleep(0.3)
     assert len(cell.published) == 1

@@ -9,6 +9,7 @@ import { Panel, type Widget } from '@lumino/widgets';
 import { COMPANION, SavedPicture } from './saved';
 
 const WIDGET = 'application/vnd.jupyter.widget-view+json';
+const LIVE = 'application/vnd.lwidgets.live.v1+json'; // the same, in a notebook that only we are to show alive
 const BEFORE_WIDGETS = -100; // ipywidgets registers its renderer at -10, and the lowest rank shows an output
 const HEAD_START_MS = 150; // a widget that was just made turns up within that: no flicker
 
@@ -74,7 +75,8 @@ class SavedOrLive extends Panel implements IRenderMime.IRenderer {
     const { model } = this;
     if (!model) return;
     const factory = this.rendermime.getFactory(WIDGET);
-    if (model.trusted && model.data[WIDGET] && factory && factory !== this.factory) {
+    const widget = widgetOf(model);
+    if (model.trusted && widget && factory && factory !== this.factory) {
       this.factory = factory;
       this.dropLive();
       this.live = this.rendermime.createRenderer(WIDGET) as Widget as Panel;
@@ -82,7 +84,7 @@ class SavedOrLive extends Panel implements IRenderMime.IRenderer {
       this.addWidget(this.live);
       this.watch.observe(this.live.node, { childList: true });
       // A copy: when a widget goes away, ipywidgets erases its model_id from the data, which the notebook saves.
-      const data = { [WIDGET]: { ...(model.data[WIDGET] as object) } };
+      const data = { [WIDGET]: { ...widget } };
       void (this.live as Widget as IRenderMime.IRenderer).renderModel(new MimeModel({ trusted: true, data }));
     }
     this.settle();
@@ -110,8 +112,12 @@ class SavedOrLive extends Panel implements IRenderMime.IRenderer {
   }
 }
 
+function widgetOf(model: IRenderMime.IMimeModel): { readonly model_id?: string } | undefined {
+  return (model.data[LIVE] ?? model.data[WIDGET]) as { model_id?: string } | undefined;
+}
+
 function idOf(model: IRenderMime.IMimeModel | null): unknown {
-  return (model?.data[WIDGET] as { model_id?: unknown } | undefined)?.model_id;
+  return model ? widgetOf(model)?.model_id : undefined;
 }
 
 /** Out of sight, with its width: what is laid out without one draws nonsense. */
