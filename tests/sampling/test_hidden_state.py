@@ -384,6 +384,8 @@ def test_what_evaluating_changes_is_noticed_and_the_picture_is_right(tmp_path):
 
 
 def test_a_graph_that_lies_is_found_out_and_its_values_are_measured_again(monkeypatch, tmp_path):
+    # A graph wherever there is one, however fast the loop is on this machine today.
+    monkeypatch.setattr(evaluate.Plan, "next", lambda self, strategies, counts: (strategies[-1], counts[0]))
     objective = lw.Objective(net(0), (X, Y), loss=F.cross_entropy)
     plane = lw.Plane.random(objective.module, (0, 1))
     lw.sample(objective, plane, resolution=9, tolerance=0, cache=False)
