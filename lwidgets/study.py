@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar, overload
 
+from lwidgets.check import Check as Check
+from lwidgets.check import Report as Report
 from lwidgets.failures import words_of
 from lwidgets.pauses import heard_by
 from lwidgets.scheduler import LatestWins, Stopped, Superseded
@@ -34,41 +36,6 @@ _SLOW = 1.0  # seconds without a report after which one comes between two batche
 _STATUS_INTERVAL = 0.05  # seconds between progress reports: 20 a second are smooth and cost nothing
 _PREFETCHED = 2.0  # seconds to compute: what takes longer is not ready when wanted, and would keep a machine hot
 _CHECKS_KEPT = 64  # outcomes of a check that are remembered; they are a line of text each
-
-
-@dataclass(frozen=True)
-class Check:
-    """The outcome of one self-check.
-
-    Attributes:
-        state: "pass", "fail", "warn" (worth knowing before publishing) or "info".
-        detail: What was found, with figures.
-    """
-
-    state: Literal["pass", "fail", "warn", "info"]
-    detail: str
-
-    @classmethod
-    def that(cls, condition: bool, detail: str, otherwise: Literal["fail", "warn"] = "fail") -> Check:
-        """Pass if the condition holds."""
-        return cls("pass" if condition else otherwise, detail)
-
-
-@dataclass(frozen=True)
-class Report:
-    """All checks of a study at its present sliders. True when none failed.
-
-    Attributes:
-        checks: Name -> outcome, in the order they were declared.
-    """
-
-    checks: dict[str, Check]
-
-    def __bool__(self) -> bool:
-        return all(check.state != "fail" for check in self.checks.values())
-
-    def __str__(self) -> str:
-        return "\n".join(f"{check.state:5}{name}: {check.detail}" for name, check in self.checks.items())
 
 
 @dataclass(frozen=True)

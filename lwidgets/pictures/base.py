@@ -1,0 +1,113 @@
+"""What a person sees, as a frozen value of plain arrays and words.
+
+A kind of picture is one file here and one in ``js/src/pictures``. It owns what a document keeps of it (`plain`),
+how it gets smaller (`thin`) and how matplotlib draws it (`still`). Whoever carries pictures (widgets,
+pages, notebooks, stills) asks the picture and knows no kind by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVar
+
+from numpy.typing import ArrayLike
+
+from lwidgets.check import Check
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Coding = Literal["f4", "u1", "q2", "l2"]
+"""How a document may keep an array: float32; bytes; 65,533 equal steps of the values, or of their logarithms."""
+
+
+class Keep(Protocol):
+    """Takes an array of a picture, and gives what stands for it in a document."""
+
+    def __call__(self, array: ArrayLike, *role: Any, coding: Coding = "f4") -> dict[str, int]:
+        """``{"array": index}``.
+
+        Args:
+            array: Any shape.
+            *role: What it is, the same words at every position of the sliders: arrays of one role are alike.
+            coding: How exactly it has to be kept; never less than that.
+        """
+
+
+class Picture:
+    """A frozen value that can be seen. Kinds are frozen dataclasses that derive from it.
+
+    Attributes:
+        kind: Its name, in documents and in ``js/src/pictures``.
+    """
+
+    kind: ClassVar[str]
+
+    def plain(self, keep: Keep) -> dict[str, Any]:
+        """What a document holds of it: JSON values; its arrays by way of ``keep``."""
+        raise NotImplementedError
+
+    def thin(self, step: int) -> Picture:
+        """The same with every so manieth pixel, which it says; itself where it has none."""
+        return self
+
+    def still(self) -> Figure | None:
+        """As matplotlib draws it; None where there is nothing to draw yet."""
+        return None
+
+    def over(self, base: Self) -> Self:
+        """This picture as a layer on another of its kind; by default it covers that."""
+        return self
+
+    def hold(self, held: Mapping[str, Any]) -> Picture:
+        """The same as a person has turned it, where it can be turned."""
+        return self
+
+    def judge(self) -> Check | None:
+        """Whether what it claims of itself is so; None where it claims nothing."""
+        return None
+
+
+P = TypeVar("P", bound=type[Picture])
+KINDS: dict[str, type[Picture]] = {}
+"""Name -> kind; filled by `register` from the list in ``pictures/__init__.py``."""
+
+
+def register(kind: P) -> P:
+    """Make a kind of picture known: by itself, or as a decorator.
+
+    Raises:
+        ValueError: It has no name of its own.
+    """
+    name = getattr(kind, "kind", "")
+    if not name or KINDS.get(name, kind).__qualname__ != kind.__qualname__:
+        raise ValueError(
+            f"register: kind must be a new name, got {name!r} for {kind.__name__}. Set {kind.__name__}.kind."
+        )
+    KINDS[name] = kind
+    return kind
+
+
+def checked(picture: Any, where: str) -> Picture:
+    """A picture of a kind that is registered.
+
+    Args:
+        picture: Anything.
+        where: Who made it, for the message.
+
+    Raises:
+        TypeError: It is no picture.
+        ValueError: Of a kind nobody has registered.
+    """
+    if not isinstance(picture, Picture):
+        known = ", ".join(kind.__name__ for kind in KINDS.values())
+        raise TypeError(
+            f"{where} must return one of {known} or None, got {type(picture).__name__}. Return a picture, or None for "
+            "not now."
+        )
+    if picture.kind not in KINDS:
+        raise ValueError(
+            f"{where} must return a kind of picture that is registered, got {picture.kind!r}, and known are "
+            f"{', '.join(KINDS)}. Call lwidgets.pictures.register({type(picture).__name__})."
+        )
+    return picture
