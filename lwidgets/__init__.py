@@ -17,11 +17,14 @@ from lwidgets.connectivity.curvature_identity import curvature_identity
 from lwidgets.connectivity.marginal_barrier import Posterior, marginal_path
 from lwidgets.connectivity.simplex_barrier import simplex_barrier
 from lwidgets.directions import Gaussian, Given
+from lwidgets.doors import open_to
+from lwidgets.export.write import write_page
 from lwidgets.features import features
 from lwidgets.landscape import Landscape, load
 from lwidgets.noise import frozen_noise
 from lwidgets.objective import Objective
 from lwidgets.parameters import State
+from lwidgets.pictures import Curves, Marker, Path, Reference, Rule, Series, Surface, Table, Words
 from lwidgets.sampling import Cache, Interrupted, polish_barrier, sample, stream
 from lwidgets.study import Check, Study
 from lwidgets.subspaces import Bezier, Chain, Layerwise, Line, Plane, Simplex, Subspace
@@ -37,9 +40,6 @@ if TYPE_CHECKING:
         MergingExplorer,
         SurfaceExplorer,
     )
-    from lwidgets.export.write import write_page
-    from lwidgets.widgets.height_field import HeightField
-    from lwidgets.widgets.line_plot import LinePlot, Series
     from lwidgets.widgets.study import StudyWidget
 
 __all__ = [
@@ -51,26 +51,32 @@ __all__ = [
     "Check",
     "ConnectivityExplorer",
     "CurveExplorer",
+    "Curves",
     "Gaussian",
     "Given",
-    "HeightField",
     "Interrupted",
     "Landscape",
     "Layerwise",
     "LayerwiseExplorer",
     "Line",
-    "LinePlot",
+    "Marker",
     "MergingExplorer",
     "Objective",
+    "Path",
     "Plane",
     "Posterior",
+    "Reference",
+    "Rule",
     "Series",
     "Simplex",
     "State",
     "Study",
     "StudyWidget",
     "Subspace",
+    "Surface",
     "SurfaceExplorer",
+    "Table",
+    "Words",
     "__version__",
     "align",
     "align_many",
@@ -99,6 +105,20 @@ __all__ = [
     "write_page",
 ]
 
+open_to(
+    {
+        "landscape.bundle": "lwidgets.export.mime:bundle",
+        "landscape.figure": "lwidgets.pictures.stills:figure",
+        "landscape.png": "lwidgets.pictures.stills:png",
+        "landscape.svg": "lwidgets.pictures.stills:svg",
+        "landscape.to_html": "lwidgets.export.write:landscape_to_html",
+        "page widgets": "lwidgets.widgets.embed:states",
+        "progress bar": "lwidgets.widgets.progress:progress_bar",
+        "study.show": "lwidgets.widgets.study:StudyWidget",
+        "study.to_html": "lwidgets.export.write:study_to_html",
+    }
+)
+
 _LAZY = {
     "ConnectivityExplorer": "lwidgets.explorers",
     "CurveExplorer": "lwidgets.explorers",
@@ -106,10 +126,6 @@ _LAZY = {
     "MergingExplorer": "lwidgets.explorers",
     "SurfaceExplorer": "lwidgets.explorers",
     "StudyWidget": "lwidgets.widgets.study",
-    "HeightField": "lwidgets.widgets.height_field",
-    "LinePlot": "lwidgets.widgets.line_plot",
-    "Series": "lwidgets.widgets.line_plot",
-    "write_page": "lwidgets.export.write",
 }
 
 

@@ -16,6 +16,7 @@ from scipy.interpolate import RectBivariateSpline, RegularGridInterpolator, make
 from scipy.ndimage import distance_transform_edt
 
 from lwidgets.barrier import Barrier, BarrierKind, barrier_of
+from lwidgets.doors import through
 from lwidgets.files import write_whole
 
 if TYPE_CHECKING:
@@ -73,13 +74,8 @@ class Landscape:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         """In a notebook, a picture; elsewhere what `repr` says."""
-        from lwidgets.export.notebook import in_notebook
-
-        if not in_notebook():
-            return {"text/plain": repr(self)}
-        from lwidgets.export.mime import bundle
-
-        return bundle(self)
+        found: dict[str, Any] = through("landscape.bundle")(self)
+        return found
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -277,11 +273,8 @@ class Landscape:
             **options: Those of `write_page`: abstract, caption and citation, Markdown with maths; kind, "page" for the
                 widgets of the notebook; exact, False to round; budget in megabytes.
         """
-        from lwidgets.export.record import recording_of
-        from lwidgets.export.write import write
-
-        settings: dict[str, Any] = {"exact": True, "budget": 50.0, **options}
-        return write(path, [recording_of(self, metric=metric, log=log)], title=title, **settings)
+        written: Path = through("landscape.to_html")(self, path, metric=metric, log=log, title=title, **options)
+        return written
 
     def figure(self, metric: str | None = None, **options: Any) -> Figure:
         """A matplotlib figure for a paper: a curve, or a map with contour lines, and below it how wrong it can be.
@@ -290,14 +283,13 @@ class Landscape:
             metric: By default the first.
             **options: log, for a logarithmic height; width in inches, 3.3 as a column has; colormap; contours, about
                 how many; show_points, where it was evaluated; show_models; barrier, for example "excess"; ax,
-                where to draw. See `lwidgets.export.stills.figure`.
+                where to draw. See `lwidgets.pictures.stills.figure`.
 
         Raises:
             ValueError: An unknown metric, or an option that does not fit.
         """
-        from lwidgets.export import stills
-
-        return stills.figure(self, metric, **options)
+        drawn: Figure = through("landscape.figure")(self, metric, **options)
+        return drawn
 
     def to_png(
         self,
@@ -323,15 +315,11 @@ class Landscape:
         Raises:
             ValueError: As in `figure`; or a resolution out of range.
         """
-        from lwidgets.export import stills
-
-        return write_whole(path, stills.png(self, metric, dpi=dpi, transparent=transparent, **options))
+        return write_whole(path, through("landscape.png")(self, metric, dpi=dpi, transparent=transparent, **options))
 
     def to_svg(self, path: str | Path, metric: str | None = None, *, transparent: bool = False, **options: Any) -> Path:
         """Write the `figure` as an SVG file; equal pictures give equal bytes. Arguments as for `to_png`."""
-        from lwidgets.export import stills
-
-        return write_whole(path, stills.svg(self, metric, transparent=transparent, **options))
+        return write_whole(path, through("landscape.svg")(self, metric, transparent=transparent, **options))
 
     def save(self, path: str | Path) -> Path:
         """Write a ``.landscape.json`` file; an existing one is replaced only once the new one is complete.

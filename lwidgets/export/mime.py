@@ -6,27 +6,26 @@ import base64
 import json
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from lwidgets.export.companion import MIME, document
-from lwidgets.export.record import Picture, Recording, recording_of, snapshot
-from lwidgets.export.stills import png
+from lwidgets.export.document import MIME, document
+from lwidgets.export.recording import Recording, picture_of, recording_of, snapshot
 from lwidgets.landscape import Landscape
-
-if TYPE_CHECKING:
-    from lwidgets.widgets.study import StudyWidget
+from lwidgets.pictures import Picture, Words
+from lwidgets.pictures.stills import encoded, png
+from lwidgets.study import Study
+from lwidgets.where import in_notebook
 
 BUDGET = 1_000_000
 """Characters of an interactive picture in a notebook; a larger one is kept with fewer pixels."""
 _TOO_LARGE = "This picture is too large for a notebook to keep. Run the cell again, or use to_html."
 _UNFINISHED = "This picture was not finished when the notebook was saved. Run the cell again to see it."
 _STEPS = (1, 4, 16)  # each a tenth of the size of the one before
+_DPI = 96  # pixels an inch: a still is about as wide as the live picture of a narrow cell
 
 
 def bundle(landscape: Landscape) -> dict[str, Any]:
-    """MIME type -> data, for ``_repr_mimebundle_``.
+    """MIME type -> data, for ``_repr_mimebundle_``; outside a notebook the line of text alone.
 
     JupyterLab and Notebook 7 with our extension show the companion document; others, and web pages that render
     notebooks, the still.
@@ -34,26 +33,37 @@ def bundle(landscape: Landscape) -> dict[str, Any]:
     Warns:
         UserWarning: The interactive picture is larger than `BUDGET`, and kept with fewer pixels.
     """
-    return _bundle(recording_of(landscape), repr(landscape), png(landscape, dpi=96))
+    if not in_notebook():
+        return {"text/plain": repr(landscape)}
+    return _bundle(recording_of(picture_of(landscape)), repr(landscape), png(landscape, dpi=_DPI))
 
 
-def bundle_of_study(widget: StudyWidget, live: dict[str, Any], *, still: bool) -> dict[str, Any]:
-    """MIME type -> data of a study on show: the widget, and what it shows now for when its kernel is gone.
+def bundle_of_study(study: Study, text: str, live: dict[str, Any], *, still: bool) -> dict[str, Any]:
+    """MIME type -> data of a study: what it shows now for when its kernel is gone, and the widget while it is there.
 
     Args:
-        widget: The study.
-        live: What it is shown by while it is alive: `notebook.WIDGET` or `notebook.LIVE` -> data, or nothing.
+        study: Running.
+        text: The line of text.
+        live: What it is shown by while it is alive: `where.WIDGET` or `where.LIVE` -> data, or nothing.
         still: Whether to draw a still as well, which takes a fifth of a second.
 
     Warns:
         UserWarning: As `bundle`.
     """
-    from lwidgets.export.thumbnail import thumbnail
+    shown = snapshot(study)
+    if not shown.panels:
+        shown = replace(recording_of(Words(_UNFINISHED, tone="note")), title=shown.title, fixed=shown.fixed)
+    return _bundle(shown, text, still_of(shown) if still else None) | live
 
-    shown = snapshot(widget)
-    if not any(kind != "text" and picture for kind, picture in zip(shown.kinds, shown.frames[0], strict=True)):
-        shown = _words(shown, _UNFINISHED)
-    return _bundle(shown, repr(widget), thumbnail(shown) if still else None) | live
+
+def still_of(recording: Recording) -> bytes | None:
+    """The first picture of the first frame that can be drawn as a PNG file; a figure rather than words."""
+    pictures = [picture for picture in recording.frames[0] if picture is not None]
+    for picture in sorted(pictures, key=lambda one: not one.drawn):
+        figure = picture.still()
+        if figure is not None:
+            return encoded(figure, format="png", dpi=_DPI)
+    return None
 
 
 def _bundle(recording: Recording, text: str, still: bytes | None) -> dict[str, Any]:
@@ -76,35 +86,11 @@ def _within_budget(recording: Recording) -> dict[str, Any]:
                 "the notebook keeps it with fewer pixels. Lower the resolution, or use to_html.",
                 stacklevel=2,
             )
-    return document([_words(recording, _TOO_LARGE)], "")
+    return document([recording_of(Words(_TOO_LARGE, tone="note"))], "")
 
 
 def _thinned(recording: Recording, step: int) -> Recording:
-    """With every so manieth pixel of its surfaces, and a line that says so."""
-    views = list(zip(recording.kinds, recording.frames[0], strict=True))
-    sizes = [picture["frame"]["shape"] for kind, picture in views if picture and kind == "height_field"]
-    if step == 1 or not sizes:
-        return recording
-    told = f"Kept here with every {step}th of its {' x '.join(map(str, sizes[0]))} pixels along each axis."
-    thin = [(kind, _every(step, p) if p and kind == "height_field" else p) for kind, p in views]
-    kinds, frame = zip(*thin, ("text", {"text": told}), strict=True)
-    return replace(recording, kinds=kinds, frames=(frame,))
+    def thin(picture: Picture | None) -> Picture | None:
+        return None if picture is None else picture.thin(step)
 
-
-def _every(step: int, picture: Picture) -> Picture:
-    frame = picture["frame"]
-    i, j = (np.linspace(0, n - 1, max(2, n // step + 1)).round().astype(int) for n in frame["shape"])
-    grid = np.ix_(i, j)
-    thin = {
-        "shape": [len(i), len(j)],
-        "x": frame["x"][i],
-        "y": frame["y"][j],
-        "values": [values[grid] for values in frame["values"]],
-        "evaluated": frame["evaluated"][grid],
-    }
-    return {**picture, "frame": {**frame, **thin}}
-
-
-def _words(recording: Recording, text: str) -> Recording:
-    """Words in place of pictures."""
-    return replace(recording, kinds=("text",), frames=(({"text": text},),))
+    return replace(recording, frames=tuple(tuple(map(thin, frame)) for frame in recording.frames))

@@ -12,9 +12,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from lwidgets.assets import script
+from lwidgets.export.bundles import bundles
 from lwidgets.export.prose import html_of
-from lwidgets.export.widgets import bundles
-from lwidgets.widgets.height_field import script
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f23; --paper: #fff; --quiet: #57606a; --rule: #d0d7de; }
@@ -79,7 +79,7 @@ def page(
         caption: The same, below them.
         citation: The same, at the end.
         note: Plain text: what the page says about its numbers.
-        widgets: From `lwidgets.export.widgets.states`, for a page with the very widgets of the notebook.
+        widgets: From `lwidgets.widgets.embed.states`, for a page with the very widgets of the notebook.
 
     Returns:
         HTML whose content security policy lets nothing run but its own scripts, and nothing be fetched.

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
-from lwidgets.export.companion import document, size_of
-from lwidgets.export.notebook import in_notebook
+from lwidgets.doors import through
+from lwidgets.export.document import document, size_of
 from lwidgets.export.page import page, size_of_scripts
-from lwidgets.export.record import OnFrame, PositionArgument, Recording, positions_of, record, snapshot
-from lwidgets.export.widgets import states
+from lwidgets.export.recording import OnFrame, Recording, picture_of, record, recording_of, snapshot
 from lwidgets.files import write_whole
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from lwidgets.widgets.study import StudyWidget
+from lwidgets.landscape import Landscape
+from lwidgets.study import Study
+from lwidgets.study.sliders import PositionArgument, positions_of
+from lwidgets.where import in_notebook
 
 _MB = 1_000_000
 _HOPELESS = 1.5  # times the budget at which an estimate from the first frames ends the work
@@ -32,9 +30,38 @@ Progress = Callable[[int, int], None]
 """``progress(done, total)``, called after every frame; raise in it to stop."""
 
 
+class Shows(Protocol):
+    """What shows a study, as an explorer does."""
+
+    study: Study
+
+
+Alive = Mapping[str, PositionArgument] | None
+"""Slider name -> positions, of those that stay alive."""
+
+
+def study_to_html(study: Study, path: str | Path, sliders: Alive = None, **options: Any) -> Path:
+    """Write a study as one HTML file; see `write_page` for the options, of which title is the study's by default."""
+    return write_page(path, [(study, sliders)], **{"title": study.title, **options})
+
+
+def landscape_to_html(
+    landscape: Landscape,
+    path: str | Path,
+    *,
+    metric: str | None = None,
+    log: bool = False,
+    title: str = "",
+    **options: Any,
+) -> Path:
+    """Write a landscape as one HTML file; see `Landscape.to_html`."""
+    settings: dict[str, Any] = {"exact": True, "budget": 50.0, **options}
+    return write(path, [recording_of(picture_of(landscape, metric=metric, log=log))], title=title, **settings)
+
+
 def write_page(
     path: str | Path,
-    studies: Sequence[tuple[StudyWidget, Mapping[str, PositionArgument] | None]],
+    studies: Sequence[tuple[Study | Shows, Alive]],
     *,
     title: str,
     abstract: str = "",
@@ -49,7 +76,7 @@ def write_page(
 
     Args:
         path: Of the HTML file; an existing one is replaced once the new one is complete.
-        studies: Explorers or other studies on show, each with the sliders that stay alive: name -> positions. A number
+        studies: Studies, on show or not, and explorers, each with the sliders that stay alive: name -> positions. A number
             asks for so many, evenly spaced; None for every option of a choice or both states of a toggle. All
             combinations are computed. A number's slider moves continuously where mixing neighbouring positions was
             found to be right to 0.5 % of the range, and from position to position otherwise.
@@ -73,11 +100,11 @@ def write_page(
         RuntimeError: A study failed at a position.
     """
     _check(kind)
-    asked = [(widget, positions_of(widget.study.sliders, alive or {})) for widget, alive in studies]
+    asked = [(study, positions_of(study.sliders, alive or {})) for study, alive in map(_study, studies)]
     recordings: list[Recording] = []
     with _shown(progress, lambda: expected(studies, kind=kind)) as tell:
-        for widget, positions in asked:
-            recordings.append(record(widget, positions, _within(budget, kind, tell)))
+        for study, positions in asked:
+            recordings.append(record(study, positions, _within(budget, kind, tell)))
     prose = {"abstract": abstract, "caption": caption, "citation": citation}
     return write(path, recordings, title=title, kind=kind, exact=exact, budget=budget, **prose)
 
@@ -99,9 +126,12 @@ class Expected:
         return f"{count:,} frame{'s' * (count > 1)}, at most about {self.size / _MB:.2g} MB"
 
 
-def expected(
-    studies: Sequence[tuple[StudyWidget, Mapping[str, PositionArgument] | None]], *, kind: Kind = "figure"
-) -> Expected:
+def _study(asked: tuple[Study | Shows, Alive]) -> tuple[Study, Alive]:
+    shown, alive = asked
+    return (shown if isinstance(shown, Study) else shown.study), alive
+
+
+def expected(studies: Sequence[tuple[Study | Shows, Alive]], *, kind: Kind = "figure") -> Expected:
     """How large a page would be, from what its studies show now; nothing is computed but that.
 
     Args:
@@ -113,11 +143,12 @@ def expected(
         ValueError: A position that a slider does not allow.
     """
     frames, size = [], size_of_scripts(widgets=kind == "page")
-    for widget, alive in studies:
-        widget.study.wait()
-        count = math.prod(len(values) for values in positions_of(widget.study.sliders, alive or {}).values())
+    for study, alive in map(_study, studies):
+        study.start()
+        study.wait()
+        count = math.prod(len(values) for values in positions_of(study.sliders, alive or {}).values())
         frames.append(count)
-        size += count * size_of([snapshot(widget)])
+        size += count * size_of([snapshot(study)])
     return Expected(tuple(frames), size)
 
 
@@ -135,7 +166,7 @@ def write(
     _check(kind)
     note = "" if exact else _ROUNDED
     content = document(recordings, title, exact=exact)
-    widgets = states(recordings, content) if kind == "page" else None
+    widgets = through("page widgets")(recordings, content) if kind == "page" else None
     text = page(content, title=title, note=note, widgets=widgets, **prose)
     size = len(text.encode())
     frames = sum(len(recording.frames) for recording in recordings)
@@ -190,19 +221,6 @@ def _shown(progress: Progress | None, expectation: Callable[[], Expected]) -> It
     if progress is not None or not in_notebook():
         yield progress or (lambda done, total: None)
         return
-    import ipywidgets as W
-    from IPython.display import display
-
     page = expectation()
-    bar, label = W.IntProgress(), W.Label(str(page))
-    box = W.HBox([bar, label])
-    display(box)  # type: ignore[no-untyped-call]
-
-    def tell(done: int, total: int) -> None:
-        bar.max, bar.value, label.value = total, done, f"frame {done:,} of {total:,} ({page})"
-
-    try:
-        yield tell
-    finally:
-        for part in (bar, label, box):
-            part.close()
+    with through("progress bar")(str(page)) as show:
+        yield lambda done, total: show(done, total, f"frame {done:,} of {total:,} ({page})")

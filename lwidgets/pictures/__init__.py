@@ -2,6 +2,29 @@
 
 from __future__ import annotations
 
-from lwidgets.pictures.base import KINDS, Picture, checked, register
+from lwidgets.pictures.base import KINDS, Keep, Picture, checked, register
+from lwidgets.pictures.curves import Curves, Reference, Rule, Series
+from lwidgets.pictures.marks import Marker, Path
+from lwidgets.pictures.surface import Surface
+from lwidgets.pictures.table import Table
+from lwidgets.pictures.words import Words
 
-__all__ = ["KINDS", "Picture", "checked", "register"]
+for _kind in (Surface, Curves, Table, Words):
+    register(_kind)
+
+__all__ = [
+    "KINDS",
+    "Curves",
+    "Keep",
+    "Marker",
+    "Path",
+    "Picture",
+    "Reference",
+    "Rule",
+    "Series",
+    "Surface",
+    "Table",
+    "Words",
+    "checked",
+    "register",
+]

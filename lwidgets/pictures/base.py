@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVar
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from lwidgets.check import Check
 
@@ -39,9 +40,11 @@ class Picture:
 
     Attributes:
         kind: Its name, in documents and in ``js/src/pictures``.
+        drawn: Whether it is a drawing rather than text: that comes first where there is room for one.
     """
 
     kind: ClassVar[str]
+    drawn: ClassVar[bool] = True
 
     def plain(self, keep: Keep) -> dict[str, Any]:
         """What a document holds of it: JSON values; its arrays by way of ``keep``."""
@@ -49,6 +52,10 @@ class Picture:
 
     def thin(self, step: int) -> Picture:
         """The same with every so manieth pixel, which it says; itself where it has none."""
+        return self
+
+    def lean(self) -> Picture:
+        """The same without what only a live picture shows."""
         return self
 
     def still(self) -> Figure | None:
@@ -111,3 +118,21 @@ def checked(picture: Any, where: str) -> Picture:
             f"{', '.join(KINDS)}. Call lwidgets.pictures.register({type(picture).__name__})."
         )
     return picture
+
+
+def numbers(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    """Lists, arrays and tensors as float64.
+
+    Raises:
+        ValueError: They are no numbers.
+    """
+    given: Any = values
+    for method in ("detach", "cpu"):  # a tensor, whatever it is attached to
+        given = getattr(given, method, lambda given=given: given)()
+    try:
+        found = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name} must be numbers, got {type(values).__name__}. Pass a list, an array or a tensor."
+        ) from None
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anywidget
 import traitlets
 
-from lwidgets.widgets.height_field import script
+from lwidgets.assets import script
 
 
 class ChecksPanel(anywidget.AnyWidget):

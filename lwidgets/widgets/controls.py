@@ -10,12 +10,15 @@ import ipywidgets as W
 import numpy as np
 import traitlets
 
-from lwidgets.sliders import Slider
+from lwidgets.study.sliders import Slider
 
 _WIDE = {"width": "auto", "max_width": "460px"}
 _NARROW = {"width": "auto", "margin": "2px 12px 2px 108px"}
 _LAYOUTS = {"toggle": _NARROW, "bank": {**_WIDE, "max_height": "420px", "overflow": "hidden auto"}}
 _STYLE = {"description_width": "104px"}
+_STEPS = 200  # of a control that has none of its own
+_PLAYED = 41  # places that a button takes a number to which has no steps
+_INTERVAL = 100  # milliseconds from one to the next
 
 
 def control_for(slider: Slider) -> W.DOMWidget:
@@ -28,13 +31,27 @@ def control_for(slider: Slider) -> W.DOMWidget:
         "layout": W.Layout(**_LAYOUTS.get(slider.kind, _WIDE)),
     }
     control = _MAKERS[slider.kind](slider, common)
+    if slider.play:
+        control = PlayedSlider(control, _places(slider), layout=common["layout"])
     control.add_class(f"lwidgets-{slider.name.replace('_', '-')}")
     return control
 
 
+def range_of(control: W.DOMWidget) -> tuple[float, float]:
+    """What a control offers, in the unit of its value."""
+    if isinstance(control, W.FloatLogSlider):
+        return control.base**control.min, control.base**control.max
+    return control.min, control.max
+
+
 def set_range(control: W.DOMWidget, low: float, high: float) -> None:
     """Give a control other bounds without a moment in which they contradict each other or its value."""
-    if (low, high) == (control.min, control.max):
+    if np.allclose((low, high), range_of(control), rtol=1e-12, atol=0):
+        return
+    if isinstance(control, W.FloatLogSlider):
+        low, high = np.log([low, high]) / np.log(control.base)
+    if isinstance(control, PlayedSlider):
+        set_range(control.slider, low, high)
         return
     if low > control.max:
         control.max, control.min = high, low
@@ -127,6 +144,62 @@ class SliderBank(W.VBox):
             self._busy = False
 
 
+class PlayedSlider(W.HBox):
+    """A slider with a button that moves it along.
+
+    Attributes:
+        value: The slider's.
+    """
+
+    value = traitlets.Any()
+
+    def __init__(self, slider: W.DOMWidget, places: np.ndarray, *, layout: W.Layout) -> None:
+        """A button before a slider.
+
+        Args:
+            slider: Of a number.
+            places: Where the button takes it, one after the other.
+            layout: Of both.
+        """
+        self.slider = slider
+        self._places = places
+        self.button = W.Play(min=0, max=len(places) - 1, interval=_INTERVAL, show_repeat=False)
+        self.button.layout.width = "auto"
+        slider.layout = W.Layout(width="auto", flex="1 1 auto")
+        self._busy = False
+        super().__init__([self.button, slider], layout=layout)
+        self.value = slider.value
+        slider.observe(self._slid, "value")
+        self.button.observe(self._played, "value")
+        self.observe(self._show, "value")
+
+    @property
+    def min(self) -> float:
+        """Of the slider."""
+        return range_of(self.slider)[0]
+
+    @property
+    def max(self) -> float:
+        """Of the slider."""
+        return range_of(self.slider)[1]
+
+    def _slid(self, change: Any) -> None:
+        if not self._busy:
+            self.value = change["new"]
+
+    def _played(self, change: Any) -> None:
+        if not self._busy:
+            self.slider.value = self._places[change["new"]].item()
+
+    def _show(self, change: Any) -> None:
+        self._busy = True
+        try:
+            self.slider.value = change["new"]
+            self.button.value = int(np.abs(self._places - change["new"]).argmin())  # it goes on from here
+        finally:
+            self._busy = False
+
+
 def _bank(slider: Slider, common: dict[str, Any]) -> SliderBank:
     spread: dict[str, Any] = {"parts": slider.parts, "min": slider.low, "max": slider.high, "step": slider.step}
     return SliderBank(**spread, **common)
@@ -140,10 +213,26 @@ def _range(kind: type[W.DOMWidget], **more: Any) -> Callable[[Slider, dict[str, 
 
 
 def _number(slider: Slider, common: dict[str, Any]) -> W.DOMWidget:
+    low, high = slider.limits or (slider.low, slider.high)
+    if slider.log:
+        ends = {"min": float(np.log10(slider.low)), "max": float(np.log10(slider.high))}  # type: ignore[arg-type]
+        return W.FloatLogSlider(**ends, step=(ends["max"] - ends["min"]) / _STEPS, readout_format=".3g", **common)
     if slider.step is not None:
         return _range(W.FloatSlider, readout_format=".3g")(slider, common)
-    low, high = slider.limits or (slider.low, slider.high)
     return W.BoundedFloatText(min=low, max=high, step=None, **common)
+
+
+def _places(slider: Slider) -> np.ndarray:
+    """Where a button takes a number: a step on, and another."""
+    low, high = slider.low, slider.high
+    if low is None or high is None:
+        return np.array([slider.value])
+    if slider.log:
+        return np.geomspace(low, high, _PLAYED)
+    if slider.kind == "integer":
+        return np.arange(int(low), int(high) + 1, int(slider.step or 1))
+    count = min(_STEPS, round((high - low) / slider.step)) if slider.step else _PLAYED - 1
+    return np.linspace(low, high, max(1, count) + 1)
 
 
 _MAKERS: dict[str, Callable[[Slider, dict[str, Any]], W.DOMWidget]] = {

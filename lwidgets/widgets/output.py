@@ -5,14 +5,12 @@ from __future__ import annotations
 import atexit
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from uuid import uuid4
 
-from lwidgets.export.notebook import LIVE, WIDGET, Run, running_cell, somebody_is_there
 from lwidgets.study import Study
-
-if TYPE_CHECKING:
-    from lwidgets.widgets.study import StudyWidget
+from lwidgets.where import LIVE, WIDGET, Run, running_cell, somebody_is_there
+from lwidgets.widgets.status import StatusBar
 
 _REST = 1.0  # seconds that a picture must have been final before the notebook keeps it
 _PATIENCE = 60.0  # seconds to wait for it in a run that nobody watches
@@ -27,6 +25,19 @@ def _end_all() -> None:
         output.end()
 
 
+class OnShow(Protocol):
+    """What an `Output` publishes."""
+
+    study: Study
+    status_bar: StatusBar
+
+    def bundle(self, *, still: bool, live: str | None) -> dict[str, Any]:
+        """MIME type -> data."""
+
+    def close(self) -> None:
+        """It is off the page."""
+
+
 class Output:
     """Publishes a widget, and what it shows again whenever that has come to rest.
 
@@ -34,7 +45,7 @@ class Output:
     is meanwhile (`StatusBar.keeps`): another would make it anew under the finger.
     """
 
-    def __init__(self, widget: StudyWidget) -> None:
+    def __init__(self, widget: OnShow) -> None:
         """Nothing is shown yet.
 
         Args:

@@ -9,28 +9,6 @@ import ipywidgets as W
 from ipywidgets.widgets import widget as _module
 
 
-class AtTimes(W.VBox):
-    """A box for what is on the page only at times: a figure that is laid out while hidden draws nonsense.
-
-    Attributes:
-        aside: What it shows, or does not.
-    """
-
-    def __init__(self, *aside: W.Widget, **box: Any) -> None:
-        """Nothing is shown yet.
-
-        Args:
-            *aside: Widgets.
-            **box: Keywords of the box.
-        """
-        super().__init__(**box)
-        self.aside = aside
-
-    def show(self, on: bool) -> None:
-        """Show all of it, or none."""
-        self.children = self.aside if on else ()
-
-
 def parts_of(widget: W.Widget) -> list[W.Widget]:
     """The widget and all that its traits refer to, however far down; each once, what holds something before it.
 

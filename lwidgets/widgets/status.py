@@ -8,7 +8,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from lwidgets.widgets.height_field import script
+from lwidgets.assets import script
 
 
 class StatusBar(anywidget.AnyWidget):

@@ -8,22 +8,22 @@ from collections.abc import Mapping
 from dataclasses import replace
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ipywidgets as W
 import traitlets
 
-from lwidgets.export.notebook import WIDGET, in_notebook
-from lwidgets.sliders import Slider
+from lwidgets.export.mime import bundle_of_study
+from lwidgets.export.write import study_to_html
 from lwidgets.study import Report, Status, Study
+from lwidgets.study.sliders import PositionArgument, Slider
+from lwidgets.where import WIDGET, in_notebook
 from lwidgets.widgets.checks import ChecksPanel
-from lwidgets.widgets.controls import control_for, is_rounding, set_range
+from lwidgets.widgets.controls import control_for, is_rounding, range_of, set_range
 from lwidgets.widgets.output import Output
+from lwidgets.widgets.panels import Panels
 from lwidgets.widgets.parts import close_with_parts
 from lwidgets.widgets.status import StatusBar
-
-if TYPE_CHECKING:
-    from lwidgets.export.record import PositionArgument
 
 _shown: weakref.WeakSet[StudyWidget] = weakref.WeakSet()
 _numbers = itertools.count()
@@ -31,12 +31,16 @@ _RANGED = ("integer", "number", "pair")  # kinds of sliders whose controls have 
 
 
 class _SliderTrait(traitlets.TraitType[Any, Any]):
-    """A trait that holds what a study's slider may hold."""
+    """A slider of the study as a trait; the value is the study's."""
 
-    def validate(self, obj: Any, value: Any) -> Any:
-        """Refuse with the study's own words."""
+    def get(self, obj: Any, cls: Any = None) -> Any:
+        """Where the slider is."""
+        return obj.study.values[self.name]
+
+    def set(self, obj: Any, value: Any) -> None:
+        """Move it, or refuse with the study's own words."""
         try:
-            return obj.study.coerce({self.name: value})[self.name]
+            obj.study.set(**{self.name: value})
         except ValueError as error:
             raise traitlets.TraitError(str(error)) from error
 
@@ -46,6 +50,7 @@ class StudyWidget(W.VBox):
 
     Attributes:
         study: What is shown.
+        panels: Its pictures: ``panels.places[name].view`` draws that of a view.
         controls: Slider name -> ipywidgets control.
         status_bar: Progress, error estimate, stop button, and an exception's words.
         checks_panel: "Is my picture right?"
@@ -58,7 +63,7 @@ class StudyWidget(W.VBox):
         """Show a study and start it.
 
         Args:
-            study: Its views' widgets are laid out in the order of declaration.
+            study: Its panels are laid out in the order of declaration.
             **sliders: Values to start from.
 
         Raises:
@@ -78,34 +83,40 @@ class StudyWidget(W.VBox):
         self.status_bar = StatusBar()
         self.checks_panel = ChecksPanel()
 
-        views = list(dict.fromkeys(widget for widget in study.views.values() if widget is not None))
-        head = f"<h3>{escape(study.title)}</h3>" + (f"<p>{escape(study.source)}</p>" if study.source else "")
+        self.panels = Panels(study.panels)
+        self._told = dict(study.values)
+        words = [f"<p>{escape(told)}</p>" for told in (study.claim, study.source) if told]
+        head = f"<h3>{escape(study.title)}</h3>{''.join(words)}"
+        after = [("Limits", study.limits), ("Citation", study.citation)]
+        foot = "".join(f"<p><b>{name}.</b> {escape(told)}</p>" for name, told in after if told)
         super().__init__(
             [
-                W.HTML(head, layout=W.Layout(display="" if study.source else "none")),
+                W.HTML(head, layout=W.Layout(display="" if words else "none")),
                 W.GridBox(
                     list(self.controls.values()),
                     layout=W.Layout(
                         grid_template_columns="repeat(auto-fit, minmax(min(330px, 100%), 1fr))", width="100%"
                     ),
                 ),
-                *views,
+                self.panels,
                 self.status_bar,
                 self.checks_panel,
+                W.HTML(foot, layout=W.Layout(display="" if foot else "none")),
             ],
             layout=W.Layout(width="100%"),
         )
         self.add_class("lwidgets-explorer")
-        self.add_traits(**{name: _SliderTrait(value) for name, value in study.values.items()})
+        self.add_traits(**{name: _SliderTrait() for name in study.values})
         for name, control in self.controls.items():
             self._join(name, control)
             self._show_value(name, control)
-        study.follow(self._show_values)
+        study.follow(self._moved)
         self._open = True
         _shown.add(self)
         self.status_bar.on_stop(study.stop)
         study.listen(self._show_state)
-        study.start(paint=True)
+        study.watch(self._paint)
+        study.start()
 
     @staticmethod
     def on_show() -> list[StudyWidget]:
@@ -133,34 +144,32 @@ class StudyWidget(W.VBox):
 
         Args:
             path: Of the file.
-            sliders: Name -> positions, for example ``{"seed_x": range(20), "span": 5, "log": None}``; the others stay
-                as they are. See `write_page`.
+            sliders: Name -> positions, for example ``{"seed_x": range(20), "span": 5, "metric": None}``; the others
+                stay as they are. See `write_page`.
             **options: Those of `write_page`: title, abstract, caption, citation, kind, exact, budget, progress.
 
         Raises:
             RuntimeError: The widget was closed, or the study failed at a position.
             ValueError: As `write_page`.
         """
-        from lwidgets.export.write import write_page
-
         self._require_open("to_html")
-        return write_page(path, [(self, sliders)], **{"title": self.study.title, **options})
+        return study_to_html(self.study, path, sliders, **options)
 
     def bundle(self, *, still: bool = True, live: str | None = WIDGET) -> dict[str, Any]:
         """MIME type -> data: the live widget while it is open; and for a notebook without a kernel what it shows now.
 
         Args:
             still: Also a PNG, for pages without our extension.
-            live: The type under which the widget itself is there, `notebook.WIDGET` for anybody or `notebook.LIVE`
-                for our extension alone; None: nowhere.
+            live: The type under which the widget itself is there, `where.WIDGET` for anybody or `where.LIVE` for our
+                extension alone; None: nowhere.
 
         Warns:
             UserWarning: The picture is too large for a notebook, and kept with fewer pixels.
         """
-        from lwidgets.export.mime import bundle_of_study
-
         alive = super()._repr_mimebundle_() if self._open and live else {}
-        return bundle_of_study(self, {live: alive[WIDGET]} if live and WIDGET in alive else {}, still=still)
+        return bundle_of_study(
+            self.study, repr(self), {live: alive[WIDGET]} if live and WIDGET in alive else {}, still=still
+        )
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         return self.bundle()
@@ -207,26 +216,28 @@ class StudyWidget(W.VBox):
 
     def _join(self, name: str, control: W.DOMWidget) -> None:
         def from_control(change: Any) -> None:
-            if not is_rounding(change["new"], getattr(self, name), self.study.sliders[name].step):
-                setattr(self, name, change["new"])
-
-        def from_trait(change: Any) -> None:
-            if self.study.values[name] != change["new"]:
+            if not is_rounding(change["new"], self.study.values[name], self.study.sliders[name].step):
                 self.study.set(**{name: change["new"]})
-            self._show_value(name, control)
 
         control.observe(from_control, "value")
-        self.observe(from_trait, name)
 
-    def _show_values(self, moved: dict[str, Any]) -> None:
-        for name, value in moved.items():
-            if self._open and getattr(self, name) != value:
-                setattr(self, name, value)
+    def _moved(self, moved: Mapping[str, Any]) -> None:
+        """Sliders have moved, whoever did it: show it, and tell who observes the traits."""
+        if not self._open:
+            return
+        for name in moved:
+            before, now = self._told.get(name), self.study.values[name]
+            if before != now:
+                self._told[name] = now
+                self._show_value(name, self.controls[name])
+                self.notify_change(
+                    traitlets.Bunch(name=name, old=before, new=now, owner=self, type="change")  # type: ignore[no-untyped-call]
+                )
 
     def _show_value(self, name: str, control: W.DOMWidget) -> None:
-        value = getattr(self, name)
+        value = self.study.values[name]
         if self.study.sliders[name].kind in _RANGED:
-            set_range(control, *_holding(value, control.min, control.max))
+            set_range(control, *_holding(value, *range_of(control)))
         if control.value != value:
             control.value = value
         for other, slider in self.study.sliders.items():
@@ -234,6 +245,36 @@ class StudyWidget(W.VBox):
                 set_range(self.controls[other], *value)
             if name in slider.when:
                 self.controls[other].layout.display = "" if slider.is_shown(self.study.values) else "none"
+
+    def _paint(self, _study: Study, view: str) -> None:
+        """A view has a new picture."""
+        if not self._open:
+            self._give_back()  # what was still being painted when it was closed
+            return
+        name = next(panel.name for panel in self.study.panels if view in panel.layers)
+        if self.panels.show(name, self.study.pictures[name]):
+            self._hold(name, self.panels.places[name].view)
+
+    def _hold(self, name: str, view: Any) -> None:
+        """What a person holds in a picture is the study's to know, and a program's to set."""
+        if not view.has_trait("held"):
+            return
+        view.held = dict(self.study.held.get(name, {}))
+        view.observe(lambda change: self.study.held.__setitem__(name, dict(change["new"])), "held")
+
+    def hold(self, panel: str, **held: Any) -> None:
+        """Put what a person can hold in a picture: ``camera`` and ``point`` of a surface.
+
+        Args:
+            panel: Name of the view.
+            **held: What to put where.
+        """
+        known = {**self.study.held.get(panel, {}), **held}
+        view = self.panels.places[panel].view
+        if view is None:
+            self.study.held[panel] = known
+        else:
+            view.held = known
 
     def _show_state(self, study: Study) -> None:
         if not self._open:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import textwrap
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -18,9 +18,11 @@ from matplotlib import colormaps, rcParams
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, LinearSegmentedColormap, LogNorm, Normalize
+from matplotlib.colors import Colormap, LinearSegmentedColormap, LogNorm, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import (
     FixedLocator,
@@ -37,6 +39,7 @@ from numpy.typing import NDArray
 from lwidgets.barrier import Barrier, BarrierKind, reference
 from lwidgets.landscape import Landscape, drawable
 from lwidgets.palette import BLUE, COLORMAPS, GRAY, VERMILLION
+from lwidgets.pictures.marks import Marker, Path
 
 Array = NDArray[np.float64]
 
@@ -44,6 +47,8 @@ Array = NDArray[np.float64]
 _GROUND, _STRIPE = "#e8eaed", "#969da5"  # of what is missing, as in js/src/core/map_pane.ts
 _LABEL, _TICK, _NOTE = 8.0, 7.0, 6.5  # points, for a page whose captions have 8 to 10
 _SHADES = 256
+_MOST_NAMES = 16  # of an axis
+_LONGEST = 40  # letters of a name
 _JOINT = "\u00a0"  # a space at which no line is broken
 _STEPS = (1, 2, 5, 10)
 _BATCHNORM = {"frozen": "frozen", "recalibrate": "recalibrated", "batch": "of each batch"}
@@ -378,6 +383,85 @@ def _mapping(provenance: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """A part of the provenance, which in a stranger's file may be anything."""
     part = provenance.get(key)
     return part if isinstance(part, Mapping) else {}
+
+
+def draw_paths(axes: Axes, paths: Sequence[Path]) -> None:
+    """As wide and with such a halo as on the live map; the names of those inside it stand above it."""
+    named: list[tuple[Line2D, str]] = []
+    for path in paths:
+        light = np.dot(to_rgb(path.color), (0.299, 0.587, 0.114)) > 0.55
+        halo = withStroke(linewidth=3.4, foreground=(0, 0, 0, 0.6) if light else (1, 1, 1, 0.85))
+        look = {"linestyle": (0, (3.5, 2)) if path.dashed else "-", "linewidth": 1.5, "color": path.color}
+        (line,) = axes.plot(path.x, path.y, path_effects=[halo], zorder=3, **look)
+        if path.label and line.get_path().intersects_bbox(axes.viewLim, filled=False):
+            named.append((line, plain(path.label, _LONGEST)))
+    if named:
+        lines, names = zip(*named, strict=True)
+        place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
+        legend = axes.legend(lines, [" "] * len(lines), ncols=2, frameon=False, fontsize=_TICK, **place)
+        for text, name in zip(legend.get_texts(), names, strict=True):
+            text.set(text=name, parse_math=False)  # as it is: in a label, "_" would mean that there is none
+
+
+def draw_markers(axes: Axes, markers: Sequence[Marker]) -> None:
+    """The named places inside the map; a name goes to the side where there is room."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    for marker in markers:
+        x, y = marker.x, marker.y
+        if not (left <= x <= right and low <= y <= high):
+            continue
+        axes.plot(x, y, "D", markersize=4.5, color="white", markeredgecolor="#111", clip_on=False, zorder=4)
+        beyond = x > (left + right) / 2
+        axes.annotate(
+            plain(marker.label, _LONGEST),
+            (x, y),
+            xytext=(-5 if beyond else 5, 5),
+            textcoords="offset points",
+            ha="right" if beyond else "left",
+            path_effects=[withStroke(linewidth=2.5, foreground=(1, 1, 1, 0.82))],
+            zorder=5,
+            fontsize=_TICK,
+            **_LETTERS,
+        )
+
+
+def draw_cells(
+    landscape: Landscape,
+    metric: str,
+    names: tuple[Sequence[str], Sequence[str]] | tuple[()],
+    *,
+    log: bool = False,
+    colormap: str = "viridis",
+    width: float = 5.0,
+) -> Figure:
+    """A matrix: one square for each point, its names along both axes.
+
+    Args:
+        landscape: Of two axes.
+        metric: Which is drawn.
+        names: Of the points along both axes.
+        log: Whether colour is logarithmic.
+        colormap: viridis, cividis, magma or gray.
+        width: In inches.
+    """
+    shown = drawable(landscape.values[metric], log)
+    finite = shown[np.isfinite(shown)]
+    low, high = _apart(float(finite.min()), float(finite.max())) if finite.size else (1.0, 2.0)
+    colors, norm = _colors(colormap), LogNorm(low, high) if log else Normalize(low, high)
+    still = Still(figsize=(width, 0.8 * width), layout="constrained")
+    axes = still.add_subplot()
+    axes.patch.set(facecolor=_GROUND, edgecolor=_STRIPE, hatch="////", linewidth=0)
+    axes.imshow(np.ma.masked_invalid(shown.T), origin="lower", cmap=colors, norm=norm, aspect="auto")
+    for axis, label, words in zip((axes.xaxis, axes.yaxis), landscape.labels, names, strict=True):
+        step = max(1, -(-len(words) // _MOST_NAMES))
+        axis.set_ticks(range(0, len(words), step), [plain(word, 12) for word in words[::step]])
+        axis.set_label_text(plain(label), fontsize=_LABEL, **_LETTERS)
+        axis.set_tick_params(labelsize=_TICK)
+        for text in axis.get_ticklabels():
+            text.set_parse_math(False)
+    bar = still.colorbar(ScalarMappable(norm, colors), ax=axes, format=_formatter(log))
+    _style(bar.ax.yaxis, plain(metric), log=log)
+    return still
 
 
 def _points(ax: Axes) -> BboxBase:

@@ -1,59 +1,26 @@
-"""The widgets of the notebook for a page without one: their states, and the scripts that pip installed with them."""
+"""The widgets of the notebook for a page without one: their states, as ipywidgets sends them to a browser."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import ipywidgets as W
 import numpy as np
 
-from lwidgets.export.companion import value_text
-from lwidgets.export.record import Recording
-from lwidgets.sliders import Slider
+from lwidgets.export.recording import Recording
+from lwidgets.pictures.axes import round_ticks, tick_format
+from lwidgets.pictures.curves import Curves, Stroke
+from lwidgets.study.sliders import Slider, value_text
+from lwidgets.widgets.bqplot_curves import CurvesView
 from lwidgets.widgets.controls import control_for
-from lwidgets.widgets.line_plot import LinePlot, Series, round_ticks, tick_format
 from lwidgets.widgets.parts import widgets_in
 
-# Package -> its script for the classic Notebook, the one form that runs in any page. Front-end packages of the same
-# names on npm lag behind these.
-_SCRIPTS = {
-    "widgetsnbextension": "jupyter-js-widgets/extension.js",
-    "bqscales": "bqscales/index.js",
-    "bqplot": "bqplot/index.js",
-}
 _DRAGS = 200  # steps of a control that moves continuously and has none of its own
 _REFERENCE = "IPY_MODEL_"
-_LOG = " (log scale)"  # as `LinePlot.label` writes it
-
-
-@dataclass(frozen=True)
-class Bundle:
-    """A script that pip installed.
-
-    Attributes:
-        name: Of the package, and of the module that it defines.
-        code: JavaScript, below the package's licence.
-    """
-
-    name: str
-    code: str
-
-
-@cache
-def bundles() -> tuple[Bundle, ...]:
-    """The scripts of ipywidgets and bqplot, in the order in which they need each other.
-
-    Raises:
-        FileNotFoundError: One is not where pip puts it.
-    """
-    return tuple(Bundle(package, _code(package, script)) for package, script in _SCRIPTS.items())
 
 
 def states(recordings: Sequence[Recording], document: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,50 +128,35 @@ def _step(positions: tuple[Any, ...], wanted: float | None, continuous: bool) ->
 def _looks(study: Mapping[str, Any], models: _Models) -> list[dict[str, Any]]:
     """Figures are few: pictures that differ in nothing but numbers share one."""
     found: list[dict[str, Any]] = []
-    for view, kind in enumerate(study["views"]):
+    frames = study["frames"]["pictures"]
+    for panel, shown in enumerate(study["panels"]):
         figures: dict[str, str] = {}
         looks = {}
-        shown = {frame[view] for frame in study["frames"]} - {None} if kind["kind"] == "line_plot" else set()
-        for index in sorted(shown):
+        pictures = {frame[panel] for frame in frames} - {None} if shown["kind"] == Curves.kind else set()
+        for index in sorted(pictures):
             picture = study["pictures"][index]
             series = [{name: one[name] for name in one if name not in ("x", "y")} for one in picture["series"]]
-            key = json.dumps([*(picture.get(name) for name in ("x_label", "y_label", "log", "legend")), series])
+            axes = ("x", "y", "x_log", "y_log", "equal", "legend")
+            key = json.dumps([*(picture[name] for name in axes), series])
             if key not in figures:
                 figures[key] = _figure(picture, series, models)
-            looks[str(index)] = {
-                "figure": figures[key],
-                "ticks": [_ticks(*picture["x_range"]), _ticks(*picture["y_range"], log=picture["log"])],
-            }
+            ranges = [(*picture[f"{axis}_range"], picture[f"{axis}_log"]) for axis in "xy"]
+            looks[str(index)] = {"figure": figures[key], "ticks": [_ticks(*one) for one in ranges]}
         found.append(looks)
     return found
 
 
 def _figure(picture: Mapping[str, Any], series: Sequence[Mapping[str, Any]], models: _Models) -> str:
-    with closing(LinePlot(picture["x_label"])) as plot:
-        plot.label(picture["y_label"].removesuffix(_LOG), log=picture["log"])
-        plot.fit([0.0, 1.0], [1.0, 2.0])  # shows the axis of that scale
-        plot.draw("all", [Series([], np.empty((2, 0) if one["style"] == "band" else 0), **one) for one in series])
-        plot.figure.legend_location = picture.get("legend", "top-right")
-        plot.figure.display_toolbar = False  # its buttons show letters of a font that a page does not have
-        return models.add(plot.figure)
+    strokes = [Stroke(np.empty(0), np.empty((2, 0) if one["style"] == "band" else 0), **one) for one in series]
+    log = "".join(axis for axis in "xy" if picture[f"{axis}_log"])
+    with closing(CurvesView()) as view:
+        view.axes(picture["x"], picture["y"], log)  # type: ignore[arg-type]
+        view.draw({"all": strokes})
+        view.figure.legend_location = picture["legend"]
+        view.figure.display_toolbar = False  # its buttons show letters of a font that a page does not have
+        return models.add(view.figure)
 
 
-def _ticks(low: float, high: float, *, log: bool = False) -> dict[str, Any]:
+def _ticks(low: float, high: float, log: bool) -> dict[str, Any]:
     ticks = round_ticks(low, high, log=log)
     return {"tick_format": tick_format(ticks, log=log), "tick_values": ticks.tolist()}
-
-
-def _code(package: str, script: str) -> str:
-    try:
-        files = importlib.metadata.files(package) or []
-    except importlib.metadata.PackageNotFoundError:
-        files = []
-    found = [Path(str(file.locate())) for file in files if file.as_posix().endswith(f"/nbextensions/{script}")]
-    if not (found and found[0].is_file()):
-        raise FileNotFoundError(
-            f'to_html: kind="page" must find share/jupyter/nbextensions/{script} of the package {package}, got no '
-            f'such file. Install {package} with pip, or use kind="figure".'
-        )
-    licences = [file.read_text().replace("*/", "") for file in files if file.parent.name == "licenses"]
-    head = f"/* {package} {importlib.metadata.version(package)}"
-    return "\n".join([head, *licences, "*/", found[0].read_text(encoding="utf-8")])
