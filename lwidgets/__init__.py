@@ -18,7 +18,6 @@ from lwidgets.connectivity.marginal_barrier import Posterior, marginal_path
 from lwidgets.connectivity.simplex_barrier import simplex_barrier
 from lwidgets.directions import Gaussian, Given
 from lwidgets.doors import open_to
-from lwidgets.export.write import write_page
 from lwidgets.features import features
 from lwidgets.landscape import Landscape, load
 from lwidgets.noise import frozen_noise
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
         MergingExplorer,
         SurfaceExplorer,
     )
+    from lwidgets.export.write import write_page
     from lwidgets.widgets.study import StudyWidget
 
 __all__ = [
@@ -126,6 +126,7 @@ _LAZY = {
     "MergingExplorer": "lwidgets.explorers",
     "SurfaceExplorer": "lwidgets.explorers",
     "StudyWidget": "lwidgets.widgets.study",
+    "write_page": "lwidgets.export.write",
 }
 
 

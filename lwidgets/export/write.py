@@ -76,8 +76,8 @@ def write_page(
 
     Args:
         path: Of the HTML file; an existing one is replaced once the new one is complete.
-        studies: Studies, on show or not, and explorers, each with the sliders that stay alive: name -> positions. A number
-            asks for so many, evenly spaced; None for every option of a choice or both states of a toggle. All
+        studies: Studies, on show or not, and explorers, each with the sliders that stay alive: name -> positions. A
+            number asks for so many, evenly spaced; None for every option of a choice or both states of a toggle. All
             combinations are computed. A number's slider moves continuously where mixing neighbouring positions was
             found to be right to 0.5 % of the range, and from position to position otherwise.
         title: Plain text.

@@ -240,7 +240,7 @@ class Curves(Picture):
         """The corner in which a legend hides least, as "top-right"."""
         named = sum(bool(stroke.label) for stroke in self.strokes)
         shares = [
-            np.stack([_shares(axis, ends, name in self.log) for axis, ends, name in zip(line, self.ranges, "xy")])
+            np.stack([_shares(line[k], self.ranges[k], "xy"[k] in self.log) for k in range(2)])
             for line in (_along(stroke) for stroke in self.strokes if stroke.style in ("solid", "dashed"))
         ]
         height = _LEGEND_ROW * (1 + named) / _TALL
@@ -368,7 +368,7 @@ def _agrees(series: Series, reference: Reference) -> tuple[bool, str]:
         same = at.shape == x.shape and np.array_equal(at, x)
         wanted = known if same else np.interp(x, at[order], known[order], left=np.nan, right=np.nan)
     name = series.label or "it"
-    if not np.broadcast_shapes(y.shape[-1:], wanted.shape[-1:]) == y.shape[-1:]:
+    if y.shape[-1:] != wanted.shape[-1:]:
         return False, f"{name} has {y.shape[-1]} points and its reference {wanted.shape[-1]}"
     gap = y - wanted
     inside = np.isfinite(np.broadcast_to(wanted, gap.shape))

@@ -72,9 +72,9 @@ class Panels(W.VBox):
                 panel.name
             )
         self._row_of = first
-        for names, row in self._rows.values():
-            row.children = [self.places[name] for name in names]
-        super().__init__([row for _, row in self._rows.values()])
+        for names, box in self._rows.values():
+            box.children = [self.places[name] for name in names]
+        super().__init__([box for _, box in self._rows.values()])
 
     def show(self, name: str, picture: Picture | None) -> bool:
         """Show a picture in its panel, or that there is none; whether something new draws it."""

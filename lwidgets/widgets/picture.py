@@ -68,7 +68,8 @@ class PictureView(anywidget.AnyWidget):
         point = held.get("point", [])
         if len(point) not in (0, 2) or not np.isfinite(point).all():
             raise traitlets.TraitError(
-                f"PictureView: point must be [x, y] with finite numbers, or [], got {point}. Pass [] to unpin the point."
+                f"PictureView: point must be [x, y] with finite numbers, or [], got {point}. "
+                "Pass [] to unpin the point."
             )
         return held
 
