@@ -32,7 +32,7 @@ from lwidgets.symmetry.repair import repair
 from lwidgets.version import __version__
 
 if TYPE_CHECKING:
-    from lwidgets.explorers import (
+    from lwidgets.studies import (
         ConnectivityExplorer,
         CurveExplorer,
         LayerwiseExplorer,
@@ -120,11 +120,11 @@ open_to(
 )
 
 _LAZY = {
-    "ConnectivityExplorer": "lwidgets.explorers",
-    "CurveExplorer": "lwidgets.explorers",
-    "LayerwiseExplorer": "lwidgets.explorers",
-    "MergingExplorer": "lwidgets.explorers",
-    "SurfaceExplorer": "lwidgets.explorers",
+    "ConnectivityExplorer": "lwidgets.studies",
+    "CurveExplorer": "lwidgets.studies",
+    "LayerwiseExplorer": "lwidgets.studies",
+    "MergingExplorer": "lwidgets.studies",
+    "SurfaceExplorer": "lwidgets.studies",
     "StudyWidget": "lwidgets.widgets.study",
     "write_page": "lwidgets.export.write",
 }

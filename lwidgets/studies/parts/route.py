@@ -11,6 +11,9 @@ from lwidgets.parameters import State
 from lwidgets.subspaces import Line, Subspace
 from lwidgets.symmetry.canonical import Coordinates, recast, rewritten
 
+Why = str
+"""In place of what cannot be had: the reason, for the person."""
+
 
 @dataclass(frozen=True)
 class Route:

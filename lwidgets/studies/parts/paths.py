@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from lwidgets.connectivity.connect import CONNECTORS, connect
-from lwidgets.explorers.route import Place, Route
-from lwidgets.study import Study
+from lwidgets.studies.parts.route import Place, Route, Why
+from lwidgets.study import Part
 from lwidgets.subspaces import Bezier, Chain
 from lwidgets.symmetry import Spec
 from lwidgets.symmetry.align import ALIGN_METHODS, Alignment, align, symmetries_of
@@ -20,74 +20,67 @@ _OTHER_SPEC = "The symmetries given are those of the models as they are. Leave s
 
 _FAILURES = (ValueError, TypeError, RuntimeError)  # of what a model or its loss cannot do
 
-Why = str
-"""In place of what cannot be had: the reason, for the person."""
 
+def paths(as_they_are: Place, spec: Spec | None) -> Part:
+    """What can be chosen about paths between two models, and the nodes from the models to the paths.
 
-def add_sliders(study: Study, place: Place) -> None:
-    """Add what a person can choose about paths to a study.
+    Gives ``pair``: which two models. ``placed``: all of them in the coordinates chosen. ``symmetries``: of these.
+    ``ends``: the two there. ``aligned``: how b was moved. ``nearest``: the two, b as aligned. ``curved``: the trained
+    curve between these. ``mended``: these, with layers that keep their statistics. ``paths``: all there are. The
+    straight path is between the models as they are, all others between those that are nearest.
 
     Args:
-        study: Any.
-        place: The models.
+        as_they_are: The models.
+        spec: Symmetries of the models as they are, where they are given.
     """
-    letters = place.letters
+    part = Part("paths")
+    _add_choices(part, as_they_are.letters)
+    _add_places(part, as_they_are, spec)
+    _add_ways(part, as_they_are)
+    return part
+
+
+def _add_choices(part: Part, letters: tuple[str, ...]) -> None:
     if len(letters) > 2:
-        study.slider("first", letters[0], options=letters, help="The model at alpha 0")
-        study.slider("second", letters[1], options=letters, help="The model at alpha 1, which is aligned")
-    study.slider(
+        part.slider("first", letters[0], options=letters, help="The model at alpha 0")
+        part.slider("second", letters[1], options=letters, help="The model at alpha 1, which is aligned")
+    else:
+        part.given("first", letters[0])
+        part.given("second", letters[1])
+    part.slider(
         "alignment", NONE, options=(NONE, *ALIGN_METHODS), help="How b is moved, by symmetries alone, towards a"
     )
-    study.slider(
+    part.slider(
         "coordinates",
         "original",
         options=COORDINATES,
         help="The models as they are, with norms folded into other layers, or also with heads as circuits",
     )
-    study.slider(
+    part.slider(
         "curve",
         NONE,
         options=(NONE, *CONNECTORS),
         label="trained curve",
         help="From a to b, or to b as aligned; trained when it is first asked for",
     )
-    study.slider("repair", False, help="Give every layer, at every alpha, the statistics between those of the ends")
+    part.slider("repair", False, help="Give every layer, at every alpha, the statistics between those of the ends")
 
 
-def add_paths(study: Study, as_they_are: Place, spec: Spec | None) -> None:
-    """Add the nodes between the models and the paths to a study.
+def _add_places(part: Part, as_they_are: Place, spec: Spec | None) -> None:
+    """The models where they are compared, and b as aligned."""
 
-    pair: which two models. placed: all of them in the coordinates chosen. symmetries: of these. ends: the two there.
-    aligned: how b was moved. nearest: the two, b as aligned. curved: the trained curve between these. mended: these,
-    with layers that keep their statistics. paths: all there are. The straight path is between the models as they are,
-    all others between those that are nearest.
+    @part.node(keep=64)
+    def pair(first: str, second: str) -> tuple[int, int]:
+        return as_they_are.letters.index(first), as_they_are.letters.index(second)
 
-    Args:
-        study: With the sliders of `add_sliders`.
-        as_they_are: The models.
-        spec: Symmetries of the models as they are, where they are given.
-    """
-    letters = as_they_are.letters
-    if len(letters) > 2:
-
-        @study.node(keep=64)
-        def pair(first: str, second: str) -> tuple[int, int]:
-            return letters.index(first), letters.index(second)
-
-    else:
-
-        @study.node(keep=1)
-        def pair() -> tuple[int, int]:  # type: ignore[misc]
-            return 0, 1
-
-    @study.node(keep=len(COORDINATES))
+    @part.node(keep=len(COORDINATES))
     def placed(coordinates: Coordinates) -> Place | Why:
         try:
             return as_they_are.rewritten(coordinates)
         except _FAILURES as error:  # the straight line is still there to be seen
             return str(error)
 
-    @study.node(keep=len(COORDINATES))
+    @part.node(keep=len(COORDINATES))
     def symmetries(placed: Place | Why) -> Spec | Why:
         if isinstance(placed, str):
             return placed
@@ -98,11 +91,11 @@ def add_paths(study: Study, as_they_are: Place, spec: Spec | None) -> None:
         except _FAILURES as error:
             return str(error)
 
-    @study.node(keep=64)
+    @part.node(keep=64)
     def ends(placed: Place | Why, pair: tuple[int, int]) -> Place | None:
         return None if isinstance(placed, str) else placed.between(*pair)
 
-    @study.node(keep=16)
+    @part.node(keep=16)
     def aligned(alignment: str, ends: Place | None, symmetries: Spec | Why, progress: Any) -> Alignment | Why | None:
         if alignment == NONE or ends is None:
             return None
@@ -114,13 +107,17 @@ def add_paths(study: Study, as_they_are: Place, spec: Spec | None) -> None:
         except _FAILURES as error:
             return str(error)
 
-    @study.node(keep=16)
+    @part.node(keep=16)
     def nearest(ends: Place | None, aligned: Alignment | Why | None) -> Place | None:
         if ends is None or not isinstance(aligned, Alignment):
             return ends
         return replace(ends, models=(ends.models[0], aligned.state))
 
-    @study.node(keep=16)
+
+def _add_ways(part: Part, as_they_are: Place) -> None:
+    """The ways between them."""
+
+    @part.node(keep=16)
     def curved(curve: str, nearest: Place | None, progress: Any) -> Bezier | Chain | Why | None:
         if curve == NONE or nearest is None:
             return None
@@ -130,7 +127,7 @@ def add_paths(study: Study, as_they_are: Place, spec: Spec | None) -> None:
         except _FAILURES as error:
             return str(error)
 
-    @study.node(keep=16)
+    @part.node(keep=16)
     def mended(repair: bool, nearest: Place | None) -> Place | Why | None:
         if not repair or nearest is None:
             return None
@@ -139,7 +136,7 @@ def add_paths(study: Study, as_they_are: Place, spec: Spec | None) -> None:
         except _FAILURES as error:
             return str(error)
 
-    @study.node(keep=16)
+    @part.node(keep=16)
     def paths(
         pair: tuple[int, int],
         nearest: Place | None,
