@@ -7,26 +7,24 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from lwidgets import merging as methods_
-from lwidgets.distances import l2
 from lwidgets.landscape import Landscape, drawable, mean_of
 from lwidgets.palette import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
 from lwidgets.parameters import Source, State
-from lwidgets.pictures import Curves, Marker, Series, Surface, Table, Words
+from lwidgets.pictures import Curves, Marker, Series, Surface, Words
 from lwidgets.sampling import stream
 from lwidgets.sampling.identity import version
 from lwidgets.sampling.measure import measured
 from lwidgets.studies.parts import checks
+from lwidgets.studies.parts.comparison import Compared, Placed, comparison, mean_score, numbered
 from lwidgets.studies.parts.methods import DRAWN, SCALES, TRIMMED, Merge, Merged, Merger, names_of, ray_of
 from lwidgets.studies.parts.plane import PLANE, seen_from_above
 from lwidgets.studies.parts.readings import marks_at
 from lwidgets.studies.parts.route import Why
 from lwidgets.studies.parts.sliders import add_data, add_log_height, add_metric, add_tolerance
 from lwidgets.studies.parts.sliders import scale as height
-from lwidgets.studies.parts.splits import in_words
 from lwidgets.studies.parts.tasks import BASE, MEAN, Scores, Tasks, by_itself, tasks_of
 from lwidgets.study import Check, Study, together
 from lwidgets.subspaces import Plane, Subspace
@@ -35,11 +33,6 @@ from lwidgets.widgets.study import StudyWidget
 _COLORS = (BLUE, VERMILLION, GREEN, ORANGE, SKY)  # of the tasks
 _MEAN = PURPLE
 _PARALLEL = 0.9999  # cosine from which on two directions are one
-_ROUNDING = 1e-6  # of the distance between two models: less off the plane is none
-
-Placed = dict[str, tuple[float, float, float]]
-"""Name -> x and y on the plane, and how far off it."""
-Compared = dict[str, Merged | Why]
 
 
 @dataclass(frozen=True)
@@ -50,6 +43,10 @@ class _Drawn:
     curve: Landscape
     color: str
     width: float
+
+    def series(self, metric: str, log_height: bool) -> Series:
+        y = drawable(self.curve.values[metric], log_height)
+        return Series(self.curve.coords[0], y, self.name, self.color, width=self.width)
 
 
 def merging(
@@ -86,9 +83,8 @@ def merging(
     _add_sliders(study, tasks, merger.names)
     _add_curves(study, tasks, merger)
     _add_plane(study, tasks)
-    _add_comparison(study, tasks, merger)
+    study.add(comparison(tasks, merger))
     _add_marks(study, tasks, merger.names)
-    _add_table(study, tasks, merger.names)
     _add_checks(study, tasks)
 
     def summary() -> str:
@@ -125,7 +121,6 @@ def _add_sliders(study: Study, tasks: Tasks, known: tuple[str, ...]) -> None:
     study.slider("resolution", 33, low=9, high=129, step=8, limits=(3, 4097), help="Points of each curve")
     add_tolerance(study, 1e-3)
     study.slider("plane", True, help="The surface over the plane through the base and two of the models")
-    study.slider("compare", True, label="compare methods", help="Every method at its best scale, in the table")
     add_log_height(study)
 
 
@@ -166,16 +161,7 @@ def _add_curves(study: Study, tasks: Tasks, merger: Merger) -> None:
         if not drawn:
             return None
         ends = drawn[0].curve.coords[0][[0, -1]]
-        lines = [
-            Series(
-                one.curve.coords[0],
-                drawable(one.curve.values[metric], log_height),
-                one.name,
-                one.color,
-                width=one.width,
-            )
-            for one in drawn
-        ]
+        lines = [one.series(metric, log_height) for one in drawn]
         levels = [
             Series(ends, drawable([own[one.name][metric]] * 2, log_height), "", one.color, "dashed", 1.0)
             for one in drawn
@@ -214,35 +200,6 @@ def _add_plane(study: Study, tasks: Tasks) -> None:
         what = "Plane through the base and two models"
         return Surface(shown, metric, log=log_height, panes=("map",), description=what)
 
-
-def _add_comparison(study: Study, tasks: Tasks, merger: Merger) -> None:
-    """Every method at the scale at which its mean loss over the tasks is lowest."""
-
-    @study.node(keep=2)
-    def compared(compare: bool, density: float, seed: int, data: str, progress: Any) -> Iterator[Compared]:
-        found: Compared = {}
-        for name, state in {BASE: tasks.base, **tasks.models}.items():
-            found[name] = Merged(state, None, tasks.by_itself(state, data))
-        yield dict(found)
-        known = merger.names if compare else ()
-        for i, method in enumerate(known):
-            progress(i, len(known))
-            found[method] = merger.tuned(method, density, seed, data, progress)
-            yield dict(found)
-
-    @study.node(keep=8)
-    def places(compared: Compared, through: Subspace | None) -> Placed:
-        """Where the models are on the plane."""
-        if through is None:
-            return {}
-        known = {name: one.state for name, one in compared.items() if isinstance(one, Merged)}
-        base, *models = through.vertices
-        size = max(l2(base, model, through.space.moved) for model in models)
-        return {
-            name: (float(x), float(y), float(gap) if gap > _ROUNDING * size else 0.0)
-            for name, (x, y), gap in zip(known, *through.project([*known.values()]), strict=True)
-        }
-
     @study.node(keep=32)
     def towards(merged: State | Why, through: Subspace | None) -> tuple[float, float] | None:
         """Where scale 1 is on the plane; the base is at (0, 0), and what is between them between."""
@@ -251,45 +208,27 @@ def _add_comparison(study: Study, tasks: Tasks, merger: Merger) -> None:
         x, y = through.project(merged)[0]
         return float(x), float(y)
 
-
-def _add_marks(study: Study, tasks: Tasks, known: tuple[str, ...]) -> None:
-    """The way of the method over the plane, and where all of them end."""
-
     @study.view(on="plane_picture")
     def way(ray: Subspace | None, through: Subspace | None, method: str) -> Surface | None:
         if ray is None or through is None:
             return None
         return Surface(None, paths=[seen_from_above(ray, through, label=method, color=_MEAN)])
 
-    @study.view(on="plane_picture")
-    def marks(places: Placed, towards: tuple[float, float] | None, scale: float) -> Surface:
-        found = [Marker(x, y, _numbered(name, tasks, known) or name) for name, (x, y, _) in places.items()]
-        if towards:
-            found.append(Marker(scale * towards[0], scale * towards[1], f"scale {scale:.3g}"))
-        return Surface(None, markers=found)
-
-
-def _add_table(study: Study, tasks: Tasks, known: tuple[str, ...]) -> None:
-    """Why the method cannot merge these; all of them compared."""
-
     @study.view
     def refusal(merged: State | Why, method: str) -> Words | None:
         what = f"{method} cannot merge these models"
         return Words(merged, title=what, tone="alert") if isinstance(merged, str) else None
 
-    @study.view
-    def methods_table(compared: Compared, places: Placed, method: str, metric: str, data: str) -> Table:
-        names = [*compared]
-        several = [f"{metric}, {task}" for task in (*tasks.tasks, "mean")] if len(tasks.tasks) > 1 else [metric]
-        head = ("model", "scale", *several, *(["L2 off the plane"] if places else []))
-        numbers = " Numbers are those on the map." if places else ""
-        return Table(
-            head,
-            [_row(name, compared[name], places, tasks, known, metric) for name in names],
-            title=f"Measured on the {in_words(data)}. Scale: where the mean {tasks.one.names[0]} over the tasks, on the "
-            f"{in_words(tasks.data[0])}, is lowest on the way from the base.{numbers}",
-            chosen=names.index(method) if method in names else None,
-        )
+
+def _add_marks(study: Study, tasks: Tasks, known: tuple[str, ...]) -> None:
+    """Where all methods end, and how far the one on show is gone."""
+
+    @study.view(on="plane_picture")
+    def marks(places: Placed, towards: tuple[float, float] | None, scale: float) -> Surface:
+        found = [Marker(x, y, numbered(name, tasks, known) or name) for name, (x, y, _) in places.items()]
+        if towards:
+            found.append(Marker(scale * towards[0], scale * towards[1], f"scale {scale:.3g}"))
+        return Surface(None, markers=found)
 
 
 def _add_checks(study: Study, tasks: Tasks) -> None:
@@ -358,37 +297,9 @@ def _drawn(curves: Mapping[str, Landscape]) -> list[_Drawn]:
 def _told(method: str, scale: float, here: Scores, metric: str) -> str:
     told = [f"{task} {scores[metric]:.4g}".lstrip() for task, scores in here.items()]
     if len(here) > 1:
-        told.append(f"mean {_mean(here, metric):.4g}")
+        told.append(f"mean {mean_score(here, metric):.4g}")
     dashed = " Dashed: the model trained for the task." if len(here) > 1 else ""
     return f"{metric} of {method} at scale {scale:.3g}: {', '.join(told)} (measured).{dashed}"
-
-
-def _numbered(name: str, tasks: Tasks, known: tuple[str, ...]) -> str:
-    """Of a method, short enough for many of them to be told apart on the map; none for a model that was given."""
-    return "" if name in (BASE, *tasks.models) else str(1 + known.index(name))
-
-
-def _row(
-    name: str, one: Merged | Why, places: Placed, tasks: Tasks, known: tuple[str, ...], metric: str
-) -> tuple[str, ...]:
-    several = [*tasks.tasks] if len(tasks.tasks) > 1 else []
-    told = f"{_numbered(name, tasks, known)} {name}".strip()
-    if isinstance(one, str):
-        return (told, "", *[""] * len(several), one, *([""] if places else []))
-    each = [f"{one.scores[task][metric]:.4g}" for task in several]
-    off = [f"{places[name][2]:.3g}"] if name in places else [""] if places else []
-    return (told, _scale(one.scale), *each, f"{_mean(one.scores, metric):.4g}", *off)
-
-
-def _mean(scores: Scores, metric: str) -> float:
-    return float(np.mean([each[metric] for each in scores.values()]))
-
-
-def _scale(scale: float | None) -> str:
-    if scale is None:
-        return ""
-    end = {SCALES[0]: " or less", SCALES[1]: " or more"}.get(scale, "")
-    return f"{scale:.3g}{end}"
 
 
 class MergingExplorer(StudyWidget):

@@ -195,9 +195,7 @@ def _add_checks(study: Study, objective: Objective) -> None:
     def biases(plane: Subspace) -> Check:
         """Biases and norm scales."""
         zeroed = plane.provenance()["zeroed"]
-        told = (
-            f"{len(zeroed)} one-dimensional parameters stay where they are" if zeroed else "move like everything else"
-        )
+        count = f"{len(zeroed)} one-dimensional parameters stay where they are"
         return Check("info", count if zeroed else "move like everything else")
 
     @study.check
