@@ -335,7 +335,7 @@ class Curves(Picture):
         scales: Mapping[str, Any] = {f"{axis}scale": "log" if axis in self.log else "linear" for axis in "xy"}
         axes.set(xlim=self.ranges[0], ylim=self.ranges[1], **scales)
         if self.equal:
-            axes.set_aspect("equal", adjustable="datalim")
+            axes.set_aspect("equal", adjustable="box")
         axes.set_xlabel(self.x, **letters)
         axes.set_ylabel(self.y, **letters)
         axes.tick_params(labelsize=_SMALL - 1)

@@ -76,6 +76,7 @@ def figure(
     show_points: bool | None = None,
     show_models: bool = True,
     barrier: BarrierKind | None = None,
+    also: str = "",
     ax: Axes | None = None,
 ) -> Figure:
     """Draw one metric of a landscape: a curve over one axis, a filled map with contour lines over two.
@@ -94,6 +95,7 @@ def figure(
         show_points: Dots where the metric was evaluated; by default on curves only.
         show_models: Mark and name the models that span the subspace.
         barrier: On a line between models, draw and state the barrier of this definition; see `Landscape.barrier`.
+        also: What else is to be said below.
         ax: Where to draw, in a figure whose size is left alone; by default a figure is made.
 
     Returns:
@@ -137,7 +139,7 @@ def figure(
         _draw_barrier(axes, landscape, found, log)
     if show_models:
         _mark_models(axes, landscape, shown)
-    told = note(landscape, metric, log=log, barrier=found)
+    told = " · ".join(filter(None, [note(landscape, metric, log=log, barrier=found), also]))
     if ax is not None:
         _write_below(axes, told, room)
         return cast(Figure, ax.get_figure(root=True))

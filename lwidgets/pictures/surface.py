@@ -272,6 +272,7 @@ class Surface(Picture):
             contours=self.contours,
             show_points=self.show_points,
             show_models=not self.markers,
+            also=self.outside,
         )
         draw_paths(still.axes[0], self.paths)
         draw_markers(still.axes[0], self.markers)

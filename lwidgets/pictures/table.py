@@ -95,6 +95,6 @@ class Table(Picture):
                 axes.text(start + 0.02, at, cell, color="#555" if line == 1 else "black", **letters)
             if 1 < line <= len(self.colors) + 1 and self.colors[line - 2]:
                 axes.plot([0, 0], [at - 0.7 / lines, at], color=self.colors[line - 2], linewidth=3)
-        axes.text(0, top - (len(shown) + 1.3) / lines, told, color="#555", **letters)
+        axes.text(0, top - (len(shown) + 2.1) / lines, told, color="#555", **letters)
         axes.set(xlim=(0, 1), ylim=(0, 1))
         return still
