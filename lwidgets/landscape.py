@@ -73,7 +73,7 @@ class Landscape:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         """In a notebook, a picture; elsewhere what `repr` says."""
-        from lwidgets.export.notebook import in_notebook
+        from lwidgets.where import in_notebook
 
         if not in_notebook():
             return {"text/plain": repr(self)}

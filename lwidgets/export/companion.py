@@ -15,7 +15,7 @@ import numpy as np
 
 from lwidgets.export.arrays import ArrayTable, Coding
 from lwidgets.export.record import Picture, Recording
-from lwidgets.sliders import Slider
+from lwidgets.study.sliders import Slider, value_text
 
 FORMAT, VERSION = "lwidgets.companion", 1
 MIME = "application/vnd.lwidgets.companion.v1+json"
@@ -52,21 +52,6 @@ def document(recordings: Sequence[Recording], title: str, *, exact: bool = False
 def size_of(recordings: Sequence[Recording]) -> int:
     """Bytes of the document."""
     return len(json.dumps(document(recordings, "")))
-
-
-def value_text(slider: Slider, value: Any) -> str:
-    """A slider's value as a reader sees it.
-
-    >>> value_text(Slider("span", (0.0, 1.0)), (0.0, 1.5)), value_text(Slider("log", True), True)
-    ('0 to 1.5', 'yes')
-    """
-    if slider.kind == "pair":
-        return f"{value[0]:g} to {value[1]:g}"
-    if slider.kind == "bank":
-        return ", ".join(f"{part} {at:g}" for part, at in zip(slider.parts or (), value, strict=True))
-    if slider.kind == "toggle":
-        return "yes" if value else "no"
-    return f"{value:g}" if slider.kind == "number" else str(value)
 
 
 def _study(index: int, recording: Recording, arrays: ArrayTable, exact: bool) -> dict[str, Any]:

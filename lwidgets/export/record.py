@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html.parser import HTMLParser
 from typing import Any, Literal
@@ -12,8 +12,8 @@ import ipywidgets as W
 import numpy as np
 
 from lwidgets.landscape import Landscape, drawable
-from lwidgets.sliders import Slider
 from lwidgets.study import Study
+from lwidgets.study.sliders import Slider
 from lwidgets.widgets.height_field import HeightField, frame_of, unpacked
 from lwidgets.widgets.line_plot import LinePlot, Series, padded
 from lwidgets.widgets.study import StudyWidget
@@ -22,8 +22,6 @@ Picture = dict[str, Any]
 """What one view shows, as plain values and arrays; see `HeightField.picture` and `LinePlot.picture`."""
 _Frame = dict[int, tuple[str, Picture]]  # id of a view -> its kind, and what it shows
 Between = Literal["snap", "interpolate"]
-PositionArgument = int | Iterable[Any] | None
-"""Positions of a slider: so many, evenly spaced; these; or, for a choice or a toggle, all of them."""
 
 _CLOSE = 0.005  # of an array's range: what mixing two neighbouring positions may be wrong by
 _CHECKED = 3  # places between positions at which mixing is compared with the truth
@@ -58,46 +56,6 @@ class Recording:
 
 OnFrame = Callable[[int, int, Callable[[], Recording]], None]
 """``on_frame(done, total, so_far)``; what was recorded so far is put together when it is asked for."""
-
-
-def positions_of(sliders: Mapping[str, Slider], asked: Mapping[str, PositionArgument]) -> dict[str, tuple[Any, ...]]:
-    """The positions asked for, as the sliders hold them.
-
-    Args:
-        sliders: The study's.
-        asked: Slider name -> positions.
-
-    Raises:
-        KeyError: No slider of that name.
-        ValueError: A position that the slider does not allow; none; or a number of positions for a slider without
-            bounds.
-    """
-    found = {}
-    for name, wanted in asked.items():
-        if name not in sliders:
-            raise KeyError(f"to_html: sliders must be among {', '.join(sliders)}, got {name!r}. Check the spelling.")
-        slider = sliders[name]
-        values = list(_spread(slider, wanted) if wanted is None or isinstance(wanted, int) else wanted)
-        if not values:
-            raise ValueError(
-                f"to_html: {name} must have at least one position, got none. Leave it out to keep it fixed."
-            )
-        found[name] = tuple(dict.fromkeys(slider.coerce(value) for value in values))
-    return found
-
-
-def _spread(slider: Slider, count: int | None) -> Sequence[Any]:
-    if slider.kind == "choice" and count is None:
-        return tuple(slider.options or ())
-    if slider.kind == "toggle" and count is None:
-        return (False, True)
-    if slider.kind in ("integer", "number") and count and slider.low is not None and slider.high is not None:
-        values = np.linspace(slider.low, slider.high, count)
-        return [int(v) for v in values.round()] if slider.kind == "integer" else [float(v) for v in values]
-    raise ValueError(
-        f"to_html: {slider.name} must have its positions listed, got {count!r}. "
-        f"Use for example sliders={{{slider.name!r}: [{slider.value!r}]}}."
-    )
 
 
 def record(
@@ -167,7 +125,7 @@ def _recording(
     views = {key: kind for frame in frames for key, (kind, _) in frame.items()}
     return Recording(
         title=study.title,
-        source=study.source,
+        source=study.paper,
         sliders=tuple(study.sliders[name] for name in positions),
         positions=dict(positions),
         starts=starts,

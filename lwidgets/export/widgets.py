@@ -14,9 +14,8 @@ from typing import Any
 import ipywidgets as W
 import numpy as np
 
-from lwidgets.export.companion import value_text
 from lwidgets.export.record import Recording
-from lwidgets.sliders import Slider
+from lwidgets.study.sliders import Slider, value_text
 from lwidgets.widgets.controls import control_for
 from lwidgets.widgets.line_plot import LinePlot, Series, round_ticks, tick_format
 from lwidgets.widgets.parts import widgets_in

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from lwidgets.export.companion import document, size_of
-from lwidgets.export.notebook import in_notebook
 from lwidgets.export.page import page, size_of_scripts
-from lwidgets.export.record import OnFrame, PositionArgument, Recording, positions_of, record, snapshot
+from lwidgets.export.record import OnFrame, Recording, record, snapshot
 from lwidgets.export.widgets import states
 from lwidgets.files import write_whole
+from lwidgets.study.sliders import PositionArgument, positions_of
+from lwidgets.where import in_notebook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

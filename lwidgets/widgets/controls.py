@@ -10,7 +10,7 @@ import ipywidgets as W
 import numpy as np
 import traitlets
 
-from lwidgets.sliders import Slider
+from lwidgets.study.sliders import Slider
 
 _WIDE = {"width": "auto", "max_width": "460px"}
 _NARROW = {"width": "auto", "margin": "2px 12px 2px 108px"}

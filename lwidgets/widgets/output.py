@@ -8,8 +8,9 @@ import weakref
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from lwidgets.export.notebook import LIVE, WIDGET, Run, running_cell, somebody_is_there
+from lwidgets.export.notebook import LIVE, WIDGET
 from lwidgets.study import Study
+from lwidgets.where import Run, running_cell, somebody_is_there
 
 if TYPE_CHECKING:
     from lwidgets.widgets.study import StudyWidget

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as W
 import traitlets
 
-from lwidgets.export.notebook import WIDGET, in_notebook
-from lwidgets.sliders import Slider
+from lwidgets.export.notebook import WIDGET
 from lwidgets.study import Report, Status, Study
+from lwidgets.study.sliders import Slider
+from lwidgets.where import in_notebook
 from lwidgets.widgets.checks import ChecksPanel
 from lwidgets.widgets.controls import control_for, is_rounding, set_range
 from lwidgets.widgets.output import Output
@@ -23,7 +24,7 @@ from lwidgets.widgets.parts import close_with_parts
 from lwidgets.widgets.status import StatusBar
 
 if TYPE_CHECKING:
-    from lwidgets.export.record import PositionArgument
+    from lwidgets.study.sliders import PositionArgument
 
 _shown: weakref.WeakSet[StudyWidget] = weakref.WeakSet()
 _numbers = itertools.count()
@@ -79,10 +80,10 @@ class StudyWidget(W.VBox):
         self.checks_panel = ChecksPanel()
 
         views = list(dict.fromkeys(widget for widget in study.views.values() if widget is not None))
-        head = f"<h3>{escape(study.title)}</h3>" + (f"<p>{escape(study.source)}</p>" if study.source else "")
+        head = f"<h3>{escape(study.title)}</h3>" + (f"<p>{escape(study.paper)}</p>" if study.paper else "")
         super().__init__(
             [
-                W.HTML(head, layout=W.Layout(display="" if study.source else "none")),
+                W.HTML(head, layout=W.Layout(display="" if study.paper else "none")),
                 W.GridBox(
                     list(self.controls.values()),
                     layout=W.Layout(
