@@ -32,6 +32,7 @@ from lwidgets.symmetry.repair import repair
 from lwidgets.version import __version__
 
 if TYPE_CHECKING:
+    from lwidgets.export.write import write_page
     from lwidgets.studies import (
         ConnectivityExplorer,
         CurveExplorer,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
         MergingExplorer,
         SurfaceExplorer,
     )
-    from lwidgets.export.write import write_page
     from lwidgets.widgets.study import StudyWidget
 
 __all__ = [

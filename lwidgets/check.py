@@ -25,14 +25,36 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Report:
-    """All checks of a study at its present sliders. True when none failed.
+class Verified:
+    """The outcome of one self-check at a position of the sliders.
 
     Attributes:
-        checks: Name -> outcome, in the order they were declared.
+        at: The position in words, "mu = 0.5, seed = 3".
+        name: Of the check.
+        check: Its outcome.
+    """
+
+    at: str
+    name: str
+    check: Check
+
+
+@dataclass(frozen=True)
+class Report:
+    """All checks of a study at its present sliders, or at some positions of them. True when none failed.
+
+    Attributes:
+        checks: Name -> outcome, in the order they were declared; where there are positions, they are part of the name.
+        verified: The outcomes at every position, if positions were asked for.
     """
 
     checks: dict[str, Check]
+    verified: tuple[Verified, ...] = ()
+
+    @classmethod
+    def over(cls, verified: tuple[Verified, ...]) -> Report:
+        """Of several positions."""
+        return cls({f"{one.name} ({one.at})": one.check for one in verified}, verified)
 
     def __bool__(self) -> bool:
         return all(check.state != "fail" for check in self.checks.values())

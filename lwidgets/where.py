@@ -1,8 +1,9 @@
-"""Whether there is a notebook to show something in, and somebody before it."""
+"""Where code runs: in which cell of which notebook, and whether somebody is there to see it."""
 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ LIVE = "application/vnd.lwidgets.live.v1+json"
 A program that makes a web page of a notebook prefers `WIDGET` to a still where the notebook holds the widgets' state
 ("Save Widget State"), and without a network then shows nothing.
 """
+
+_NUMBER = re.compile(r"(?<=<ipython-input-)\d+-")  # IPython in a terminal counts its inputs in their names
 
 
 def in_notebook() -> bool:
@@ -43,6 +46,14 @@ class Run:
     cell: str
     number: str
 
+    def repeats(self, other: Run | None) -> bool:
+        """Whether this is a later run of the cell that the other was a run of.
+
+        >>> Run("a", "2").repeats(Run("a", "1")), Run("a", "1").repeats(Run("a", "1"))
+        (True, False)
+        """
+        return other is not None and self.cell == other.cell and self.number != other.number
+
 
 def running_cell() -> Run | None:
     """The cell that is running, where the front end says which (JupyterLab, Notebook 7 and VS Code do)."""
@@ -53,10 +64,28 @@ def running_cell() -> Run | None:
     return Run(str(cell), str(parent["header"]["msg_id"])) if cell else None
 
 
-def _kernel() -> Any:
+def run_that_declares(filename: str) -> Run | None:
+    """The run of a cell in which a function is being declared; None in a script.
+
+    Where the front end does not say which cell is running, one is known by its code: IPython names the "file" of a
+    cell after its content. There a cell whose code was edited is another.
+
+    Args:
+        filename: ``function.__code__.co_filename``.
+    """
+    shell = _shell()
+    if shell is None:
+        return None
+    return running_cell() or Run(_NUMBER.sub("", filename), str(shell.execution_count))
+
+
+def _shell() -> Any:
     try:
         from IPython.core.getipython import get_ipython
     except ImportError:
         return None
-    shell: Any = get_ipython()
-    return getattr(shell, "kernel", None)
+    return get_ipython()
+
+
+def _kernel() -> Any:
+    return getattr(_shell(), "kernel", None)

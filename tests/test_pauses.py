@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import lwidgets as lw
-from lwidgets import study as study_module
+from lwidgets.study import worker
 from lwidgets.pauses import heard_by, pause
 from lwidgets.sampling.evaluate import STRATEGIES, Local
 from lwidgets.study import Check, Study
@@ -173,7 +173,7 @@ def test_a_plain_node_ends_before_a_slider_is_answered():
 
 
 def test_a_step_that_takes_long_says_how_long(monkeypatch):
-    monkeypatch.setattr(study_module, "_SLOW", 0.02)
+    monkeypatch.setattr(worker, "_SLOW", 0.02)
     slow = Slow(seconds=0.05, batches=40)  # 2 s
     told = []
     explorer = lw.SurfaceExplorer(slow.objective, resolution=3)

@@ -144,7 +144,7 @@ def _recording(
         kinds = [frame[panel.name] for frame in frames if frame.get(panel.name) is not None]
         if kinds:
             panels.append(Shown(panel.name, kinds[0].kind, panel.beside))  # type: ignore[union-attr]
-    words = {name: getattr(study, name) for name in ("source", "claim", "limits", "citation")}
+    words = {"source": study.paper, "claim": study.claim, "limits": study.limits, "citation": study.citation}
     return Recording(
         title=study.title,
         sliders=tuple(study.sliders[name] for name in positions),

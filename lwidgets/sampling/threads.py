@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 
 from lwidgets.failures import contextmanager
 
+_outer = threading.local()  # .count: how many this thread had before it was told otherwise here
 _LIBRARY = {"darwin": "libtorch_cpu.dylib", "win32": "torch_cpu.dll"}
 
 
@@ -29,6 +31,9 @@ def using_threads(count: int) -> Iterator[None]:
     """
     before = torch.get_num_threads()
     setters = _setters() if count != before else ()
+    outermost = getattr(_outer, "count", None) is None
+    if outermost:
+        _outer.count = before
     for setter in setters:
         setter(count)
     try:
@@ -36,11 +41,17 @@ def using_threads(count: int) -> Iterator[None]:
     finally:
         for setter in setters:
             setter(before)
+        if outermost:
+            _outer.count = None
 
 
 def thread_counts() -> list[int]:
-    """Numbers of threads to choose from, the present one first; where it cannot be chosen, that one alone."""
-    mine = torch.get_num_threads()
+    """Numbers of threads to choose from, the present one first; where it cannot be chosen, that one alone.
+
+    Within `using_threads`, those that there were to choose from outside: what samples chooses for itself, also inside a
+    function that does better with one thread as a whole.
+    """
+    mine = getattr(_outer, "count", None) or torch.get_num_threads()
     return sorted({mine, max(1, mine // 2), 1}, reverse=True) if _setters() else [mine]
 
 

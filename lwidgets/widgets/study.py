@@ -85,7 +85,7 @@ class StudyWidget(W.VBox):
 
         self.panels = Panels(study.panels)
         self._told = dict(study.values)
-        words = [f"<p>{escape(told)}</p>" for told in (study.claim, study.source) if told]
+        words = [f"<p>{escape(told)}</p>" for told in (study.claim, study.paper) if told]
         head = f"<h3>{escape(study.title)}</h3>{''.join(words)}"
         after = [("Limits", study.limits), ("Citation", study.citation)]
         foot = "".join(f"<p><b>{name}.</b> {escape(told)}</p>" for name, told in after if told)
@@ -285,7 +285,7 @@ class StudyWidget(W.VBox):
             "phase": status.phase,
             "done": status.done,
             "total": status.total,
-            "text": " · ".join(filter(None, [self.summary(), _pace(status)])),
+            "text": " · ".join(filter(None, [study.summary(), _pace(status)])),
             "message": status.message,
             "where": status.where,
         }
@@ -294,10 +294,6 @@ class StudyWidget(W.VBox):
             {"name": name, "state": "pending" if pending else check.state, "detail": check.detail}
             for name, check in study.checks.items()
         ]
-
-    def summary(self) -> str:
-        """One line about the present picture, for the status bar."""
-        return ""
 
 
 def _pace(status: Status) -> str:

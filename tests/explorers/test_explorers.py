@@ -331,7 +331,7 @@ def rests(explorer, monkeypatch):
 
 def test_a_second_visit_evaluates_nothing_and_a_prefetched_one_no_point(digits, surface, evaluated, monkeypatch):
     rest = rests(surface, monkeypatch)
-    monkeypatch.setattr("lwidgets.study._PREFETCHED", 60.0)  # however busy the machine is
+    monkeypatch.setattr("lwidgets.study.worker._PREFETCHED", 60.0)  # however busy the machine is
     for name, values in {"seed_x": (1, 3), "span": (0.95, 2.5), "log": (True,), "resolution": (25,)}.items():
         start, expected = getattr(surface, name), {}
         for value in values:
@@ -341,7 +341,7 @@ def test_a_second_visit_evaluates_nothing_and_a_prefetched_one_no_point(digits, 
         assert {"point", "model"} == set(evaluated)
         evaluated.clear()
         with monkeypatch.context() as patch:
-            patch.setattr("lwidgets.study._PREFETCHED", -1.0)
+            patch.setattr("lwidgets.study.worker._PREFETCHED", -1.0)
             for value in (start, *values):
                 setattr(surface, name, value)
                 rest()
@@ -351,7 +351,7 @@ def test_a_second_visit_evaluates_nothing_and_a_prefetched_one_no_point(digits, 
     surface.seed_y = 2
     rest()
     evaluated.clear()
-    monkeypatch.setattr("lwidgets.study._PREFETCHED", -1.0)  # nothing more is computed ahead
+    monkeypatch.setattr("lwidgets.study.worker._PREFETCHED", -1.0)  # nothing more is computed ahead
     surface.seed_y = 3
     assert surface.wait(WAIT)
     assert set(evaluated) == {"model"}  # checks are run on what is on show

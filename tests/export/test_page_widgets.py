@@ -16,9 +16,10 @@ import lwidgets as lw
 from lwidgets.cli import main
 from lwidgets.export import widgets
 from lwidgets.export.companion import document
-from lwidgets.export.record import positions_of, record
+from lwidgets.export.record import record
 from lwidgets.export.widgets import states
 from lwidgets.export.write import write_page
+from lwidgets.study.sliders import positions_of
 
 PACKED = re.compile(r'<script type="application/octet-stream" ([^>]*) data-size="(\d+)">([^<]*)</script>')
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import lwidgets as lw
-from lwidgets.export.companion import document, value_text
-from lwidgets.export.record import positions_of, record, text_of
-from lwidgets.sliders import Slider
+from lwidgets.export.companion import document
+from lwidgets.export.record import record, text_of
+from lwidgets.study.sliders import Slider, positions_of, value_text
 from lwidgets.widgets.height_field import HeightField, frame
 from tests.export.decoding import decoded
 

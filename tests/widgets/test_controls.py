@@ -3,7 +3,7 @@
 import pytest
 
 import lwidgets as lw
-from lwidgets.sliders import Slider
+from lwidgets.study.sliders import Slider
 from lwidgets.widgets.controls import control_for
 
 

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 
 import lwidgets as lw
-from lwidgets.export import notebook
-from lwidgets.export.notebook import LIVE, WIDGET, Run
+from lwidgets import where
+from lwidgets.export.notebook import LIVE, WIDGET
+from lwidgets.where import Run
 from lwidgets.widgets import output
 from lwidgets.widgets.output import Output
-
 
 
 class Cell:
@@ -150,18 +150,18 @@ def test_a_run_that_nobody_watches_waits_for_the_picture(cell, widget, monkeypat
 
 
 def test_a_page_that_is_served_gets_the_widget(monkeypatch):
-    monkeypatch.setattr(notebook, "_kernel", lambda: SimpleNamespace(_allow_stdin=False))
-    assert not notebook.somebody_is_there()
+    monkeypatch.setattr(where, "_kernel", lambda: SimpleNamespace(_allow_stdin=False))
+    assert not where.somebody_is_there()
     monkeypatch.setenv("SERVER_SOFTWARE", "voila/0.5.8")
-    assert notebook.somebody_is_there()
+    assert where.somebody_is_there()
 
 
 def test_the_cell_is_what_the_front_end_says(monkeypatch):
     parent = {"header": {"msg_id": "m1"}, "metadata": {"cellId": "c1"}}
-    monkeypatch.setattr(notebook, "_kernel", lambda: SimpleNamespace(get_parent=lambda channel: parent))
-    assert notebook.running_cell() == Run("c1", "m1")
+    monkeypatch.setattr(where, "_kernel", lambda: SimpleNamespace(get_parent=lambda channel: parent))
+    assert where.running_cell() == Run("c1", "m1")
     parent["metadata"] = {}
-    assert notebook.running_cell() is None
+    assert where.running_cell() is None
 
 
 @pytest.fixture

@@ -720,7 +720,7 @@ def test_what_fails_ahead_is_told_only_to_those_who_go_there(error):
 
 
 def test_what_takes_long_is_not_prefetched(study, calls, monkeypatch):
-    monkeypatch.setattr("lwidgets.study._PREFETCHED", -1.0)
+    monkeypatch.setattr("lwidgets.study.worker._PREFETCHED", -1.0)
     rest = at_rest(study)
     study.start(paint=True)
     rest()

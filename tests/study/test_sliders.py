@@ -2,7 +2,7 @@
 
 import pytest
 
-from lwidgets.sliders import Slider
+from lwidgets.study.sliders import Slider
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import queue
 import threading
 import time
 
-from lwidgets.scheduler import LatestWins, Stopped
+from lwidgets.study.latest import LatestWins, Stopped
 
 
 def make(steps, seen):
@@ -100,7 +100,7 @@ def test_stopped_is_not_an_exception_so_handlers_of_errors_let_it_pass():
 
 
 def test_a_thread_that_nobody_needs_ends_and_the_next_request_starts_another(monkeypatch):
-    monkeypatch.setattr("lwidgets.scheduler._PATIENCE", 0.02)
+    monkeypatch.setattr("lwidgets.study.latest._PATIENCE", 0.02)
     seen = []
     worker = make(1, seen)
     for i in range(3):

@@ -46,7 +46,13 @@ def _close_all() -> None:
 class LatestWins:
     """A daemon thread, the newest values, and a way to wait until they have been dealt with."""
 
-    def __init__(self, work: Callable[[], None], name: str, leisure: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        work: Callable[[], None],
+        name: str,
+        leisure: Callable[[], None] = lambda: None,
+        pace: Callable[[], None] = lambda: None,
+    ) -> None:
         """Prepare; the thread starts with the first request.
 
         Args:
@@ -55,18 +61,23 @@ class LatestWins:
             name: Of the thread.
             leisure: Called each time nothing is left to do, which it does not keep anybody from being told. Calls
                 `poll` between steps, returns as soon as there is news, and lets Stopped through.
+            pace: Called at every step of the worker, before it looks for news: to go step by step.
         """
+        self.pace = pace
         self._work = work
         self._leisure = leisure
         self._name = name
         self._news = threading.Condition()
         self._pending: dict[str, Any] = {}
-        self._wanted = False
+        self._wanted = self._begun = False
         self._stopping = False
         self._closed = False
         self._idle = threading.Event()
         self._idle.set()
         self._thread: threading.Thread | None = None
+        self._beside: set[threading.Thread] = set()
+        self._waiting = 0
+        self._nudged = False
         _open.add(self)
 
     @property
@@ -74,13 +85,23 @@ class LatestWins:
         """Whether `close` was called."""
         return self._closed
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything was ever asked for."""
+        return self._begun
+
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody is in `wait`."""
+        return self._waiting > 0
+
     def request(self, values: Mapping[str, Any]) -> None:
         """Ask for new values; returns at once. Values not yet taken are merged, the newest of each name wins."""
         with self._news:
             if self._closed:
                 return
             self._pending.update(values)
-            self._wanted, self._stopping = True, False
+            self._wanted, self._stopping, self._begun = True, False, True
             self._idle.clear()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
@@ -100,13 +121,53 @@ class LatestWins:
         Raises:
             Stopped: The computation was stopped or closed.
         """
+        self.pace()
         if self._stopping or self._closed:
             raise Stopped
         return self._wanted
 
+    def rest(self, timeout: float | None = None) -> bool:
+        """Wait until there is news, a `nudge`, or no time left, in seconds; called by the worker.
+
+        Returns:
+            Whether there is news.
+
+        Raises:
+            Stopped: The computation was stopped or closed.
+        """
+        with self._news:
+            self._news.wait_for(lambda: self._wanted or self._stopping or self._closed or self._nudged, timeout)
+            self._nudged = False
+        return self.poll()
+
+    def nudge(self) -> None:
+        """Let the worker look around, where it rests."""
+        with self._news:
+            self._nudged = True
+            self._news.notify_all()
+
+    def beside(self, work: Callable[[], None]) -> threading.Thread:
+        """Start a thread that does something for the worker, which nudges it; it counts as part of it."""
+
+        def run() -> None:
+            try:
+                work()
+            finally:
+                with self._news:
+                    self._beside.discard(thread)
+                self.nudge()
+
+        thread = threading.Thread(target=run, name=f"{self._name} (beside)", daemon=True)
+        with self._news:
+            self._beside.add(thread)
+        thread.start()
+        return thread
+
     def stop(self) -> None:
         """Give up the present computation within one step; later requests start anew."""
-        self._stopping = True
+        with self._news:
+            self._stopping = True
+            self._news.notify_all()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until nothing is left to do; False when the time ran out first.
@@ -114,12 +175,22 @@ class LatestWins:
         Raises:
             RuntimeError: Called by the work itself, which would wait for its own end.
         """
-        if self._thread is threading.current_thread():
+        if threading.current_thread() in {self._thread, *self._beside}:
             raise RuntimeError(
                 "Study.wait: caller must be outside the study's functions, got the worker's own thread. "
                 "Take what you need as an argument."
             )
-        return self._idle.wait(timeout)
+        if self._idle.is_set() or timeout == 0:
+            return self._idle.is_set()
+        with self._news:
+            self._waiting += 1
+            self._nudged = True
+            self._news.notify_all()
+        try:
+            return self._idle.wait(timeout)
+        finally:
+            with self._news:
+                self._waiting -= 1
 
     def close(self) -> None:
         """Tell the thread to end within one step, and return at once; safe to call twice and from any thread."""
@@ -129,12 +200,14 @@ class LatestWins:
             self._idle.set()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait for the thread's end, after `close`; False when the time, in seconds, ran out first."""
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout)
-            return not thread.is_alive()
-        return True
+        """Wait for the end of its threads, after `close`; False when the time, in seconds, ran out first."""
+        last = None if timeout is None else time.monotonic() + timeout
+        with self._news:
+            threads = [thread for thread in (self._thread, *self._beside) if thread is not None]
+        for thread in threads:
+            if thread is not threading.current_thread() and thread.ident is not None:
+                thread.join(None if last is None else max(0.0, last - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads if thread is not threading.current_thread())
 
     def _loop(self) -> None:
         while self._next_request():
