@@ -138,11 +138,6 @@ class Study(Declares):
                 raise ValueError(f"Study: when must list values of {other!r}, got {values!r}. Pass ({values!r},).")
             for one in values:
                 self._graph.sliders[other].coerce(one)
-        if slider.bounds and (slider.bounds not in self._graph.sliders or self.sliders[slider.bounds].kind != "pair"):
-            raise ValueError(
-                f"Study: bounds must name an earlier slider that holds a pair, got {slider.bounds!r} for "
-                f"{slider.name!r}. Declare it first."
-            )
         with self._lock:
             self._claim(slider.name, "slider", "")
             self._graph.sliders = {**self._graph.sliders, slider.name: slider}
@@ -350,8 +345,15 @@ class Study(Declares):
 
         Raises:
             RuntimeError: The study was closed.
+            ValueError: The bounds of a slider are none.
         """
         self._require_open("start")
+        for slider in self.sliders.values():
+            if slider.bounds and (slider.bounds not in self.sliders or self.sliders[slider.bounds].kind != "pair"):
+                raise ValueError(
+                    f"Study: bounds must name a slider that holds a pair, got {slider.bounds!r} for {slider.name!r}. "
+                    "Declare it."
+                )
         self._work.latest.request({})
 
     def show(self) -> Any:
