@@ -32,14 +32,14 @@ from lwidgets.symmetry.repair import repair
 from lwidgets.version import __version__
 
 if TYPE_CHECKING:
-    from lwidgets.export.write import write_page
-    from lwidgets.studies import (
+    from lwidgets.explorers import (
         ConnectivityExplorer,
         CurveExplorer,
         LayerwiseExplorer,
         MergingExplorer,
         SurfaceExplorer,
     )
+    from lwidgets.export.write import write_page
     from lwidgets.widgets.study import StudyWidget
 
 __all__ = [
@@ -120,11 +120,11 @@ open_to(
 )
 
 _LAZY = {
-    "ConnectivityExplorer": "lwidgets.studies",
-    "CurveExplorer": "lwidgets.studies",
-    "LayerwiseExplorer": "lwidgets.studies",
-    "MergingExplorer": "lwidgets.studies",
-    "SurfaceExplorer": "lwidgets.studies",
+    "ConnectivityExplorer": "lwidgets.explorers",
+    "CurveExplorer": "lwidgets.explorers",
+    "LayerwiseExplorer": "lwidgets.explorers",
+    "MergingExplorer": "lwidgets.explorers",
+    "SurfaceExplorer": "lwidgets.explorers",
     "StudyWidget": "lwidgets.widgets.study",
     "write_page": "lwidgets.export.write",
 }

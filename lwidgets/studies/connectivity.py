@@ -7,8 +7,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from torch import nn
-
 from lwidgets.barrier import BARRIER_KINDS, Barrier, BarrierKind
 from lwidgets.distances import l2
 from lwidgets.gradients import prepare_to_train
@@ -36,7 +34,6 @@ from lwidgets.symmetry import Spec
 from lwidgets.symmetry.align import Alignment
 from lwidgets.symmetry.canonical import Coordinates
 from lwidgets.symmetry.spec import HEAD
-from lwidgets.widgets.study import StudyWidget
 
 _COLORS = {STRAIGHT: BLUE, ALIGNED: VERMILLION, REPAIRED: ORANGE, CURVED: GREEN}
 _SAME = 1e-6  # change of outputs, relative, by a reparametrisation in float32
@@ -440,98 +437,3 @@ def _symmetries(placed: Place, found: Spec, aligned: Alignment | None) -> Table:
         notes=(*placed.steps, _FREEDOM, *found.notes()),
         folded=True,
     )
-
-
-class ConnectivityExplorer(StudyWidget):
-    """Two models or more of one architecture: the barrier between them as they are, and once symmetries are taken out.
-
-    The paths are drawn on one axis: straight from a to b, straight from a to b as aligned, and a trained curve. Beside
-    them the plane through a, b and the aligned b; below them barriers and distances, and the symmetries with their
-    certificate.
-
-    Transformers can be rewritten before they are aligned, see `lwidgets.symmetry.canonical`. Then everything but the
-    straight path, which stays for comparison, lives in other coordinates: the aligned, repaired and trained paths, the
-    plane, mixtures of layers. Ends compute what the models do; points between them are other networks, with "circuits"
-    not even of the same architecture. A model that cannot be rewritten has its straight path, and the reason is told.
-
-    Traits (all keywords of the constructor): first and second, which models, where there are more than two; alignment,
-    "none" or a method of `align`; coordinates, "original", "folded" or "circuits"; curve, "none", "bezier" or "chain",
-    trained when first asked for; repair, whether layers keep their statistics on the way; alpha; data; metric; barrier,
-    its definition; plane, whether it is drawn; by_layer, and mix, an alpha for each layer; by_example, which examples
-    make the barrier; resolution; tolerance; log_height.
-
-    Example:
-        >>> import lwidgets as lw
-        >>> objective, a, b = lw.demo.digits(hidden=(16,), steps=60)
-        >>> explorer = lw.ConnectivityExplorer(objective, a, b, alignment="weights", plane=False)
-        >>> explorer.wait(120), sorted(explorer.barriers)
-        (True, ['aligned', 'straight'])
-        >>> explorer.barriers["aligned"].value < explorer.barriers["straight"].value
-        True
-        >>> explorer.close()
-    """
-
-    def __init__(
-        self,
-        objective: Objective,
-        *models: Source,
-        test: Any = None,
-        spec: Spec | None = None,
-        by: Grouping = "layer",
-        title: str = "",
-        **sliders: Any,
-    ) -> None:
-        """Explore how two models are connected; arguments as for `connectivity`.
-
-        Args:
-            objective: Of their architecture.
-            *models: a, b, and any others.
-            test: Held-out data, where the objective has none.
-            spec: Symmetries to align by, where they are not to be derived.
-            by: What has an alpha of its own layer by layer.
-            title: Shown above.
-            **sliders: Where the sliders start.
-        """
-        super().__init__(connectivity(objective, *models, test=test, spec=spec, by=by, title=title), **sliders)
-
-    @property
-    def landscapes(self) -> dict[str, Landscape]:
-        """The curve on each path there is: "straight", and where asked for "aligned", "repaired", "curved"; waits."""
-        return dict(self.latest("losses"))
-
-    @property
-    def barriers(self) -> dict[str, Barrier]:
-        """Their barriers, of the definition chosen; polished by exact evaluations."""
-        found: Mapping[str, Barrier | Why] = self.latest("barriers")
-        return {name: barrier for name, barrier in found.items() if isinstance(barrier, Barrier)}
-
-    @property
-    def alignment_found(self) -> Alignment | None:
-        """The aligned model, its element and certificate; None without an alignment."""
-        found: Alignment | Why | None = self.latest("aligned")
-        return found if isinstance(found, Alignment) else None
-
-    @property
-    def path(self) -> Bezier | Chain | None:
-        """The trained curve; None where there is none."""
-        found: Bezier | Chain | Why | None = self.latest("curved")
-        return None if isinstance(found, str) else found
-
-    def model_at(self, alpha: float, path: str = STRAIGHT) -> nn.Module:
-        """The model at an alpha of a path, "straight", "aligned", "repaired" or "curved", as a new module in eval mode.
-
-        In other coordinates it is a rewritten network on every path but the straight one: with layers and parameters of
-        its own, which do not load into the models' class.
-
-        Raises:
-            ValueError: There is no such path at the present sliders.
-        """
-        paths: Mapping[str, Route] = self.latest("paths")
-        if path not in paths:
-            raise ValueError(
-                f"ConnectivityExplorer.model_at: path must be one of {', '.join(paths)}, got {path!r}. "
-                "Choose an alignment or a curve first."
-            )
-        route = paths[path]
-        objective = next(iter(route.objectives.values()))
-        return objective.model_at(route.path.point([alpha]), objective.resolve(route.path.between_models))

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from lwidgets.barrier import BARRIER_KINDS, Barrier, BarrierKind, reference
 from lwidgets.landscape import Landscape, drawable
@@ -25,7 +24,6 @@ from lwidgets.studies.parts.sliders import add_log_height, add_metric, add_toler
 from lwidgets.studies.parts.splits import splits
 from lwidgets.study import Check, Study, together
 from lwidgets.subspaces import Line, Subspace
-from lwidgets.widgets.study import StudyWidget
 
 _COLORS = (BLUE, VERMILLION)
 _BARRIER_HELP = "Over the chord, over the mean of the ends, or of the error"
@@ -250,62 +248,3 @@ def _figures(barrier: Barrier) -> str:
     if barrier.evaluations:
         figures += f", polished by {barrier.evaluations} evaluation{'s' * (barrier.evaluations > 1)}"
     return f"{figures}, may miss bumps narrower than {barrier.gap:.2g}"
-
-
-class CurveExplorer(StudyWidget):
-    """Drag alpha from one model to the other: metrics on the way, and the barrier; see `curve`.
-
-    Traits (all keywords of the constructor): alpha; span, how far the line goes, (low, high) around [0, 1]; resolution;
-    metric; log_height; barrier, its definition; tolerance, of the interpolation.
-
-    Example:
-        >>> import lwidgets as lw
-        >>> objective, a, b = lw.demo.digits(steps=20)
-        >>> explorer = lw.CurveExplorer(objective, a, b, alpha=0.25)
-        >>> explorer.wait(60), explorer.landscape.shape
-        (True, (65,))
-        >>> explorer.close()
-    """
-
-    def __init__(
-        self,
-        objective: Objective,
-        a: Source | Subspace,
-        b: Source | None = None,
-        *,
-        test: Any = None,
-        title: str = "",
-        **sliders: Any,
-    ) -> None:
-        """Explore the line between two models, or another path; arguments as for `curve`.
-
-        Args:
-            objective: What to evaluate.
-            a: The model at alpha 0, or a path of one coordinate.
-            b: The model at alpha 1; none with a path.
-            test: Held-out data, where the objective has none.
-            title: Shown above.
-            **sliders: Where the sliders start.
-        """
-        super().__init__(curve(objective, a, b, test=test, title=title), **sliders)
-
-    @property
-    def landscape(self) -> Landscape:
-        """The curve on the objective's own data for the present sliders; waits for it."""
-        return next(iter(self.landscapes.values()))
-
-    @property
-    def landscapes(self) -> Landscapes:
-        """The curve on each data split."""
-        return dict(self.latest("curves"))
-
-    @property
-    def barriers(self) -> Barriers:
-        """The barrier on each data split, of the definition chosen; polished by exact evaluations."""
-        return dict(self.latest("barriers"))
-
-    def model_at(self, point: float) -> nn.Module:
-        """The model at an alpha as a new module in eval mode, BatchNorm recalibrated where the curve's is."""
-        objective = next(iter(self.study["objectives"].values()))
-        line = self.latest("line")
-        return objective.model_at(line.point(np.atleast_1d(point)), objective.resolve(line.between_models))

@@ -5,9 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from torch import nn
-
-from lwidgets.landscape import Landscape
 from lwidgets.objective import Objective
 from lwidgets.parameters import Source
 from lwidgets.sampling import stream
@@ -18,7 +15,6 @@ from lwidgets.studies.parts.sliders import add_log_height, add_metric, add_toler
 from lwidgets.studies.parts.splits import splits
 from lwidgets.study import Check, Study
 from lwidgets.subspaces import Grouping, Layerwise
-from lwidgets.widgets.study import StudyWidget
 
 
 def layers(
@@ -80,54 +76,3 @@ def _add_checks(study: Study) -> None:
         return checks.apart(layers[0].line())
 
     checks.add_sampled(study, "layer_curves")
-
-
-class LayerwiseExplorer(StudyWidget):
-    """A slider for every layer, from one model's to the other's; see `layers`.
-
-    Traits (all keywords of the constructor): mix, one alpha for each group of parameters; data; metric; log_height;
-    tolerance, of the interpolation.
-
-    Example:
-        >>> import lwidgets as lw
-        >>> objective, a, b = lw.demo.digits(hidden=(16,), steps=20)
-        >>> explorer = lw.LayerwiseExplorer(objective, a, b, mix=(0.0, 1.0))
-        >>> explorer.wait(60), list(explorer.landscapes)
-        (True, ['0', '2'])
-        >>> explorer.close()
-    """
-
-    def __init__(
-        self,
-        objective: Objective,
-        a: Source,
-        b: Source,
-        *,
-        by: Grouping = "layer",
-        test: Any = None,
-        title: str = "",
-        **sliders: Any,
-    ) -> None:
-        """Explore the mixtures of two models; arguments as for `layers`.
-
-        Args:
-            objective: What to evaluate.
-            a: The model where every alpha is 0.
-            b: The model where every alpha is 1.
-            by: What has an alpha of its own.
-            test: Held-out data, where the objective has none.
-            title: Shown above.
-            **sliders: Where the sliders start.
-        """
-        super().__init__(layers(objective, a, b, by=by, test=test, title=title), **sliders)
-
-    @property
-    def landscapes(self) -> dict[str, Landscape]:
-        """Group -> the curve along its alpha, the others where the sliders are; waits for all."""
-        return dict(self.latest("layer_curves"))
-
-    def model_at(self, mix: tuple[float, ...]) -> nn.Module:
-        """The mixture with these alphas as a new module in eval mode, BatchNorm as in the picture."""
-        joined, objectives = self.study["layers"]
-        objective = next(iter(objectives.values()))
-        return objective.model_at(joined.point(mix), objective.resolve(joined.between_models))

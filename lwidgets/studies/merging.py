@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from torch import nn
-
 from lwidgets import merging as methods_
 from lwidgets.landscape import Landscape, drawable, mean_of
 from lwidgets.palette import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
@@ -18,8 +16,8 @@ from lwidgets.sampling import stream
 from lwidgets.sampling.identity import version
 from lwidgets.sampling.measure import measured
 from lwidgets.studies.parts import checks
-from lwidgets.studies.parts.comparison import Compared, Placed, comparison, mean_score, numbered
-from lwidgets.studies.parts.methods import DRAWN, SCALES, TRIMMED, Merge, Merged, Merger, names_of, ray_of
+from lwidgets.studies.parts.comparison import Placed, comparison, mean_score, numbered
+from lwidgets.studies.parts.methods import DRAWN, SCALES, TRIMMED, Merge, Merger, names_of, ray_of
 from lwidgets.studies.parts.plane import PLANE, seen_from_above
 from lwidgets.studies.parts.readings import marks_at
 from lwidgets.studies.parts.route import Why
@@ -28,7 +26,6 @@ from lwidgets.studies.parts.sliders import scale as height
 from lwidgets.studies.parts.tasks import BASE, MEAN, Scores, Tasks, by_itself, tasks_of
 from lwidgets.study import Check, Study, together
 from lwidgets.subspaces import Plane, Subspace
-from lwidgets.widgets.study import StudyWidget
 
 _COLORS = (BLUE, VERMILLION, GREEN, ORANGE, SKY)  # of the tasks
 _MEAN = PURPLE
@@ -300,80 +297,3 @@ def _told(method: str, scale: float, here: Scores, metric: str) -> str:
         told.append(f"mean {mean_score(here, metric):.4g}")
     dashed = " Dashed: the model trained for the task." if len(here) > 1 else ""
     return f"{metric} of {method} at scale {scale:.3g}: {', '.join(told)} (measured).{dashed}"
-
-
-class MergingExplorer(StudyWidget):
-    """Models trained from one base, each for a task of its own, merged into one.
-
-    A method points from the base to the model it makes. Drag the scale, how far to go that way, and see every task's
-    metric; on the map, the plane through the base and two of the models, see where that leads and where the other
-    methods end. The table compares them all: each at the scale at which its mean loss over the tasks is lowest on the
-    training data.
-
-    Traits (all keywords of the constructor): method; density, the share of the entries that TIES and DARE keep; seed,
-    which ones DARE keeps; scale; span, of the scales drawn; first and second, the models that span the plane, where
-    there are more than two; task, whose surface is drawn; data; metric; plane, whether it is drawn; compare, whether
-    all methods are; resolution; tolerance; log_height.
-
-    Example:
-        >>> import lwidgets as lw
-        >>> base, models, tasks = lw.demo.digits_tasks(hidden=(16,), steps=60)
-        >>> explorer = lw.MergingExplorer(base, models, tasks, method="ties", plane=False)
-        >>> explorer.wait(120), list(explorer.landscapes)
-        (True, ['digits 0 to 4', 'digits 5 to 9'])
-        >>> forgotten, merged = (explorer.compared[name].scores["digits 0 to 4"] for name in ("digits 5 to 9", "ties"))
-        >>> merged["loss"] < forgotten["loss"]
-        True
-        >>> explorer.close()
-    """
-
-    def __init__(
-        self,
-        base: Source,
-        models: Sequence[Source] | Mapping[str, Source],
-        objectives: methods_.Objectives,
-        *,
-        methods: Mapping[str, Merge] | None = None,
-        title: str = "",
-        **sliders: Any,
-    ) -> None:
-        """Explore what becomes of models that are merged; arguments as for `merging`.
-
-        Args:
-            base: What the models were trained from.
-            models: Two or more, with names or without.
-            objectives: Each model's own task, or one for all.
-            methods: Others to offer: name -> function of ``(base, models, objectives)``.
-            title: Shown above.
-            **sliders: Where the sliders start.
-        """
-        super().__init__(merging(base, models, objectives, methods=methods, title=title), **sliders)
-
-    @property
-    def landscapes(self) -> dict[str, Landscape]:
-        """Each task's curve from the base through what the method makes; waits for it."""
-        return dict(self.latest("curves"))
-
-    @property
-    def merged(self) -> State:
-        """What the method makes, the model at scale 1.
-
-        Raises:
-            ValueError: The method cannot merge these models; why.
-        """
-        found: State | Why = self.latest("merged")
-        if isinstance(found, str):
-            raise ValueError(f"MergingExplorer.merged: method must be able to merge these models, got {found}")
-        return found
-
-    @property
-    def compared(self) -> dict[str, Merged]:
-        """The base, the models, and every method's model at its best scale; only those two unless ``compare``."""
-        found: Compared = self.latest("compared")
-        return {name: one for name, one in found.items() if isinstance(one, Merged)}
-
-    def model_at(self, scale: float) -> nn.Module:
-        """The model at a scale of the present method as a new module in eval mode, BatchNorm as for the first task."""
-        tasks: Tasks = self.study["tasks"]
-        line = ray_of(tasks.base, self.merged, (0.0, 1.0), tasks.one)
-        return tasks.one.model_at(line.point([scale]), tasks.one.resolve(line.between_models))

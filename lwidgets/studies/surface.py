@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from lwidgets.directions import NORMALIZATIONS, Normalization
 from lwidgets.landscape import Landscape, drawable
@@ -22,7 +21,6 @@ from lwidgets.studies.parts.sliders import add_log_height, add_metric, add_toler
 from lwidgets.studies.parts.splits import beside_cells
 from lwidgets.study import Check, Study
 from lwidgets.subspaces import Line, Plane, Subspace
-from lwidgets.widgets.study import StudyWidget
 
 _ENVELOPE_POINTS = 33
 _SURFACES_KEPT = 64  # 65x65 pixels of two metrics are 75 KB
@@ -204,54 +202,3 @@ def _add_checks(study: Study, objective: Objective) -> None:
         return Check.that(not plane.unmoved, plane.told_unmoved() or "all that is drawn moves", "warn")
 
     checks.add_sampled(study, "surface")
-
-
-class SurfaceExplorer(StudyWidget):
-    """A map with contours and a 3-D surface of the loss around a model, side by side and linked; see `surface`.
-
-    Traits (all keywords of the constructor): seed_x and seed_y of the two random directions; span, in units of the
-    normalised directions; resolution; normalize; metric; log_height; colormap; show_points, the evaluated ones;
-    envelope, how many random directions are compared along one axis; tolerance, of the interpolation.
-
-    Example:
-        >>> import lwidgets as lw
-        >>> objective, a, b = lw.demo.digits(steps=20)
-        >>> explorer = lw.SurfaceExplorer(objective, span=0.5, resolution=33)
-        >>> explorer.wait(60), explorer.landscape.shape
-        (True, (33, 33))
-        >>> explorer.close()
-    """
-
-    def __init__(
-        self, objective: Objective, model: Source | Subspace | None = None, *, title: str = "", **sliders: Any
-    ) -> None:
-        """Explore a plane.
-
-        Args:
-            objective: What to evaluate.
-            model: The model in the centre, by default the objective's own; or a plane to explore as it is.
-            title: Shown above.
-            **sliders: Where the sliders start.
-        """
-        self._objective = objective
-        super().__init__(surface(objective, model, title=title), **sliders)
-
-    @property
-    def landscape(self) -> Landscape:
-        """The surface for the present sliders; waits for it."""
-        found: Landscape = self.latest("surface")
-        return found
-
-    @property
-    def point(self) -> tuple[float, float] | None:
-        """The pinned point, or None."""
-        return tuple(self.study.held.get("surface_picture", {}).get("point", ())) or None
-
-    @point.setter
-    def point(self, point: tuple[float, float] | None) -> None:
-        self.hold("surface_picture", point=list(point or ()))
-
-    def model_at(self, point: tuple[float, float]) -> nn.Module:
-        """The model at a point of the plane as a new module in eval mode."""
-        plane = self.latest("plane")
-        return self._objective.model_at(plane.point(point), self._objective.resolve(plane.between_models))

@@ -151,7 +151,7 @@ def _figure(picture: Mapping[str, Any], series: Sequence[Mapping[str, Any]], mod
     log = "".join(axis for axis in "xy" if picture[f"{axis}_log"])
     with closing(CurvesView()) as view:
         view.axes(picture["x"], picture["y"], log)  # type: ignore[arg-type]
-        view.draw({"all": strokes})
+        view.draw(strokes)
         view.figure.legend_location = picture["legend"]
         view.figure.display_toolbar = False  # its buttons show letters of a font that a page does not have
         return models.add(view.figure)
