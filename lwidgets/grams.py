@@ -25,6 +25,7 @@ from lwidgets.batch import mapped
 from lwidgets.modes import ThreadMode
 from lwidgets.objective import FunctionObjective, Objective
 from lwidgets.parameters import State
+from lwidgets.pauses import pause
 from lwidgets.symmetry.activations import in_dtype, models_at
 from lwidgets.symmetry.trace import in_double
 
@@ -131,6 +132,7 @@ def _watched(objective: Objective, state: State, batchnorm: str, dtype: torch.dt
         for mode in (in_double() if dtype else PlainAttention(), torch.no_grad(), watch):
             modes.enter_context(mode)
         for batch, _ in objective.data:
+            pause()
             objective.visit(model, mapped(batch, partial(in_dtype, dtype=dtype)))
     return watch
 

@@ -32,6 +32,7 @@ from lwidgets.gradients import DifferentiableLoss
 from lwidgets.grams import Entries, disjoint, input_grams
 from lwidgets.objective import FunctionObjective, Objective
 from lwidgets.parameters import ParameterSpace, Source, State, as_real
+from lwidgets.pauses import pause
 from lwidgets.subspaces import letters
 from lwidgets.subspaces.base import space_of
 
@@ -446,7 +447,10 @@ class _Models:
             skip: How many models the label leaves out.
         """
         first = self.states[0]
-        new = {name: torch.as_tensor(make(name)) for name in self.names}
+        new: dict[str, Tensor] = {}
+        for name in self.names:
+            pause()
+            new[name] = torch.as_tensor(make(name))
         new |= {twin: new[name] for twin, name in self.twins.items()}
         parameters = {name: new.get(name, tensor).to(tensor, copy=True) for name, tensor in first.parameters.items()}
         names = ", ".join(state.label.partition(": ")[2] or state.label for state in self.states[skip:])
@@ -613,6 +617,7 @@ def _solved(tasks: Sequence[tuple[Objective, State]], names: Collection[str], of
         weights.setdefault(weight.name, []).append(weight)
     solved: dict[str, Tensor] = {}
     for weight in (w for name, views in weights.items() if name in names and disjoint(views) for w in views):
+        pause()
         given = [each.get(weight) for each in seen]
         biases = {inputs.bias for inputs in given if inputs is not None}
         bias = biases.pop() if len(biases) == 1 else None
