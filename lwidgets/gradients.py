@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor
 
 from lwidgets.attention import PlainAttention
-from lwidgets.batch import mapped
-from lwidgets.measures import count_of
-from lwidgets.objective import FunctionObjective, Objective
-from lwidgets.parameters import VECTOR, State, as_held
+from lwidgets.objective import Objective
+from lwidgets.parameters import State
 
 Tensors = Mapping[str, Tensor]
 
@@ -54,13 +49,8 @@ class DifferentiableLoss:
                 'derivative. Use Objective(..., batchnorm="batch").'
             )
         self.names = objective.space.moved
-        self._loss = _analytic(objective) if isinstance(objective, FunctionObjective) else _Called(objective, origin)
-        self._batches: Iterable[tuple[Any, float]] = (
-            [(None, 1.0)] if isinstance(objective, FunctionObjective) else objective.data
-        )
-        if isinstance(self._loss, _Called) and batchnorm == "batch":
-            for part in self._loss.modules():
-                part.train(isinstance(part, _BatchNorm))
+        self._objective, self._origin, self._batchnorm = objective, origin, batchnorm
+        self._loss = objective.loss_at(origin, batchnorm)
 
     def __call__(self, parameters: Tensors, batch: Any = None) -> Tensor:
         """The loss on a batch, a 0-d tensor with its graph.
@@ -70,10 +60,7 @@ class DifferentiableLoss:
             batch: One of the objective's data, or a part of one; an analytic objective has none.
         """
         with torch.enable_grad():
-            found = self._loss.at(parameters, batch) if isinstance(self._loss, _Called) else self._loss(parameters)
-            value = found["loss"] if isinstance(found, Mapping) else found
-            mean: Tensor = value if count_of(value) is None else value[0] / value[1]
-            return mean.reshape(())
+            return self._loss(parameters, batch)
 
     def gradient(self, parameters: Tensors, batch: Any = None) -> dict[str, Tensor]:
         """The gradient by every parameter that moves.
@@ -112,60 +99,12 @@ class DifferentiableLoss:
     ) -> dict[str, Tensor]:
         leaves = {name: parameters[name].detach().requires_grad_() for name in self.names}
         total, weights = {name: torch.zeros_like(leaf, requires_grad=False) for name, leaf in leaves.items()}, 0.0
-        for each, weight in self._batches if batch is None else [(batch, 1.0)]:
+        for each, weight in self._objective.batches if batch is None else [(batch, 1.0)]:
             if weight:
                 for name, found in zip(leaves, derive(leaves, each), strict=True):
                     total[name] += weight * found
                 weights += weight
         return {name: tensor / weights for name, tensor in total.items()}
-
-
-def mini_batches(objective: Objective, size: int, rng: np.random.Generator) -> Iterator[Any]:
-    """Random examples of a random batch, each batch as often as its weight says, for ever.
-
-    Args:
-        objective: Whose data.
-        size: Examples, at most all of a batch; one that cannot be divided without changing the loss comes whole.
-        rng: Is drawn from.
-
-    Yields:
-        What the loss takes; None for an analytic objective.
-    """
-    if isinstance(objective, FunctionObjective):
-        while True:
-            yield None
-    data = objective.divisible()
-    shares = np.array(data.weights) / data.total
-    while True:
-        i = int(rng.choice(len(shares), p=shares))
-        batch, count = data.batches[i], data.sizes[i]
-        if data.cut is not None and data.additive:
-            yield data.cut.take(batch, rng.permutation(count)[:size].tolist())
-        else:
-            yield mapped(batch, Tensor.clone)
-
-
-class _Called(nn.Module):
-    """A model and its loss in one, so that a loss that calls the model itself meets the tensors of the call."""
-
-    def __init__(self, objective: Objective, origin: State) -> None:
-        super().__init__()
-        self.model = objective.model_at(origin)
-        self._like = dict(self.model.named_parameters())
-        self.measure = objective._measures["loss"]
-
-    def at(self, parameters: Tensors, batch: Any) -> Any:
-        held = {f"model.{name}": as_held(tensor, self._like[name]) for name, tensor in parameters.items()}
-        return functional_call(self, held, (batch,))
-
-    def forward(self, batch: Any) -> Any:
-        if self.measure.takes_model:
-            return self.measure.function(self.model, batch)
-        return self.measure.function(self.model(batch[0]), batch[1])
-
-
-def _analytic(objective: FunctionObjective) -> Callable[[Tensors], Any]:
-    return lambda parameters: objective.function(parameters[VECTOR][None])
 
 
 def prepare_to_train() -> None:

@@ -8,7 +8,7 @@ import torch
 
 import lwidgets as lw
 from lwidgets.basis import inner
-from lwidgets.gradients import DifferentiableLoss, mini_batches
+from lwidgets.gradients import DifferentiableLoss
 from tests.models import CASES, CNN, MLP, TRANSFORMER, everything_about, flat, named, same
 
 
@@ -122,7 +122,7 @@ def test_mini_batches_are_random_examples_each_as_often_as_another():
     X = torch.arange(30.0)[:, None]
     data = [(X[:10], X[:10, 0].long()), (X[10:], X[10:, 0].long())]
     objective = lw.Objective(torch.nn.Linear(1, 1), data, loss=lambda out, y: (out[:, 0] - y).square().mean())
-    stream = mini_batches(objective, 5, np.random.default_rng(0))
+    stream = objective.mini_batches(5, np.random.default_rng(0))
     counts = np.zeros(30)
     for _ in range(3000):
         inputs, target = next(stream)
@@ -130,9 +130,9 @@ def test_mini_batches_are_random_examples_each_as_often_as_another():
         assert torch.equal(inputs[:, 0].long(), target)
         counts[target.numpy()] += 1
     assert np.abs(counts / counts.sum() - 1 / 30).max() < 5 * np.sqrt(1 / 30 / 15_000) * 1.5
-    again = mini_batches(objective, 5, np.random.default_rng(0))
-    first, second = next(again), next(mini_batches(objective, 5, np.random.default_rng(1)))
-    assert torch.equal(first[1], next(mini_batches(objective, 5, np.random.default_rng(0)))[1])
+    again = objective.mini_batches(5, np.random.default_rng(0))
+    first, second = next(again), next(objective.mini_batches(5, np.random.default_rng(1)))
+    assert torch.equal(first[1], next(objective.mini_batches(5, np.random.default_rng(0)))[1])
     assert not torch.equal(first[1], second[1])
 
 
@@ -141,6 +141,6 @@ def test_a_batch_that_cannot_be_divided_comes_whole():
     objective = lw.Objective(
         torch.nn.Linear(3, 2), [graph], loss=lambda model, batch: model(batch["x"])[batch["edges"][0]].square().mean()
     )
-    batch = next(mini_batches(objective, 2, np.random.default_rng(0)))
+    batch = next(objective.mini_batches(2, np.random.default_rng(0)))
     assert same(batch, graph)
     assert batch["x"] is not objective.data.batches[0]["x"]

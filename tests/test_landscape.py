@@ -12,11 +12,26 @@ from hypothesis.extra.numpy import arrays
 
 import lwidgets as lw
 from lwidgets.cli import main
-from lwidgets.landscape import Landscape, _digest, mean_of
+from lwidgets.landscape import Landscape, Sampling, _digest, mean_of
 from tests.models import MLP
 
 AXIS = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=7, unique=True).map(sorted)
 ANY = st.floats(allow_nan=True, allow_infinity=True, allow_subnormal=True)
+
+
+SAMPLINGS = st.builds(
+    Sampling,
+    settled=st.booleans(),
+    first_look=st.text(),
+    batchnorm=st.sampled_from(["none", "frozen", "recalibrate", "batch"]),
+    split=st.text(),
+    kind=st.text(),
+    models=st.tuples(st.text()),
+    directions=st.tuples(st.text(), st.text()),
+    moves=st.text(),
+    frozen=st.integers(0, 2**50),
+    without_effect=st.tuples(st.text()),
+)
 
 
 @st.composite
@@ -34,6 +49,7 @@ def landscapes(draw):
         error={m: draw(ANY) for m in metrics},
         provenance={"seed": draw(st.integers()), "words": draw(st.text()), "list": [1.5, None, True]},
         final=draw(st.booleans()),
+        sampling=draw(SAMPLINGS),
     )
 
 
@@ -48,7 +64,7 @@ def test_trap_8_saving_and_loading_brings_back_every_bit(tmp_path, landscape):
     assert {m: bits(v) for m, v in found.values.items()} == {m: bits(v) for m, v in landscape.values.items()}
     assert {m: bits(e) for m, e in found.error.items()} == {m: bits(e) for m, e in landscape.error.items()}
     assert found.evaluated.tolist() == landscape.evaluated.tolist()
-    for name in ("axes", "labels", "evaluations", "final", "provenance", "shape", "metrics", "nonfinite"):
+    for name in ("axes", "labels", "evaluations", "final", "provenance", "sampling", "shape", "metrics", "nonfinite"):
         assert getattr(found, name) == getattr(landscape, name)
     assert found.evaluated.dtype == bool
     assert [p.name for p in tmp_path.iterdir()] == ["a.landscape.json"]
@@ -188,7 +204,7 @@ def test_a_file_with_anything_anywhere_is_refused_in_words_or_can_be_used(tmp_pa
                 assert found.startswith("load: b.json must ")
                 refused += 1
                 continue
-            assert where[0] in ("provenance", "evaluations", "axes", "metrics", "final"), (where, value)
+            assert where[0] in ("provenance", "sampling", "evaluations", "axes", "metrics", "final"), (where, value)
             assert type(found.final) is bool
             assert 0 <= found.evaluations < 2**53
             assert "Landscape(" in repr(found)
@@ -289,6 +305,7 @@ def test_the_mean_of_landscapes_is_pixel_by_pixel():
             {"loss": 0.1 * evaluations, "error": float("nan")},
             {"objective": f"task {evaluations}", "split": "test"},
             final,
+            Sampling(settled=final, split="test", without_effect=("error", "loss")[: evaluations - 4]),
         )
         for evaluations, final in ((5, True), (7, False), (9, True))
     ]
@@ -301,6 +318,7 @@ def test_the_mean_of_landscapes_is_pixel_by_pixel():
     assert (mean.evaluations, mean.final) == (21, False)
     assert mean.provenance["mean of"] == ["task 5", "task 7", "task 9"]
     assert mean.provenance["split"] == "test"
+    assert mean.sampling == Sampling(settled=False, split="test", without_effect=("error",))
 
 
 def test_landscapes_of_other_grids_or_metrics_have_no_mean(surface):

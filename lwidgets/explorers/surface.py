@@ -13,7 +13,7 @@ from lwidgets.directions import NORMALIZATIONS, Normalization
 from lwidgets.explorers import checks
 from lwidgets.explorers.splits import beside_cells
 from lwidgets.landscape import Landscape, drawable
-from lwidgets.objective import FunctionObjective, Objective
+from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, COLORMAPS, GRAY
 from lwidgets.parameters import Source, State
 from lwidgets.sampling import stream
@@ -62,7 +62,7 @@ class SurfaceExplorer(StudyWidget):
         beside_cells(objective)
         self._objective = objective
         self.height_field = HeightField(description="Loss surface")
-        if model is None and isinstance(objective, FunctionObjective):
+        if model is None and not objective.has_model:
             model = Subspace.identity(objective.space.size, names=objective.coordinate_names)
         study = Study(title or "Loss surface", version=partial(version, objective))
         if isinstance(model, Subspace):

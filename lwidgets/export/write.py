@@ -15,6 +15,7 @@ from lwidgets.export.page import page, size_of_scripts
 from lwidgets.export.record import OnFrame, PositionArgument, Recording, positions_of, record, snapshot
 from lwidgets.export.widgets import states
 from lwidgets.files import write_whole
+from lwidgets.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,6 @@ _ROUNDED = "Numbers are rounded to 1 part in 131,000 of their range."
 Kind = Literal["figure", "page"]
 """What draws: our own views with native controls, or the very widgets of the notebook."""
 
-Progress = Callable[[int, int], None]
 """``progress(done, total)``, called after every frame; raise in it to stop."""
 
 

@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 import weakref
+from dataclasses import replace
 
 import ipywidgets
 import numpy as np
@@ -196,16 +197,7 @@ def test_checks_pass_on_an_honest_picture_and_catch_a_changed_one(surface, digit
     assert report.checks["The picture contains the model itself"].state == "pass"
     landscape = surface.landscape
     broken = {name: values + 1.0 for name, values in landscape.values.items()}
-    forged = lw.Landscape(
-        landscape.coords,
-        landscape.axes,
-        landscape.labels,
-        broken,
-        landscape.evaluated,
-        1,
-        landscape.error,
-        landscape.provenance,
-    )
+    forged = replace(landscape, values=broken)
     from lwidgets.explorers import checks
 
     assert checks.reproduces(digits[0], surface.latest("plane"), forged).state == "fail"
