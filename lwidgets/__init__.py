@@ -18,6 +18,7 @@ from lwidgets.connectivity.marginal_barrier import Posterior, marginal_path
 from lwidgets.connectivity.simplex_barrier import simplex_barrier
 from lwidgets.directions import Gaussian, Given
 from lwidgets.features import features
+from lwidgets.gradients import DifferentiableLoss
 from lwidgets.landscape import Landscape, load
 from lwidgets.noise import frozen_noise
 from lwidgets.objective import Objective
@@ -51,6 +52,7 @@ __all__ = [
     "Check",
     "ConnectivityExplorer",
     "CurveExplorer",
+    "DifferentiableLoss",
     "Gaussian",
     "Given",
     "HeightField",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lwidgets.attention import PlainAttention
-from lwidgets.objective import Objective
+from lwidgets.objective import Objective, modelled
+from lwidgets.objective.base import loss_in
 from lwidgets.parameters import State
 
 Tensors = Mapping[str, Tensor]
@@ -17,6 +19,9 @@ Tensors = Mapping[str, Tensor]
 
 class DifferentiableLoss:
     """The loss and its first and second derivatives at any point, by a private copy of the model in eval mode.
+
+    The door to curvature: whatever takes a function of named tensors and a batch starts here, our own `hessian_product`
+    as well as the operators of curvlinops (`as_curvlinops`).
 
     Attributes:
         names: Of the parameters that move.
@@ -94,6 +99,61 @@ class DifferentiableLoss:
 
         return self._average(parameters, derive, batch)
 
+    def as_curvlinops(
+        self, parameters: Tensors | None = None
+    ) -> tuple[nn.Module, nn.Module, list[nn.Parameter], list[tuple[Tensor, Tensor]]]:
+        """The same loss as the operators of curvlinops take it: model, loss function, parameters, data.
+
+        ``curvlinops.HessianLinearOperator(*loss.as_curvlinops())`` is then the Hessian by `names`, in their order, of
+        the average over all data; ``GGNLinearOperator``, ``EFLinearOperator`` and others take the same. All is a
+        private copy. (curvlinops is no dependency: install ``curvlinops-for-pytorch`` to use it.)
+
+        Args:
+            parameters: The point, name -> tensor; by default the origin's.
+
+        Returns:
+            A module in eval mode; a module ``(output, target) -> mean`` with ``reduction = "mean"``; the parameters
+            that move, parts of the first; and the batches ``(X, y)``.
+
+        Raises:
+            ValueError: What curvlinops cannot express, by name: an analytic objective; a loss that calls the model
+                itself, or draws random numbers; batches that are no pairs of tensors, or count for something else than
+                their examples; statistics of batches; complex parameters.
+
+        Example:
+            >>> import lwidgets as lw
+            >>> objective, a, _ = lw.demo.digits(hidden=(4,), steps=1)
+            >>> model, loss, params, data = DifferentiableLoss(objective, lw.State.of(a)).as_curvlinops()
+            >>> [p.numel() for p in params], loss.reduction, data[0][0].shape
+            ([256, 4, 40, 10], 'mean', torch.Size([1438, 64]))
+        """
+        asking = "DifferentiableLoss.as_curvlinops"
+        objective = modelled(self._objective, asking)
+
+        def refuse(rule: str, got: str) -> NoReturn:
+            raise ValueError(f"{asking}: {rule}, got {got}. Use gradient and hessian_product, which take any loss.")
+
+        if objective.loss.takes_model:
+            refuse("loss must be of the form loss(output, y)", "loss(model, batch)")
+        if objective.loss.draws:
+            refuse("loss must draw no random numbers", "one with noise of its own")
+        if self._batchnorm == "batch":
+            refuse('batchnorm must be "frozen"', "statistics of batches, which couple the examples")
+        data, origin = objective.data, self._origin
+        for batch in data.batches:
+            if not (type(batch) in (tuple, list) and len(batch) == 2 and all(isinstance(t, Tensor) for t in batch)):
+                refuse("batches must be pairs of tensors (X, y)", type(batch).__name__)
+        shares = np.array([len(batch[0]) for batch in data.batches]) / sum(len(batch[0]) for batch in data.batches)
+        if not np.allclose(np.array(data.weights) / data.total, shares, rtol=1e-9, atol=0):
+            refuse("batches must count as many as their examples", "other weights")
+        model = objective.model_at(origin if parameters is None else origin.with_parameters(parameters, "point"))
+        for name, parameter in model.named_parameters():
+            if parameter.is_complex():
+                refuse("parameters must be real", f"{name!r}, which is complex")
+            parameter.requires_grad_(name in self.names)
+        own = dict(model.named_parameters())
+        return model, _Mean(objective.loss.function), [own[name] for name in self.names], [(X, y) for (X, y), _ in data]
+
     def _average(
         self, parameters: Tensors, derive: Callable[[dict[str, Tensor], Any], tuple[Tensor, ...]], batch: Any
     ) -> dict[str, Tensor]:
@@ -105,6 +165,19 @@ class DifferentiableLoss:
                     total[name] += weight * found
                 weights += weight
         return {name: tensor / weights for name, tensor in total.items()}
+
+
+class _Mean(nn.Module):
+    """A loss as a module that says how it is reduced, for curvlinops."""
+
+    reduction = "mean"
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Any]) -> None:
+        super().__init__()
+        self._function = function
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        return loss_in(self._function(output, target))
 
 
 def prepare_to_train() -> None:

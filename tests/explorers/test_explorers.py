@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import lwidgets as lw
+from lwidgets.objective import ModelObjective
 from lwidgets.sampling.evaluate import Local
 from tests.models import MLP
 
@@ -298,7 +299,7 @@ def evaluated(monkeypatch):
         return measure(self, *args, **more)
 
     monkeypatch.setattr(Local, "__call__", noting)
-    monkeypatch.setattr(lw.Objective, "measure", noting_too)
+    monkeypatch.setattr(ModelObjective, "measure", noting_too)
     return noted
 
 
