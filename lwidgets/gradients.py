@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lwidgets.attention import PlainAttention
+from lwidgets.measures import Measured
 from lwidgets.objective import Objective, modelled
 from lwidgets.objective.base import loss_in
 from lwidgets.parameters import State
 
 Tensors = Mapping[str, Tensor]
+
+_OF_TORCH: dict[Callable[..., Tensor], type[nn.Module]] = {
+    functional.cross_entropy: nn.CrossEntropyLoss,
+    functional.mse_loss: nn.MSELoss,
+    functional.binary_cross_entropy_with_logits: nn.BCEWithLogitsLoss,
+}
 
 
 class DifferentiableLoss:
@@ -105,15 +114,16 @@ class DifferentiableLoss:
         """The same loss as the operators of curvlinops take it: model, loss function, parameters, data.
 
         ``curvlinops.HessianLinearOperator(*loss.as_curvlinops())`` is then the Hessian by `names`, in their order, of
-        the average over all data; ``GGNLinearOperator``, ``EFLinearOperator`` and others take the same. All is a
-        private copy. (curvlinops is no dependency: install ``curvlinops-for-pytorch`` to use it.)
+        the average over all data; ``GGNLinearOperator`` and others take the same, and those that know only torch's own
+        losses (Fisher, KFAC) take cross entropy, squared error and binary cross entropy with logits. All is a private
+        copy. (curvlinops is no dependency: install ``curvlinops-for-pytorch`` to use it.)
 
         Args:
             parameters: The point, name -> tensor; by default the origin's.
 
         Returns:
-            A module in eval mode; a module ``(output, target) -> mean`` with ``reduction = "mean"``; the parameters
-            that move, parts of the first; and the batches ``(X, y)``.
+            A module in eval mode; a module ``(output, target) -> mean`` with ``reduction = "mean"``, torch's own where
+            the loss is; the parameters that move, parts of the first; and the batches ``(X, y)``.
 
         Raises:
             ValueError: What curvlinops cannot express, by name: an analytic objective; a loss that calls the model
@@ -152,7 +162,7 @@ class DifferentiableLoss:
                 refuse("parameters must be real", f"{name!r}, which is complex")
             parameter.requires_grad_(name in self.names)
         own = dict(model.named_parameters())
-        return model, _Mean(objective.loss.function), [own[name] for name in self.names], [(X, y) for (X, y), _ in data]
+        return model, _loss_module(objective.loss), [own[name] for name in self.names], [(X, y) for (X, y), _ in data]
 
     def _average(
         self, parameters: Tensors, derive: Callable[[dict[str, Tensor], Any], tuple[Tensor, ...]], batch: Any
@@ -167,6 +177,16 @@ class DifferentiableLoss:
         return {name: tensor / weights for name, tensor in total.items()}
 
 
+def _loss_module(loss: Measured) -> nn.Module:
+    """A loss (output, target) as a module that says how it is reduced: torch's own class where it is known by that."""
+    for function, kind in _OF_TORCH.items():
+        if loss.given is function:
+            return kind()
+        if type(loss.given) is kind and getattr(loss.given, "reduction", "") == "mean":
+            return copy.deepcopy(loss.given)
+    return _Mean(loss.function)
+
+
 class _Mean(nn.Module):
     """A loss as a module that says how it is reduced, for curvlinops."""
 
@@ -177,7 +197,7 @@ class _Mean(nn.Module):
         self._function = function
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        return loss_in(self._function(output, target))
+        return loss_in(self._function(output, target)).clone()  # curvlinops detaches it in place, which no view allows
 
 
 def prepare_to_train() -> None:
