@@ -144,9 +144,8 @@ class DifferentiableLoss:
             raise ValueError(f"{asking}: {rule}, got {got}. Use gradient and hessian_product, which take any loss.")
 
         if objective.loss.takes_model:
-            refuse("loss must be of the form loss(output, y)", "loss(model, batch)")
-        if objective.loss.draws:
-            refuse("loss must draw no random numbers", "one with noise of its own")
+            noise = "one with noise, which is drawn together with the model's"
+            refuse("loss must be of the form loss(output, y)", noise if objective.loss.draws else "loss(model, batch)")
         if self._batchnorm == "batch":
             refuse('batchnorm must be "frozen"', "statistics of batches, which couple the examples")
         data, origin = objective.data, self._origin

@@ -211,7 +211,7 @@ def cross_entropy_of(model, batch):
     [
         ({"loss": cross_entropy_of}, "frozen", r"form loss\(output, y\), got loss\(model, batch\)"),
         ({"weight": [1.0, 3.0]}, "frozen", r"count as many as their examples, got other weights"),
-        ({"loss": shaken}, "frozen", r"draw no random"),
+        ({"loss": shaken}, "frozen", r"form loss\(output, y\), got one with noise"),
         ({}, "batch", r'batchnorm must be "frozen", got statistics of batches'),
     ],
     ids=["calls the model", "weights", "noise", "batch statistics"],

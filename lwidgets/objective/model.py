@@ -608,12 +608,9 @@ def modelled(objective: Objective, asking: str) -> ModelObjective:
         ValueError: It has no model.
     """
     if not isinstance(objective, ModelObjective):
-        raise ValueError(f"{asking}: objective must have a model, got {_kind(objective)}. Use Objective(model, data).")
+        got = "an analytic one" if objective.at_once else f"a {type(objective).__name__}"
+        raise ValueError(f"{asking}: objective must have a model, got {got}. Use Objective(model, data).")
     return objective
-
-
-def _kind(objective: Objective) -> str:
-    return "an analytic one" if isinstance(objective, Objective) else type(objective).__name__
 
 
 def _device_of(model: nn.Module) -> torch.device:
