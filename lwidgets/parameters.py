@@ -31,7 +31,8 @@ class State(dict[str, Tensor]):
 
     ``model.load_state_dict(state)`` and ``torch.func.functional_call(model, state, inputs)`` take it: it holds the
     parameters, tied ones under each of their names, and then the buffers, but for those that no state dict has. It is a
-    dict because `functional_call` asks for one by type; it cannot be changed, and is equal only to itself.
+    dict because `functional_call` asks for one by type; it cannot be changed, and is equal only to itself. (A module in
+    train mode writes into the statistics that it is given: then pass ``copy.deepcopy(state)``.)
 
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 1), nn.BatchNorm1d(1)).eval()
@@ -76,7 +77,17 @@ class State(dict[str, Tensor]):
         tensor = self.parameters[name]
         return torch.view_as_complex(tensor.contiguous()) if name in self.pairs else tensor
 
+    def update(self, *given: Any, **named: Any) -> None:
+        """Nothing to do where all is as it is, which is how `functional_call` gives back what it was given.
+
+        Raises:
+            TypeError: A tensor is another one, or a name is new.
+        """
+        if any(self.get(name) is not tensor for name, tensor in dict(*given, **named).items()):
+            self._refuse()
+
     __eq__ = object.__eq__
+    __ne__ = object.__ne__
     __hash__ = object.__hash__  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -85,7 +96,7 @@ class State(dict[str, Tensor]):
     def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError("State: a point must stay as it is, got a change. Change a copy: dict(state).")
 
-    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = _refuse
 
     @classmethod
     def of(cls, source: Source, label: str | None = None) -> State:
