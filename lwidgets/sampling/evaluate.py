@@ -15,12 +15,14 @@ point whenever a picture begins, and at random ones while it is used.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, get_args
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -29,7 +31,7 @@ from numpy.typing import NDArray
 from lwidgets.basis import Basis
 from lwidgets.failures import discreet
 from lwidgets.metrics import counts_samples
-from lwidgets.objective import FunctionObjective, Objective
+from lwidgets.objective import Objective, modelled
 from lwidgets.sampling.identity import Meaning, meaning
 from lwidgets.sampling.threads import thread_counts, using_threads
 from lwidgets.sampling.traced import Programs, Traced
@@ -157,6 +159,21 @@ class Plan:
         return self._arm(strategy, threads).now
 
 
+_plans: WeakKeyDictionary[Objective, dict[Any, Plan]] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def plans_of(objective: Objective) -> dict[Any, Plan]:
+    """What has been found out about an objective, by kind of evaluation, kept as long as the objective is.
+
+    It is kept for the thing itself, not for what is equal to it: the same model on other data (`Objective.on`) and
+    another model on the same data (`Objective.with_model`) are other objectives and begin with nothing, since a graph
+    has in it what it was traced with.
+    """
+    with _lock:
+        return _plans.setdefault(objective, {})
+
+
 class Distrusted(Exception):
     """A strategy that had agreed with the loop does not any more: what it gave is to be measured again.
 
@@ -203,14 +220,14 @@ class Local:
 
     def facts(self) -> dict[str, Any]:
         """For provenance: points by strategy and threads, and why others were not used."""
-        failed = {} if isinstance(self.objective, FunctionObjective) else self.plan.failed
+        failed = {} if self.objective.at_once else self.plan.failed
         return {"strategies": dict(self.used), **({"not used": dict(failed)} if failed else {})}
 
     def __call__(self, coefficients: Array) -> Iterator[Array]:
         """Rows of metrics for rows of coefficients."""
         if not len(coefficients):
             return
-        if isinstance(self.objective, FunctionObjective):
+        if self.objective.at_once:
             self.used["function"] += len(coefficients)
             for values in self.objective.evaluate(self.basis, coefficients):
                 yield np.array(list(values.values()), dtype=np.float64)
@@ -233,9 +250,10 @@ class Local:
         kind = self.objective.device.type  # a graph keeps the casts of the context that it was traced in
         casts = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
         key = self.batchnorm, self.basis.moving, casts
-        plan: Plan | None = self.objective.plans.get(key)
+        plans = plans_of(self.objective)
+        plan = plans.get(key)
         if plan is None or plan.meaning != self._read:
-            plan = self.objective.plans[key] = Plan(failed=_not_to_trace(self._read), meaning=self._read)
+            plan = plans[key] = Plan(failed=_not_to_trace(self._read), meaning=self._read)
         return plan
 
     def _some(self, left: Array, loop: _Loop) -> tuple[Array, str]:
@@ -354,7 +372,7 @@ class Local:
         fold = strategy == "folded" or (strategy == "batched" and "folded" not in plan.failed)
         if fold not in self._traced:
             if plan.programs is None:
-                plan.programs = Programs(self.objective, self.batchnorm, self.basis.moving)
+                plan.programs = Programs(modelled(self.objective, "sample"), self.batchnorm, self.basis.moving)
             memory = free_memory(self.objective.device) / 4
             self._traced[fold] = Traced(plan.programs, self.basis, fold=fold, memory=memory)
         traced = self._traced[fold]

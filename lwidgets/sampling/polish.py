@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from lwidgets.barrier import Barrier, BarrierKind, not_finite, reference, widest_gap
 from lwidgets.landscape import Landscape
 from lwidgets.objective import Objective
+from lwidgets.progress import Progress
 from lwidgets.sampling.measure import CacheArgument, Measure
-from lwidgets.sampling.sample import Progress
 from lwidgets.subspaces import Subspace
 
 Array = NDArray[np.float64]
