@@ -1,7 +1,9 @@
 """One thread and one seed for every test, so that a number seen here is the number seen again."""
 
 import random
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,38 @@ settings.register_profile(
     "lwidgets", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 settings.load_profile("lwidgets")
+
+# Files whose tests wait or count in milliseconds, or start processes or threads of their own that fill the machine.
+# `make unit` runs them after the others, one by one.
+ALONE = {
+    "explorers/test_checks.py",
+    "sampling/test_executors.py",
+    "sampling/test_threads.py",
+    "test_pauses.py",
+    "test_scheduler.py",
+    "test_study.py",
+    "widgets/test_output.py",
+}
+TESTS = Path(__file__).parent
+BEGAN = time.monotonic()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--within", type=float, metavar="SECONDS", help="begin no further test after so many seconds")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        path = item.path
+        if path.is_relative_to(TESTS) and path.relative_to(TESTS).as_posix() in ALONE:
+            item.add_marker("alone")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    within = item.config.getoption("--within")
+    if within is not None and time.monotonic() - BEGAN > within:
+        pytest.skip(f"not begun within {within:g} s")
 
 
 @pytest.fixture(autouse=True)
