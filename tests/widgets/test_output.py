@@ -13,7 +13,6 @@ from lwidgets.widgets import output
 from lwidgets.widgets.output import Output
 
 
-
 class Cell:
     """Takes down what is published; lets a test wait for the next."""
 
