@@ -9,11 +9,20 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 settings.register_profile(
     "lwidgets", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 settings.load_profile("lwidgets")
+
+# Hypothesis tries numbers that it finds in the code of all modules that happen to be loaded, so what a test is given
+# would depend on which tests ran before it in the same process. There is no setting for it.
+if not callable(getattr(providers, "_get_local_constants", None)):
+    raise RuntimeError(
+        "conftest: hypothesis must have providers._get_local_constants, got none. See what took its place."
+    )
+providers._get_local_constants = providers.Constants
 
 # Files whose tests wait or count in milliseconds, or start processes or threads of their own that fill the machine.
 # `make unit` runs them after the others, one by one.
