@@ -10,6 +10,12 @@ once. What differs from the loop by more than rounding, or fails, is left out, a
 A graph is a program of what the code was when it was traced. So a plan belongs to a `Meaning`, and is made anew when
 what the code reads has changed; and a graph is compared with the loop at points far apart before it is used, at one
 point whenever a picture begins, and at random ones while it is used.
+
+Source: Frigo and Johnson, "The Design and Implementation of FFTW3", Proceedings of the IEEE 93, 2005, for programs that
+time their own variants. New here: on work that is wanted anyway, and again and again, since a shared machine changes.
+
+The constants are choices: by them trying costs little against what it can save. `benchmarks/table.py` tells what comes
+of them, on five models.
 """
 
 from __future__ import annotations
@@ -50,9 +56,8 @@ _TRACE = 0.2  # seconds that tracing takes, about
 _TRIED = 10  # points' worth of time that trying the traced strategies takes
 _WORTH = 3.0  # they are tried when so many times as long has been spent, or is still to be spent, in the loop
 _TRIALS = 2  # points by which each candidate is timed before any is preferred
-_RECENT = (
-    5  # points by which a strategy is known: being interrupted once or twice by other programs makes none slow ...
-)
+# Points by which a strategy is known: being interrupted once or twice by other programs makes none slow ...
+_RECENT = 5
 _MOMENT = 0.05  # ... unless it takes so many seconds, as when threads wait for each other on a core that is taken
 _RETRY = 20  # one that was slow of late is tried again after so many times as long
 _LARGE = 1 << 28  # bytes that move from which on the loop's own copy of them is worth avoiding at once

@@ -3,6 +3,9 @@
 Two identities are equal only if every point has the same value: weights and directions, data in their order and
 batches, BatchNorm mode, the code of model, loss and metrics, versions and settings of torch. Names do not count;
 content does, so a value is found again by another process.
+
+Source: Mokhov et al., "Build Systems a la Carte", ICFP 2018, who call a value that is found by the hashes of all it was
+made from a deep constructive trace.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from lwidgets.objective import ModelObjective, Objective
 from lwidgets.sampling.content import Content, name_of
 from lwidgets.version import __version__
 
+# Choices: what a change may go unseen for, and that looking takes at most two hundredths of the time.
 _PAUSE = 0.02  # seconds between two looks at what may have changed ...
 _SHARE = 50  # ... and so many times as long as a look takes
 

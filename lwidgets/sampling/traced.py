@@ -36,7 +36,9 @@ Task = Literal["measure", "collect"]
 # threads that import torch's own modules at once may leave them half made, until the process is started again.
 _ = symbolic_shapes, torch.vmap(torch.neg)(torch.zeros(1))
 
-_HELD = 1 << 28  # bytes of weights that are kept combined over the batches of a point; larger ones are made when used
+# Bytes of weights that are kept combined over the batches of a point; larger ones are made when used. A choice: 67
+# million numbers in float32; benchmarks/memory.py holds the peak of a model with more.
+_HELD = 1 << 28
 
 
 class Programs:
