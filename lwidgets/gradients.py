@@ -16,6 +16,7 @@ from lwidgets.measures import Measured
 from lwidgets.objective import Objective, modelled
 from lwidgets.objective.base import loss_in
 from lwidgets.parameters import State
+from lwidgets.pauses import pause
 
 Tensors = Mapping[str, Tensor]
 
@@ -169,6 +170,7 @@ class DifferentiableLoss:
         leaves = {name: parameters[name].detach().requires_grad_() for name in self.names}
         total, weights = {name: torch.zeros_like(leaf, requires_grad=False) for name, leaf in leaves.items()}, 0.0
         for each, weight in self._objective.batches if batch is None else [(batch, 1.0)]:
+            pause()
             if weight:
                 for name, found in zip(leaves, derive(leaves, each), strict=True):
                     total[name] += weight * found

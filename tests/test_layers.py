@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "lwidgets"
 # An entry is a module, or a folder with all that it holds; the longest that fits a module counts.
 # Modules of one entry may import each other, as long as that makes no circle. A helper stands to the left of its users.
 ROOMS = """
-    version failures pauses files palette check metrics weights normals modes attention
+    version failures pauses files palette check progress doors where assets metrics weights normals modes attention
     batch noise data means measures hooks wrappers batchnorm checkpoints
     parameters directions basis replica objective
     calls features gradients demo
@@ -24,7 +24,8 @@ ROOMS = """
     sampling.sample sampling.polish sampling.__init__
     distances connectivity symmetry grams merging
     pictures
-    sliders scheduler study
+    study
+    studies
     export
     widgets
     explorers
@@ -33,32 +34,14 @@ ROOMS = """
 ORDER = ROOMS.split()
 
 # (file, what it imports although that stands to its right). An exception that is not needed any more fails the test.
-EXCEPTIONS = {
-    ("landscape", "export.mime"),
-    ("landscape", "export.notebook"),
-    ("landscape", "export.record"),
-    ("landscape", "export.stills"),
-    ("landscape", "export.write"),
-    ("study", "widgets.study"),
-    ("export.mime", "widgets.study"),
-    ("export.page", "widgets.height_field"),
-    ("export.record", "widgets.height_field"),
-    ("export.record", "widgets.line_plot"),
-    ("export.record", "widgets.study"),
-    ("export.widgets", "widgets.controls"),
-    ("export.widgets", "widgets.line_plot"),
-    ("export.widgets", "widgets.parts"),
-    ("export.write", "widgets.study"),
-}
+EXCEPTIONS: set[tuple[str, str]] = set()
 
 # Pairs of files that import each other, one of them for types alone.
-CIRCLES = {
-    frozenset({"widgets.output", "widgets.study"}),
-}
+CIRCLES: set[frozenset[str]] = set()
 
 WIDGET_LIBRARIES = {"anywidget", "bqplot", "bqscales", "ipywidgets"}
 # Files to the left of `widgets` that import a widget library all the same.
-WITH_WIDGETS = {"export.record", "export.widgets", "export.write"}
+WITH_WIDGETS: set[str] = set()
 
 
 @dataclass(frozen=True)
