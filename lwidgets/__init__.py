@@ -26,7 +26,7 @@ from lwidgets.objective import Objective
 from lwidgets.parameters import State
 from lwidgets.pictures import Curves, Marker, Path, Reference, Rule, Series, Surface, Table, Words
 from lwidgets.sampling import Cache, Interrupted, polish_barrier, sample, stream
-from lwidgets.study import Check, Study
+from lwidgets.study import Check, Part, Study
 from lwidgets.subspaces import Bezier, Chain, Layerwise, Line, Plane, Simplex, Subspace
 from lwidgets.symmetry.align import Alignment, align, align_many
 from lwidgets.symmetry.repair import repair
@@ -64,6 +64,7 @@ __all__ = [
     "Marker",
     "MergingExplorer",
     "Objective",
+    "Part",
     "Path",
     "Plane",
     "Posterior",
