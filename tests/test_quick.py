@@ -1,4 +1,4 @@
-"""``make quick``: which files differ, and which tests speak of them."""
+"""``make quick``: which files differ, and which tests speak of them; and what tests ask of the machine."""
 
 import subprocess
 import sys
@@ -100,3 +100,15 @@ def test_no_test_begins_after_its_time(tmp_path):
     assert done.returncode == 0
     assert "not begun within 0 s" in done.stdout
     assert " passed" not in done.stdout
+
+
+def test_what_has_the_machine_for_itself_is_there(request):
+    (conftest,) = (p for p in request.config.pluginmanager.get_plugins() if hasattr(p, "ALONE"))
+    assert conftest.ALONE
+    assert [name for name in conftest.ALONE if not (ROOT / "tests" / name).exists()] == []
+
+
+def test_what_hypothesis_draws_does_not_depend_on_what_is_loaded():
+    from hypothesis.internal.conjecture.providers import HypothesisProvider
+
+    assert not list(HypothesisProvider(None)._local_constants.set_for_type("integer"))  # the package has many

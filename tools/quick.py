@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-WITHIN = 35  # seconds for tests; lint and types take the rest of the minute, beside them
+WITHIN = 30  # seconds for tests; lint and types take the rest of the minute, beside them
 ALWAYS = ("tests/test_layers.py",)
 
 
