@@ -198,9 +198,10 @@ class Graph:
             for name, function in list(waiting.items()):
                 if waiting.keys().isdisjoint(function.takes.values()):
                     depends = self._depends(function, done)
-                    new = {} if name == first or name not in names else {"serial": next(_serials)}
-                    unchanged = not new and depends == function.depends
-                    done[name] = function if unchanged else replace(function, depends=depends, **new)
+                    serial = function.serial if name == first or name not in names else next(_serials)
+                    if (serial, depends) != (function.serial, function.depends):
+                        function = replace(function, depends=depends, serial=serial)
+                    done[name] = function
                     del waiting[name]
                     break
         self.functions = done

@@ -1,7 +1,7 @@
 """How many threads each function of a study computes with: tried on its first runs, as sampling tries strategies.
 
 Many small operations are faster on one thread (150 steps of Adam on a net of 64-32-10: 0.4 s instead of 4 to 8,
-measured on two shared cores), a few large ones on all. Only the thread that computes is told; the user's own keep their number.
+measured on two shared cores), a few large ones on all. Only the thread that computes is told: others keep theirs.
 """
 
 from __future__ import annotations
