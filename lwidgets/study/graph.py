@@ -190,19 +190,24 @@ class Graph:
                 "Change one docstring."
             )
         panels = _panels(functions)
-        self.functions, self.panels = functions, panels
-        self.renew({function.name} | self.dependents(function.name), first=function.name)
+        self._renew(functions, self.dependents(function.name))
+        self.panels = panels
 
-    def renew(self, names: set[str], *, first: str = "") -> None:
-        """Functions as if they were declared anew, in an order in which each stands behind what it takes."""
-        waiting, done = dict(self.functions), dict[str, Function]()
+    def renew(self, names: set[str]) -> None:
+        """Let functions be as if they were declared anew: nothing that was computed for them holds any more."""
+        self._renew(self.functions, names)
+
+    def _renew(self, functions: Mapping[str, Function], names: set[str]) -> None:
+        """Put functions in an order in which each stands behind what it takes; those named get new numbers."""
+        waiting, done = dict(functions), dict[str, Function]()
         while waiting:
             for name, function in list(waiting.items()):
                 if waiting.keys().isdisjoint(function.takes.values()):
                     depends = self._depends(function, done)
-                    new = {} if name == first or name not in names else {"serial": next(_serials)}
-                    unchanged = not new and depends == function.depends
-                    done[name] = function if unchanged else replace(function, depends=depends, **new)
+                    serial = next(_serials) if name in names else function.serial
+                    if (serial, depends) != (function.serial, function.depends):
+                        function = replace(function, depends=depends, serial=serial)
+                    done[name] = function
                     del waiting[name]
                     break
         self.functions = done

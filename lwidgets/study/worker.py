@@ -198,9 +198,9 @@ class Worker:
 
     def _forget_what_was_replaced(self) -> None:
         known = set(self._graph.functions.values())
-        for table in (self._memo, self._seconds):
-            for function in set(table) - known:
-                del table[function]  # type: ignore[attr-defined]
+        for function in (self._memo.keys() | self._seconds.keys()) - known:
+            self._memo.pop(function, None)
+            self._seconds.pop(function, None)
         self._paused &= known
 
     def _is_steady(self) -> bool:
@@ -383,7 +383,7 @@ class Worker:
         else:
             rest = self._until_release()
             if not rest:
-                slow = self._slow = _Slow(node, self.key(node), self._inputs(node), self.latest.nudge)
+                slow = self._slow = _Slow(node, self.key(node), self._inputs(node), self.latest)
                 arguments, threads = self._arguments(node), self._threads.chosen(node)
                 self.latest.beside(lambda: slow.run(arguments, threads))
                 rest = None
@@ -687,12 +687,12 @@ class _Slow:
         total: Of how many.
     """
 
-    def __init__(self, function: Function, key: Key, inputs: tuple[Any, ...] | None, nudge: Callable[[], None]) -> None:
+    def __init__(self, function: Function, key: Key, inputs: tuple[Any, ...] | None, latest: LatestWins) -> None:
         self.function, self.key, self.inputs = function, key, inputs
         self.began = time.monotonic()
         self.ended = False
         self.done = self.total = 0
-        self._nudge, self._told = nudge, self.began
+        self._latest, self._told = latest, self.began
         self._news: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
 
     def end(self) -> None:
@@ -732,10 +732,10 @@ class _Slow:
 
     def _tell(self, kind: str, value: Any) -> None:
         self._news.put((kind, value))
-        self._nudge()
+        self._latest.nudge()
 
     def _heed(self) -> None:
-        if self.ended:
+        if self.ended or self._latest.ending:
             raise Superseded
 
     def _progress(self, done: int, total: int) -> None:
@@ -743,7 +743,7 @@ class _Slow:
         self.done, self.total = done, total
         if time.monotonic() - self._told > _STATUS_INTERVAL:
             self._told = time.monotonic()
-            self._nudge()
+            self._latest.nudge()
 
 
 def kept_in_bounds(graph: Graph, values: Mapping[str, Any]) -> dict[str, Any]:
