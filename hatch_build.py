@@ -16,8 +16,10 @@ from typing import Any, NamedTuple
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-BUNDLES = ("height_field.js", "status.js", "checks.js", "companion.js", "page.js")
+BUNDLES = ("picture.js", "status.js", "checks.js", "companion.js", "page.js")
 EXTENSION = ("lwidgets/labextension/package.json", "lwidgets/labextension/static/third-party-licenses.json")
+SHOWN = ("core", "pictures", "parts", "document")
+"""Folders of js/src that draw what has no kernel; hosts are for what has one, and for pages."""
 NOT_SOURCES = {"node_modules", "dist", "lib", "labextension", "test", "tests", "coverage"}
 
 
@@ -37,7 +39,7 @@ class Project(NamedTuple):
 
 PROJECTS = (
     Project("js", ("js",), tuple(f"lwidgets/static/{name}" for name in BUNDLES)),
-    Project("js/labextension", ("js/labextension", "js/src/core"), EXTENSION),
+    Project("js/labextension", ("js/labextension", *(f"js/src/{name}" for name in SHOWN)), EXTENSION),
 )
 
 

@@ -11,7 +11,7 @@ const common = {
   logLevel: 'info',
 };
 const builds = await Promise.all([
-  context({ ...common, format: 'esm', entryPoints: ['src/hosts/height_field.ts', 'src/hosts/status.ts', 'src/hosts/checks.ts'] }),
+  context({ ...common, format: 'esm', entryPoints: ['src/hosts/picture.ts', 'src/hosts/status.ts', 'src/hosts/checks.ts'] }),
   context({ ...common, format: 'iife', entryPoints: ['src/hosts/companion.ts', 'src/hosts/page.ts'] }),
 ]);
 

@@ -21,7 +21,13 @@ def tools(tmp_path, monkeypatch):
 
 
 SOURCES = (
-    *("js/package.json", "js/src/core/field.ts", "js/src/hosts/status.ts"),
+    *(
+        "js/package.json",
+        "js/src/core/dom.ts",
+        "js/src/pictures/curves.ts",
+        "js/src/document/read.ts",
+        "js/src/hosts/status.ts",
+    ),
     *("js/labextension/package.json", "js/labextension/src/index.ts"),
 )
 
@@ -74,7 +80,9 @@ def test_missing_bundles_are_built_once(root, tools):
 @pytest.mark.parametrize(
     ("changed", "rebuilt"),
     [
-        ("js/src/core/field.ts", ["js", "js/labextension"]),
+        ("js/src/core/dom.ts", ["js", "js/labextension"]),
+        ("js/src/pictures/curves.ts", ["js", "js/labextension"]),
+        ("js/src/document/read.ts", ["js", "js/labextension"]),
         ("js/src/hosts/status.ts", ["js"]),
         ("js/labextension/src/index.ts", ["js/labextension"]),
         ("js/test/core.test.ts", []),
@@ -119,13 +127,13 @@ def test_stale_bundles_are_used_where_there_is_no_node(root, tools, capsys):
 
 
 def test_refuses_without_bundles_and_node(root, tools):
-    with pytest.raises(RuntimeError, match=r"must be on PATH .* got no node and no lwidgets/static/height.*Install"):
+    with pytest.raises(RuntimeError, match=r"must be on PATH .* got no node and no lwidgets/static/picture.*Install"):
         hatch_build.ensure_bundles(root)
 
 
 def test_refuses_without_bundles_and_sources(root, tools):
     (root / "js" / "package.json").unlink()
-    with pytest.raises(RuntimeError, match=r"must hold .* got no lwidgets/static/height_field.*Build from a git"):
+    with pytest.raises(RuntimeError, match=r"must hold .* got no lwidgets/static/picture.*Build from a git"):
         hatch_build.ensure_bundles(root)
 
 
@@ -137,5 +145,5 @@ def test_a_failing_build_shows_what_npm_said(root, tools):
 
 def test_a_build_that_forgets_a_bundle_is_refused(root, tools):
     put_npm(tools, "echo x > ../lwidgets/static/status.js")
-    with pytest.raises(RuntimeError, match=r"got no lwidgets/static/height_field\.js, lwidgets/static/checks\.js"):
+    with pytest.raises(RuntimeError, match=r"got no lwidgets/static/picture\.js, lwidgets/static/checks\.js"):
         hatch_build.ensure_bundles(root)

@@ -2,7 +2,7 @@
 
 import type { IRenderMime } from '@jupyterlab/rendermime-interfaces';
 import { Widget } from '@lumino/widgets';
-import { CompanionError, decodeCompanion, landscapeDocument, mountCompanion, mountFault } from '../../src/core/companion';
+import { type Companion, CompanionError, decodeCompanion, landscapeCompanion, mountCompanion, mountFault } from '../../src/document/companion';
 
 export const COMPANION = 'application/vnd.lwidgets.companion.v1+json';
 export const LANDSCAPE = 'application/vnd.lwidgets.landscape.v1+json';
@@ -12,8 +12,8 @@ export class SavedPicture extends Widget implements IRenderMime.IRenderer {
   private shown: { dispose(): void } | null = null;
   private newest = 0;
 
-  /** `read` makes a companion document of what the mime bundle or the file holds. */
-  constructor(private readonly mimeType: string, private readonly read: (data: unknown) => unknown = (data) => data) {
+  /** `read` makes a companion of what the mime bundle or the file holds. */
+  constructor(private readonly mimeType: string, private readonly read: (data: unknown) => Companion | Promise<Companion> = decodeCompanion) {
     super();
     this.addClass('lwidgets-saved');
   }
@@ -22,7 +22,7 @@ export class SavedPicture extends Widget implements IRenderMime.IRenderer {
     const turn = ++this.newest;
     let show: () => { dispose(): void };
     try {
-      const companion = await decodeCompanion(this.read(model.data[this.mimeType]));
+      const companion = await this.read(model.data[this.mimeType]);
       show = () => mountCompanion(this.node, companion);
     } catch (error) {
       show = () => mountFault(this.node, error);
@@ -39,13 +39,13 @@ export class SavedPicture extends Widget implements IRenderMime.IRenderer {
   }
 }
 
-/** The companion document of the text of a `*.landscape.json` file. */
-export function readLandscape(text: unknown): unknown {
+/** The companion of the text of a `*.landscape.json` file. */
+export function readLandscape(text: unknown): Companion {
   let json: unknown;
   try {
     json = JSON.parse(String(text));
   } catch {
     throw new CompanionError('landscape file: its text must be complete JSON, got text that ends or breaks in between. Copy or save it again.');
   }
-  return landscapeDocument(json);
+  return landscapeCompanion(json);
 }

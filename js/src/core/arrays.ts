@@ -1,8 +1,23 @@
-// The numbers of a companion document: checked before anything is allocated, decoded when a picture asks for them.
+// The numbers of pictures: those of a companion document, checked before anything is allocated and decoded when a
+// picture asks for them, and those that came in a message.
 
 import { CompanionError, fault, finite, list, oneOf, record, refuse, whole } from './strict';
 
 export type Coding = 'f4' | 'u1' | 'q2' | 'l2';
+
+/** What stands for an array in a picture. */
+export type Ref = number;
+
+export interface Arrays {
+  /** The array that `{"array": value}` names. @throws CompanionError where there is none. */
+  find(value: unknown, where: string): Ref;
+  shape(ref: Ref): readonly number[];
+  coding(ref: Ref): Coding;
+  /** Float32, of any coding but u1; to be read only. */
+  floats(ref: Ref): Float32Array;
+  /** Bytes, of coding u1; to be read only. */
+  bytes(ref: Ref): Uint8Array;
+}
 
 interface Spec {
   readonly coding: Coding;
@@ -22,20 +37,20 @@ const MAX_AXES = 4;
 const STEPS = 65532;
 const SPECIAL = [-Infinity, Infinity, NaN];
 const SIZE: Readonly<Record<Coding, number>> = { f4: 4, u1: 1, q2: 2, l2: 2 };
-const CODINGS: readonly Coding[] = ['f4', 'u1', 'q2', 'l2'];
+export const CODINGS: readonly Coding[] = ['f4', 'u1', 'q2', 'l2'];
 
 // Every MARK-th array of a chain of differences is kept, so that none is further than MARK additions away.
 const MARK = 16;
 const RECENT = 32;
 
-export class Arrays {
+export class StoredArrays implements Arrays {
   private readonly marks = new Map<number, Uint16Array>();
   private readonly recent = new Map<number, Uint16Array>();
 
-  constructor(private readonly specs: readonly Spec[], private readonly bytes: Uint8Array<ArrayBuffer>) {}
+  constructor(private readonly specs: readonly Spec[], private readonly data: Uint8Array<ArrayBuffer>) {}
 
-  get length(): number {
-    return this.specs.length;
+  find(value: unknown, where: string): Ref {
+    return whole(value, where, this.specs.length);
   }
 
   shape(index: number): readonly number[] {
@@ -46,10 +61,9 @@ export class Arrays {
     return this.specs[index]!.coding;
   }
 
-  /** A new array of float32, of any coding but u1. */
   floats(index: number): Float32Array {
     const { coding, count, low, high } = this.specs[index]!;
-    if (coding === 'f4') return new Float32Array(this.stored(index).buffer);
+    if (coding === 'f4') return new Float32Array(this.bytes(index).buffer);
     const codes = this.codes(index);
     const out = new Float32Array(count);
     const range = high - low;
@@ -62,10 +76,9 @@ export class Arrays {
     return out;
   }
 
-  /** A new array of bytes, of coding u1. */
-  stored(index: number): Uint8Array<ArrayBuffer> {
+  bytes(index: number): Uint8Array<ArrayBuffer> {
     const { coding, count, at } = this.specs[index]!;
-    return this.bytes.slice(at, at + SIZE[coding] * count);
+    return this.data.slice(at, at + SIZE[coding] * count);
   }
 
   private codes(index: number): Uint16Array {
@@ -84,11 +97,11 @@ export class Arrays {
 
   private undo(index: number, base: Uint16Array | undefined): Uint16Array {
     const { count, at } = this.specs[index]!;
-    const { bytes } = this;
+    const { data } = this;
     const codes = new Uint16Array(count);
     let before = 0;
     for (let k = 0; k < count; k++) {
-      const step = bytes[at + k]! | (bytes[at + count + k]! << 8);
+      const step = data[at + k]! | (data[at + count + k]! << 8);
       before = (step + (base ? base[k]! : before)) & 0xffff;
       codes[k] = before;
     }
@@ -106,12 +119,71 @@ export class Arrays {
   }
 }
 
+/** A picture names an array that has not come yet. */
+export class MissingArray extends CompanionError {}
+
+/** An array as it is in memory. */
+export interface Sent {
+  readonly shape: readonly number[];
+  readonly data: Float32Array | Uint8Array;
+}
+
+/** Arrays that are there as they are, by token. */
+export class SentArrays implements Arrays {
+  constructor(private readonly sent: ReadonlyMap<Ref, Sent>) {}
+
+  find(value: unknown, where: string): Ref {
+    const token = whole(value, where, Number.MAX_SAFE_INTEGER);
+    if (!this.sent.has(token)) throw new MissingArray(`companion: ${where} must be an array that was sent, got ${token}.`);
+    return token;
+  }
+
+  shape(ref: Ref): readonly number[] {
+    return this.sent.get(ref)!.shape;
+  }
+
+  coding(ref: Ref): Coding {
+    return this.sent.get(ref)!.data instanceof Uint8Array ? 'u1' : 'f4';
+  }
+
+  floats(ref: Ref): Float32Array {
+    return this.sent.get(ref)!.data as Float32Array;
+  }
+
+  bytes(ref: Ref): Uint8Array {
+    return this.sent.get(ref)!.data as Uint8Array;
+  }
+}
+
+/**
+ * Arrays out of a message: `{token: {coding, shape, data: DataView}}`.
+ *
+ * @throws CompanionError naming the array whose bytes do not fit its shape.
+ */
+export function sentArrays(raw: unknown): SentArrays {
+  const entries = Object.entries(record(raw ?? {}, 'arrays')).map(([token, one]): [Ref, Sent] => {
+    const where = `arrays.${token}`;
+    const { coding: given, shape: axes, data } = record(one, where);
+    const coding = oneOf(given, `${where}.coding`, ['f4', 'u1']);
+    const shape = list(axes, `${where}.shape`).map((n, axis) => whole(n, `${where}.shape[${axis}]`, MAX_BYTES));
+    const count = shape.reduce((a, b) => a * b, 1);
+    if (!(data instanceof ArrayBuffer || ArrayBuffer.isView(data))) refuse(`${where}.data`, 'be binary', data);
+    const bytes = ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data);
+    if (bytes.length !== SIZE[coding] * count) refuse(`${where}.data`, `be ${SIZE[coding] * count} bytes long for this shape`, bytes.length);
+    if (coding === 'u1') return [Number(token), { shape, data: bytes }];
+    // A buffer of a message may start anywhere; Float32Array wants a multiple of four.
+    const { buffer, byteOffset } = bytes.byteOffset % 4 ? bytes.slice() : bytes;
+    return [Number(token), { shape, data: new Float32Array(buffer, byteOffset, count) }];
+  });
+  return new SentArrays(new Map(entries));
+}
+
 /** @throws CompanionError for specs and bytes that do not fit each other. */
 export async function decodeArrays(specs: unknown, data: unknown): Promise<Arrays> {
   if (typeof data !== 'string') refuse('data', 'be text in base64', data);
   const read = readSpecs(specs);
   const last = read[read.length - 1];
-  return new Arrays(read, await inflate(data, last ? last.at + SIZE[last.coding] * last.count : 0));
+  return new StoredArrays(read, await inflate(data, last ? last.at + SIZE[last.coding] * last.count : 0));
 }
 
 function readSpecs(raw: unknown): Spec[] {

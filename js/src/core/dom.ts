@@ -39,3 +39,12 @@ export function uniqueId(prefix: string): string {
 export function setText(node: Node, text: string): void {
   if (node.textContent !== text) node.textContent = text;
 }
+
+/** Whether two values are alike, through objects and arrays; long arrays of numbers are compared as such. */
+export function same(a: unknown, b: unknown): boolean {
+  if (Object.is(a, b)) return true;
+  if (typeof a !== 'object' || typeof b !== 'object' || !a || !b) return false;
+  if (a instanceof Float32Array) return b instanceof Float32Array && a.length === b.length && a.every((value, k) => Object.is(value, b[k]));
+  const names = Object.keys(a);
+  return names.length === Object.keys(b).length && names.every((name) => same(a[name as never], b[name as never]));
+}

@@ -1,6 +1,6 @@
 // Strokes that the panes share: text with a halo, discs, ticks that fit.
 
-import { formatTicks, linearTicks } from './ticks';
+import { formatTicks, linearTicks, logTicks } from './ticks';
 import type { Theme } from './theme';
 
 export type Ink = CanvasRenderingContext2D;
@@ -57,11 +57,16 @@ export interface Ticks {
   readonly texts: string[];
 }
 
+/** About `count` round ticks. */
+export function ticksOf(low: number, high: number, count: number, log = false): Ticks {
+  const values = log ? logTicks(low, high, count) : linearTicks(low, high, count);
+  return { values, texts: formatTicks(values, log && high / low > 10) };
+}
+
 /** As many round ticks as fit side by side into `pixels` with air between their labels. */
-export function ticksThatFit(ink: Ink, low: number, high: number, pixels: number): Ticks {
+export function ticksThatFit(ink: Ink, low: number, high: number, pixels: number, log = false): Ticks {
   for (let count = Math.max(2, Math.floor(pixels / 48)); ; count--) {
-    const values = linearTicks(low, high, count);
-    const texts = formatTicks(values);
+    const { values, texts } = ticksOf(low, high, count, log);
     const needed = texts.reduce((sum, text) => sum + ink.measureText(text).width + 14, 0);
     if (needed <= pixels + 14 || count <= 2) return { values, texts };
   }
@@ -85,6 +90,13 @@ export class Placed {
     haloText(ink, theme, text, x, y);
     return true;
   }
+}
+
+/** A text cut to `pixels`. */
+export function cut(ink: Ink, text: string, pixels: number): string {
+  let short = text;
+  while (short.length > 1 && ink.measureText(short).width > pixels) short = `${short.slice(0, Math.min(-2, -0.1 * short.length))}…`;
+  return short;
 }
 
 /** Break a text at spaces into lines of at most `width` pixels; a longer word stays whole. */

@@ -3,11 +3,20 @@
 /** A document that breaks the rules. Its message is meant for the reader of the page. */
 export class CompanionError extends Error {
   override name = 'CompanionError';
+
+  /** @param still What the document offers to see in place of what could not be shown: the address of a picture. */
+  constructor(message: string, readonly still = '') {
+    super(message);
+  }
 }
 
 export type Fields = Readonly<Record<string, unknown>>;
 
 const LABEL = 300;
+/** Characters of a text that goes on. */
+export const PROSE = 10_000;
+
+const COLOR = /^(#[0-9a-f]{3,8}|[a-z]{1,30})$/i;
 
 /** Throw, told in our own words what came instead. */
 export function fault(where: string, rule: string, got: string): never {
@@ -69,6 +78,13 @@ export function oneOf<T extends string>(value: unknown, where: string, options: 
 export function flag(value: unknown, where: string): boolean {
   if (value !== undefined && typeof value !== 'boolean') refuse(where, 'be true or false', value);
   return value === true;
+}
+
+/** A colour by its digits or its name, never anything that a browser would fetch; `otherwise` where there is none. */
+export function colour(value: unknown, where: string, otherwise: string): string {
+  const given = text(value, where) || otherwise;
+  if (given && !COLOR.test(given)) refuse(where, 'be a colour such as #0072B2', given);
+  return given;
 }
 
 function shown(value: unknown): string {

@@ -77,27 +77,48 @@ export const STYLE = `
 
 .lw-study { margin: 0 0 20px; }
 .lw-study-head h2 { margin: 2px 10px 6px; font: 600 15px/1.35 var(--lw-font); overflow-wrap: anywhere; }
-.lw-study-head .lw-caption { padding: 0 10px; }
+.lw-claim { margin: 0 10px 4px; max-width: 75ch; font-size: 13px; overflow-wrap: anywhere; white-space: pre-line; }
+.lw-study > .lw-root > .lw-caption { padding: 0 10px; max-width: 100ch; white-space: pre-line; }
+/* In reach of what they move, and never more than a third of the screen. */
+.lw-root.lw-study-hand { position: sticky; top: 0; z-index: 3; max-height: 34vh; overflow: hidden auto; background: var(--lw-background); padding-block: 4px; }
+.lw-root.lw-study-foot { padding-block: 6px 2px; }
 .lw-between { min-height: 1.5em; }
-.lw-words { padding: 0 10px; white-space: pre-wrap; overflow-wrap: anywhere; }
-.lw-table { margin: 4px 0; overflow-x: auto; }
-.lw-table table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-.lw-table th, .lw-table td { padding: 1px 16px 1px 0; text-align: left; font-weight: inherit; overflow-wrap: normal; }
+.lw-panels.lw-beside { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); gap: 0 var(--lw-gap, 12px); align-items: start; }
+.lw-view { min-width: 0; }
+.lw-still { display: block; max-width: 100%; height: auto; margin: 8px 10px; background: #fff; }
+.lw-words { padding: 4px 10px; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px; max-width: 85ch; }
+.lw-words b { font-weight: 600; }
+.lw-words.lw-notice { margin: 4px 10px; padding: 8px 12px; }
+.lw-note { border-left-color: var(--lw-accent); }
+.lw-bad { border-left-color: var(--lw-bad); }
+.lw-table-home { padding: 4px 10px; }
+.lw-table-home summary { cursor: pointer; font-weight: 600; border-radius: 3px; overflow-wrap: anywhere; }
+.lw-table { margin: 4px 0; overflow-x: auto; outline: none; }
+.lw-table:focus-visible { box-shadow: inset 0 0 0 2px var(--lw-accent); border-radius: 3px; }
+.lw-table table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: normal; color: inherit; }
+.lw-table caption { padding: 0 0 4px; text-align: left; font-weight: 600; color: inherit; }
+.lw-table th, .lw-table td { padding: 2px 16px 2px 0; text-align: left; vertical-align: top; font-weight: inherit; overflow-wrap: normal; }
 .lw-table thead th { font-weight: 600; border-bottom: 1px solid var(--lw-muted); }
+.lw-swatch { display: inline-block; width: 10px; height: 10px; margin-right: 6px; border: 1px solid var(--lw-line); border-radius: 2px; }
 .lw-controls { display: grid; grid-template-columns: minmax(0, max-content) minmax(120px, 1fr) minmax(5em, max-content); gap: 6px 14px;
   align-items: center; padding: 4px 10px; font-size: 13px; color-scheme: var(--lw-scheme); }
 .lw-row { display: contents; }
 .lw-row label, .lw-row output { overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
-.lw-row :is(input, select) { min-width: 0; max-width: 100%; margin: 0; justify-self: start; font: inherit; accent-color: var(--lw-accent); }
-.lw-row input[type=range] { width: 100%; height: 22px; cursor: pointer; }
-.lw-row :is(input, select):focus-visible { outline: 2px solid var(--lw-accent); outline-offset: 2px; border-radius: 3px; }
+.lw-stage { display: flex; align-items: center; gap: 8px; min-width: 0; }
+.lw-row :is(input, select) { min-width: 0; max-width: 100%; margin: 0; font: inherit; accent-color: var(--lw-accent); }
+.lw-row input[type=range] { flex: 1; width: 100%; height: 22px; cursor: pointer; }
+.lw-root .lw-play { display: grid; place-items: center; flex: none; width: 26px; height: 24px; padding: 0; border: 1px solid var(--lw-line); border-radius: 4px;
+  background: var(--lw-background); color: var(--lw-text); cursor: pointer; }
+.lw-root .lw-play:focus-visible, .lw-row :is(input, select):focus-visible { outline: 2px solid var(--lw-accent); outline-offset: 2px; border-radius: 3px; }
 @container (max-width: 480px) {
-  .lw-controls { grid-template-columns: minmax(0, 1fr); gap: 10px; }
-  .lw-row { display: grid; grid-template-columns: minmax(0, 1fr) max-content; gap: 2px 12px; }
-  .lw-row label { grid-area: 1 / 1; } .lw-row output { grid-area: 1 / 2; } .lw-row :is(input, select) { grid-area: 2 / 1 / 3 / 3; }
+  .lw-controls { grid-template-columns: minmax(0, 1fr); gap: 6px; }
+  .lw-row { display: grid; grid-template-columns: minmax(0, 1fr) max-content; gap: 0 12px; }
+  .lw-row label { grid-area: 1 / 1; } .lw-row output { grid-area: 1 / 2; } .lw-row .lw-stage { grid-area: 2 / 1 / 3 / 3; }
 }
 @media print {
   .lw-view { break-inside: avoid; }
+  .lw-root.lw-study-hand { position: static; max-height: none; }
+  .lw-root .lw-play { display: none; }
   .lw-panes:not(.lw-narrow) { flex-wrap: nowrap; }
   .lw-panes:not(.lw-narrow) .lw-pane { flex: 0 1 auto; height: auto !important; }
   /* An overlay painted before printing would wipe out what is under it: Chromium prints its clearing as white. */

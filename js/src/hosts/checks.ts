@@ -1,6 +1,6 @@
 // anywidget host of the checks panel.
 
-import { ChecksView } from '../core/checks';
+import { ChecksView } from '../parts/checks';
 import { follow, type RenderContext } from './model';
 
 export default {

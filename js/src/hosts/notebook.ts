@@ -1,12 +1,11 @@
 // The widgets of the notebook in a page: ipywidgets' controls and bqplot's figures, from the states that Python gave them.
 
 import { mendNeighbours } from '../core/accessible';
-import type { Arrays } from '../core/arrays';
-import type { Makers, View } from '../core/companion';
-import { type Control, placeOf, valueAt, valueText } from '../core/controls';
-import type { LinePicture, Picture, Slider } from '../core/document';
 import { el, setText } from '../core/dom';
-import { type Curve, type LineDrawing, mixLines, type Weighted } from '../core/mixing';
+import type { Makers } from '../document/companion';
+import { type Control, placeOf, type Slider, valueAt, valueText } from '../document/controls';
+import type { View } from '../pictures/base';
+import type { Curve, Drawing } from '../pictures/curves';
 import { loadModules, unpacked } from './bundles';
 import { type Model, type State, WidgetManager } from './widget_manager';
 
@@ -24,7 +23,7 @@ interface Look {
 
 interface States {
   readonly models: Readonly<Record<string, State>>;
-  /** For each study: the ids of its controls, and for each of its views the looks of the pictures of curves. */
+  /** For each study: the ids of its controls, and for each of its panels the looks of its pictures of curves, by index. */
   readonly studies: readonly { readonly controls: readonly string[]; readonly looks: readonly Readonly<Record<string, Look>>[] }[];
 }
 
@@ -35,12 +34,12 @@ export async function notebookMakers(): Promise<readonly Makers[]> {
   const made = await manager.make(models);
   return studies.map(({ controls, looks }) => ({
     control: (slider, k, move) => controlView(manager, made.get(controls[k]!)!, slider, move),
-    view: (kind, v, place) => (kind === 'line_plot' ? new PlotView(manager, made, looks[v]!, place) : undefined),
+    view: (_, p, place) => (Object.keys(looks[p] ?? {}).length ? new PlotView(manager, made, looks[p]!, place) : undefined),
   }));
 }
 
 function controlView(manager: WidgetManager, model: Model, slider: Slider, move: (at: number) => void): Control {
-  const place = el('div', { class: 'lw-widget' });
+  const place = el('div', { class: 'lw-widget lw-stage' });
   mendNeighbours(place);
   // Choices know the place itself, what else there is the value; and a slider over numbers goes to the nearest step.
   const places = model.get('_options_labels') !== undefined;
@@ -63,6 +62,7 @@ function controlView(manager: WidgetManager, model: Model, slider: Slider, move:
   void manager.show(model, place).then(tell);
   return {
     el: place,
+    stage: place,
     show(at) {
       if (!shows(at)) model.set(trait, places ? at : valueAt(slider, at));
       tell();
@@ -74,7 +74,7 @@ function controlView(manager: WidgetManager, model: Model, slider: Slider, move:
 type Parts = { readonly axes: readonly Model[]; readonly marks: readonly Model[] };
 
 /** bqplot's figure. What is on show is moved into the models; a picture of another look brings axes and marks of its own. */
-class PlotView implements View {
+class PlotView implements View<Drawing> {
   private readonly caption = el('div', { class: 'lwidgets-caption' });
   private readonly unmend: () => void;
   private readonly parts: ReadonlyMap<string, Parts>;
@@ -93,10 +93,8 @@ class PlotView implements View {
     this.unmend = mendNeighbours(this.el);
   }
 
-  show(arrays: Arrays, near: Picture, around: readonly Weighted<Picture>[]): void {
-    const picture = near as LinePicture;
-    const drawing = mixLines(arrays, picture, around as Weighted<LinePicture>[]);
-    const { figure, ticks } = this.looks[picture.index]!;
+  show(drawing: Drawing, index: number): void {
+    const { figure, ticks } = this.looks[index]!;
     const parts = this.parts.get(figure)!;
     fill(parts, drawing, ticks);
     if (!this.shown) {
@@ -117,7 +115,7 @@ class PlotView implements View {
   }
 }
 
-function fill({ axes, marks }: Parts, { xRange, yRange, curves }: LineDrawing, ticks: readonly [Ticks, Ticks]): void {
+function fill({ axes, marks }: Parts, { xRange, yRange, xLog, yLog, curves }: Drawing, ticks: readonly [Ticks, Ticks]): void {
   axes.forEach((axis, a) => {
     const [min, max] = [xRange, yRange][a]!;
     const { tick_format, tick_values } = ticks[a]!;
@@ -125,15 +123,18 @@ function fill({ axes, marks }: Parts, { xRange, yRange, curves }: LineDrawing, t
     axis.set({ tick_format }); // first: bqplot draws new values in the format it knows
     axis.set({ tick_values: Float64Array.from(tick_values.filter((tick) => tick >= min && tick <= max)) });
   });
-  marks.forEach((mark, k) => mark.set(drawable(curves[k]!)));
+  marks.forEach((mark, k) => mark.set(drawable(curves[k]!, xLog, yLog)));
 }
 
-/** Without what bqplot would place at NaN: points that are not finite, and ends of a line. */
-function drawable({ x, y, style }: Curve): { x: Float64Array; y: Float64Array | Float64Array[] } {
+/** Without what bqplot would place at NaN: points that are not finite, or not positive on a log scale, and ends of a line. */
+function drawable({ x, y, style }: Curve, xLog: boolean, yLog: boolean): { x: Float64Array; y: Float64Array | Float64Array[] } {
   const n = x.length;
-  if (style === 'band') return { x: Float64Array.from(x), y: [Float64Array.from(y.subarray(0, n)), Float64Array.from(y.subarray(n))] };
-  const all = Array.from(y.keys());
-  const finite = all.filter((k) => Number.isFinite(y[k]));
-  const used = style === 'points' ? finite : all.slice(finite[0] ?? n, (finite.at(-1) ?? n) + 1);
-  return { x: Float64Array.from(used, (k) => x[k]!), y: Float64Array.from(used, (k) => y[k]!) };
+  const placed = (v: number, log: boolean) => (Number.isFinite(v) && (!log || v > 0) ? v : NaN);
+  const xs = Float64Array.from(x, (v) => placed(v, xLog));
+  const ys = Float64Array.from(y, (v) => placed(v, yLog));
+  if (style === 'band') return { x: xs, y: [ys.subarray(0, n), ys.subarray(n)] };
+  const all = Array.from(xs.keys());
+  const there = all.filter((k) => !Number.isNaN(xs[k]! + ys[k]!));
+  const used = style === 'points' ? there : all.slice(there[0] ?? n, (there.at(-1) ?? n) + 1);
+  return { x: Float64Array.from(used, (k) => xs[k]!), y: Float64Array.from(used, (k) => ys[k]!) };
 }

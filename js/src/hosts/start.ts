@@ -1,6 +1,6 @@
 // Reads the document that a page carries and draws it into <main id="lwidgets">.
 
-import { type Companion, decodeCompanion, type Makers, mountCompanion, mountFault } from '../core/companion';
+import { type Companion, decodeCompanion, type Makers, mountCompanion, mountFault } from '../document/companion';
 import { el } from '../core/dom';
 import { CompanionError } from '../core/strict';
 

@@ -1,7 +1,7 @@
 // anywidget host of the status line. It also mends the accessibility of its neighbours in the same explorer.
 
 import { mendNeighbours, withExplorer } from '../core/accessible';
-import { StatusView } from '../core/status';
+import { StatusView } from '../parts/status';
 import { follow, type RenderContext } from './model';
 
 export default {

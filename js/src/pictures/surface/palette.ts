@@ -2,7 +2,7 @@
 
 import { colormap } from './colormaps';
 import { heightOf } from './field';
-import type { Levels } from './ticks';
+import type { Levels } from '../../core/ticks';
 
 export interface Palette {
   /** 256 RGBA colours. */

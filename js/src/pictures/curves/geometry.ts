@@ -4,6 +4,30 @@ type Numbers = ArrayLike<number>;
 
 const FAR = 1e5; // pixels; beyond it a path only has to leave in the right direction
 
+/** The value at a share of the way from one end of an axis to the other. */
+export function valueAlong(low: number, high: number, share: number, log = false): number {
+  return log ? low * (high / low) ** share : low + share * (high - low);
+}
+
+export interface EqualBox {
+  readonly width: number;
+  readonly height: number;
+  readonly xRange: readonly [number, number];
+  readonly yRange: readonly [number, number];
+}
+
+/** The largest area of `width` pixels and at most `tall` in which a unit is as long on both axes; a range that would be a sliver is widened. */
+export function equalBox(xRange: readonly [number, number], yRange: readonly [number, number], width: number, tall: number): EqualBox {
+  const [wide, high] = [xRange[1] - xRange[0], yRange[1] - yRange[0]];
+  const unit = Math.min(width / wide, tall / high);
+  const box = [Math.max(unit * wide, Math.min(width, 0.4 * tall)), Math.max(unit * high, Math.min(tall, 0.4 * width))] as const;
+  const widened = ([low, end]: readonly [number, number], pixels: number) => {
+    const room = (pixels / unit - (end - low)) / 2;
+    return [low - room, end + room] as const;
+  };
+  return { width: box[0], height: box[1], xRange: widened(xRange, box[0]), yRange: widened(yRange, box[1]) };
+}
+
 /** The map from a value to a pixel; NaN for what has no place on the axis. */
 export function pixelOf(low: number, high: number, from: number, to: number, log = false): (value: number) => number {
   const scale = log ? (v: number) => (v > 0 ? Math.log(v) : NaN) : (v: number) => v;

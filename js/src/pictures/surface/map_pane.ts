@@ -4,12 +4,13 @@ import {
   aspectOf, type MapCamera, mapToScreen, type Rect, screenToMap, clampMap, WHOLE_MAP, zoomMapAt,
 } from './camera';
 import type { Field } from './field';
-import type { Gestures } from './gestures';
-import { crisp, font, haloText, LABEL_FONT, ring, TICK_FONT, ticksThatFit, twoToneLine } from './ink';
-import { strokeTraced, unitPoint } from './paths';
+import type { Gestures } from '../../core/gestures';
+import { crisp, cut, font, haloText, type Ink, LABEL_FONT, ring, TICK_FONT, ticksThatFit, twoToneLine } from '../../core/ink';
+import { pictureAspect, unitPoint } from './frame';
+import { strokeTraced } from './paths';
 import { Pane, type PaneEvents, type Shared } from './pane';
-import { type Hatch, rasterMap } from './raster';
-import type { Theme } from './theme';
+import { type Hatch, rasterCells, rasterMap } from './raster';
+import type { Theme } from '../../core/theme';
 
 const KEYS =
   'Map, seen from above. Arrow keys move a cursor over grid points, with Shift by five; Enter pins the point, Escape unpins; ' +
@@ -18,6 +19,15 @@ const KEYS =
 const TOP = 14;
 const RIGHT = 14;
 const BOTTOM = 46;
+/** Pixels that the names of cells get at most, across and up. */
+const NAME = 92;
+const NAME_APART = 13;
+
+interface Tick {
+  readonly text: string;
+  /** In the unit square, along its axis. */
+  readonly at: number;
+}
 
 export function hatchOf(theme: Theme): Hatch {
   return theme.dark ? { ground: [58, 63, 69], stripe: [128, 136, 145] } : { ground: [232, 234, 237], stripe: [150, 157, 165] };
@@ -36,8 +46,7 @@ export class MapPane extends Pane {
   /** Width at which the picture of a field fills a pane of this height, in CSS pixels. */
   static widthFor(field: Field | null, height: number): number {
     if (!field) return Infinity;
-    const { x, y, nx, ny } = field.frame;
-    return (height - TOP - BOTTOM) / aspectOf(x[nx - 1]! - x[0]!, y[ny - 1]! - y[0]!) + 76 + RIGHT;
+    return (height - TOP - BOTTOM) / pictureAspect(field.frame, aspectOf) + (field.frame.names ? NAME + 40 : 76) + RIGHT;
   }
 
   protected paint(): boolean {
@@ -53,11 +62,23 @@ export class MapPane extends Pane {
     };
 
     ink.font = font(theme, TICK_FONT);
-    const yTicks = ticksThatFit(ink, ...window.y, (this.height - TOP - BOTTOM) * 0.8);
-    const left = 34 + Math.max(...yTicks.texts.map((t) => ink.measureText(t).width), 12);
-    this.rect = this.place(left, aspectOf(x1 - x0, y1 - y0));
+    const [xNames, yNames] = frame.names ?? [];
+    const widest = (texts: readonly string[]) => Math.max(0, ...texts.map((text) => ink.measureText(text).width));
+    const numbers = (range: readonly [number, number], pixels: number, from: number, to: number): Tick[] => {
+      const { values, texts } = ticksThatFit(ink, ...range, pixels);
+      return values.map((value, k) => ({ at: (value - from) / (to - from), text: texts[k]! }));
+    };
+    let yMarks = yNames ? [] : numbers(window.y, (this.height - TOP - BOTTOM) * 0.8, y0, y1);
+    const left = 34 + Math.max(yNames ? Math.min(NAME, widest(yNames)) : widest(yMarks.map(({ text }) => text)), 12);
+    const aspect = pictureAspect(frame, aspectOf);
+    // Names that do not fit side by side stand aslant, and take their room from the picture.
+    const across = xNames ? Math.min(this.width - left - RIGHT, (this.height - TOP - BOTTOM) / aspect) * this.camera.zoom / frame.nx : 0;
+    const aslant = xNames !== undefined && widest(xNames) + 8 > across;
+    const below = BOTTOM + (aslant ? Math.round(0.7 * Math.min(NAME, widest(xNames))) : 0);
+    this.rect = this.place(left, below, aspect);
     const { rect } = this;
-    const xTicks = ticksThatFit(ink, ...window.x, rect.width);
+    if (yNames) yMarks = namesThatFit(ink, yNames, rect.height * this.camera.zoom);
+    const xMarks = xNames ? namesThatFit(ink, xNames, rect.width * this.camera.zoom) : numbers(window.x, rect.width, x0, x1);
 
     this.paintPicture();
     ink.strokeStyle = theme.line;
@@ -67,23 +88,33 @@ export class MapPane extends Pane {
     ink.fillStyle = theme.text;
     ink.textAlign = 'center';
     ink.textBaseline = 'top';
-    xTicks.values.forEach((value, k) => {
-      const [px] = this.screen((value - x0) / (x1 - x0), 0);
+    for (const { at, text } of xMarks) {
+      const [px] = this.screen(at, 0);
+      if (px < rect.left - 1 || px > rect.left + rect.width + 1) continue;
       this.tick(px, rect.top + rect.height + 1, 0, 4);
-      ink.fillText(xTicks.texts[k]!, px, rect.top + rect.height + 8);
-    });
+      if (!aslant) ink.fillText(text, px, rect.top + rect.height + 8);
+      else {
+        ink.save();
+        ink.translate(px + 5, rect.top + rect.height + 8);
+        ink.rotate(-Math.PI / 4);
+        ink.textAlign = 'right';
+        ink.fillText(text, 0, 0);
+        ink.restore();
+      }
+    }
     ink.textAlign = 'right';
     ink.textBaseline = 'middle';
-    yTicks.values.forEach((value, k) => {
-      const [, py] = this.screen(0, (value - y0) / (y1 - y0));
+    for (const { at, text } of yMarks) {
+      const [, py] = this.screen(0, at);
+      if (py < rect.top - 1 || py > rect.top + rect.height + 1) continue;
       this.tick(rect.left - 1, py, -4, 0);
-      ink.fillText(yTicks.texts[k]!, rect.left - 8, py + 0.5);
-    });
+      ink.fillText(text, rect.left - 8, py + 0.5);
+    }
 
     ink.font = font(theme, LABEL_FONT, 500);
     ink.textAlign = 'center';
     ink.textBaseline = 'alphabetic';
-    ink.fillText(frame.labels[0], rect.left + rect.width / 2, rect.top + rect.height + 39, rect.width + left);
+    ink.fillText(frame.labels[0], rect.left + rect.width / 2, rect.top + rect.height + below - 7, rect.width + left);
     ink.save();
     ink.translate(rect.left - left + 16, rect.top + rect.height / 2);
     ink.rotate(-Math.PI / 2);
@@ -196,8 +227,8 @@ export class MapPane extends Pane {
   }
 
   /** The largest rectangle of the right shape beside the axes, on whole device pixels. */
-  private place(left: number, aspect: number): Rect {
-    const [w, h] = [Math.max(20, this.width - left - RIGHT), Math.max(20, this.height - TOP - BOTTOM)];
+  private place(left: number, below: number, aspect: number): Rect {
+    const [w, h] = [Math.max(20, this.width - left - RIGHT), Math.max(20, this.height - TOP - below)];
     const width = Math.min(w, h / aspect);
     const snap = (v: number) => Math.round(v * this.ratio) / this.ratio;
     const x = left + (w - width) / 2;
@@ -210,7 +241,7 @@ export class MapPane extends Pane {
     const [left, top, width, height] = [rect.left, rect.top, rect.width, rect.height].map((v) => Math.round(v * ratio)) as [number, number, number, number];
     const hatch = hatchOf(shared.theme);
     // Emulated GL is slower than painting the map here, so it serves hardware only.
-    if (shared.renderer && !shared.renderer.software && shared.picture) {
+    if (shared.renderer && !shared.renderer.software && shared.picture && !field.frame.names) {
       ink.save();
       ink.resetTransform();
       const drawn = shared.renderer.drawMap(shared.picture, { camera: this.camera, hatch, pixelRatio: ratio }, ink, left, top, width, height);
@@ -218,21 +249,21 @@ export class MapPane extends Pane {
       if (drawn) return;
     }
     if (this.image?.width !== width || this.image.height !== height) this.image = new ImageData(width, height);
-    rasterMap(this.image, field, shared.palette!, this.camera, hatch, ratio);
+    (field.frame.names ? rasterCells : rasterMap)(this.image, field, shared.palette!, this.camera, hatch, ratio);
     ink.putImageData(this.image, left, top);
   }
 
   private paintPoints(): void {
     const { ink, shared, rect } = this;
     const { nx, ny, evaluated } = shared.field!.frame;
-    const spacing = Math.min(rect.width / (nx - 1), rect.height / (ny - 1)) * this.camera.zoom;
+    const spacing = Math.min(rect.width / Math.max(1, nx - 1), rect.height / Math.max(1, ny - 1)) * this.camera.zoom;
     const { radius, rim } = pointDot(spacing, shared.field!.evaluatedCount / (nx * ny));
     for (const [grow, style] of [[rim, 'rgba(0,0,0,0.75)'], [0, '#fff']] as const) {
       ink.beginPath();
       for (let i = 0; i < nx; i++) {
         for (let j = 0; j < ny; j++) {
           if (!evaluated[i * ny + j]) continue;
-          const [px, py] = this.screen(i / (nx - 1), j / (ny - 1));
+          const [px, py] = this.screen(...this.unitOfGrid({ i, j }));
           ink.moveTo(px + radius + grow, py);
           ink.arc(px, py, radius + grow, 0, 7);
         }
@@ -248,9 +279,9 @@ export class MapPane extends Pane {
     ink.beginPath();
     ink.rect(rect.left, rect.top, rect.width, rect.height);
     ink.clip();
-    for (const path of shared.paths) {
+    for (const path of shared.strokes) {
       ink.beginPath();
-      path.x.forEach((x, k) => ink.lineTo(...this.screen(...unitPoint(shared.field!.frame, x, path.y[k]!))));
+      path.x.forEach((x: number, k: number) => ink.lineTo(...this.screen(...unitPoint(shared.field!.frame, x, path.y[k]!))));
       strokeTraced(ink, path);
     }
     ink.restore();
@@ -276,6 +307,12 @@ export class MapPane extends Pane {
     ink.lineTo(x + dx, y + dy);
     ink.stroke();
   }
+}
+
+/** The names of cells that have room beside each other in `pixels`, cut where they are long. */
+function namesThatFit(ink: Ink, names: readonly string[], pixels: number): Tick[] {
+  const step = Math.max(1, Math.ceil((NAME_APART * names.length) / pixels));
+  return names.map((name, k) => ({ text: cut(ink, name, NAME), at: (k + 0.5) / names.length })).filter((_, k) => k % step === 0);
 }
 
 /** Radius and dark rim of a dot for an evaluated point, so small that neighbours do not touch. */

@@ -1,15 +1,15 @@
 // A pane: two stacked canvases (the picture below, what follows the pointer above), with focus, gestures and a hint.
 
-import { el } from './dom';
+import { el } from '../../core/dom';
 import type { Field } from './field';
-import { decimal, nearest } from './frame';
-import { type Gestures, listen } from './gestures';
-import type { Ink } from './ink';
+import { decimal, nearest, type Point, unitOfGrid, unitPoint } from './frame';
+import { type Gestures, listen } from '../../core/gestures';
+import type { Ink } from '../../core/ink';
 import type { Palette } from './palette';
-import { isInside, type Path, type Point, unitPoint } from './paths';
+import { isInside, type Path } from './paths';
 import type { Picture, Renderer } from './renderer';
-import type { Theme } from './theme';
-import type { Levels } from './ticks';
+import type { Theme } from '../../core/theme';
+import type { Levels } from '../../core/ticks';
 
 export interface Marker {
   readonly x: number;
@@ -36,6 +36,8 @@ export interface Shared {
   pinned: readonly [number, number] | null;
   markers: readonly Marker[];
   paths: readonly Path[];
+  /** Of the paths, what is drawn the same all along. */
+  strokes: readonly Path[];
   showPoints: boolean;
 }
 
@@ -134,15 +136,14 @@ export abstract class Pane {
   }
 
   protected unitOfGrid({ i, j }: GridPoint): [number, number] {
-    const { nx, ny } = this.shared.field!.frame;
-    return [i / (nx - 1), j / (ny - 1)];
+    return unitOfGrid(this.shared.field!.frame, i, j);
   }
 
   protected gridAt(u: number, v: number): GridPoint | null {
     const field = this.shared.field;
     if (!field || u < -0.02 || u > 1.02 || v < -0.02 || v > 1.02) return null;
-    const { nx, ny } = field.frame;
-    const clamp = (k: number, n: number) => Math.max(0, Math.min(n - 1, Math.round(k * (n - 1))));
+    const { nx, ny, names } = field.frame;
+    const clamp = (k: number, n: number) => Math.max(0, Math.min(n - 1, names ? Math.floor(k * n) : Math.round(k * (n - 1))));
     return { i: clamp(u, nx), j: clamp(v, ny) };
   }
 

@@ -1,7 +1,7 @@
 // One line about a running computation: how far, how exact, a way to stop it, and the exception when it failed.
 
-import { el, setText } from './dom';
-import { makeRoot } from './root';
+import { el, setText } from '../core/dom';
+import { makeRoot } from '../core/root';
 
 export interface Status {
   phase: string;

@@ -3,10 +3,11 @@
 import {
   aspectOf, boxOf, clampOrbit, DEFAULT_ORBIT, type Orbit, orbitView, pickSurface, project, rayThrough, type Vec3, type View, type Box,
 } from './camera';
-import type { Gestures } from './gestures';
-import { font, haloText, LABEL_FONT, Placed, ring, TICK_FONT, ticksThatFit, wrap } from './ink';
+import type { Gestures } from '../../core/gestures';
+import { font, haloText, LABEL_FONT, Placed, ring, TICK_FONT, ticksThatFit, wrap } from '../../core/ink';
 import { paintMarker, pointDot } from './map_pane';
-import { partsInside, type Point, strokeTraced } from './paths';
+import type { Point } from './frame';
+import { partsInside, strokeTraced } from './paths';
 import { Pane, type PaneEvents, type Shared } from './pane';
 import { heightAt } from './raster';
 import { heightOf } from './field';
@@ -188,7 +189,7 @@ export class SurfacePane extends Pane {
   /** Paths over the surface; what it hides is faded, and lies under what it does not. */
   private paintPaths(view: View): void {
     const { ink, shared } = this;
-    const runs = shared.paths.flatMap((path) =>
+    const runs = shared.strokes.flatMap((path) =>
       partsInside(path, shared.field!.frame, PATH_STEP).flatMap((part) => this.runs(view, part).map((run) => ({ path, ...run }))));
     ink.save();
     for (const faded of [true, false]) {

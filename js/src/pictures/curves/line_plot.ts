@@ -2,18 +2,19 @@
 //
 // Colours of the surroundings come from CSS variables, so a theme that changes needs no new drawing, and paper gets vectors.
 
-import { bandPath, dotsPath, linePath, pixelOf, pointsAlong, roomiestCorner } from './curves';
-import { el, setText, svg, uniqueId } from './dom';
-import { font, type Ink, LABEL_FONT, type Ticks, TICK_FONT, ticksThatFit } from './ink';
-import type { Curve, LineDrawing } from './mixing';
-import { makeRoot } from './root';
-import { formatNumber, formatTicks, linearTicks, logTicks } from './ticks';
+import { bandPath, dotsPath, equalBox, linePath, pixelOf, pointsAlong, roomiestCorner, valueAlong } from './geometry';
+import { el, setText, svg, uniqueId } from '../../core/dom';
+import { cut, font, type Ink, LABEL_FONT, type Ticks, TICK_FONT, ticksOf, ticksThatFit } from '../../core/ink';
+import type { Curve, Drawing } from '../curves';
+import { makeRoot } from '../../core/root';
+import { formatNumber } from '../../core/ticks';
 
 const KEYS = 'Curves. Left and right arrow keys read values, with Shift by five points; Home and End go to the ends, Escape leaves.';
 const TOP = 12;
 const RIGHT = 16;
 const BOTTOM = 44;
 const TALL = 320;
+const EQUAL_TALL = 420;
 const ROW = 18; // of the legend
 
 interface Layout {
@@ -24,7 +25,12 @@ interface Layout {
   readonly inner: { readonly width: number; readonly height: number };
   readonly x: (value: number) => number;
   readonly y: (value: number) => number;
+  /** As drawn: those of the picture, or wider ones. */
+  readonly xRange: readonly [number, number];
+  readonly yRange: readonly [number, number];
 }
+
+type Cursor = number | { readonly curve: number; readonly point: number };
 
 export class LinePlotView {
   private readonly home;
@@ -40,10 +46,10 @@ export class LinePlotView {
   private readonly ink: Ink = el('canvas').getContext('2d')!;
   private readonly resizing: ResizeObserver;
   private readonly life = new AbortController();
-  private picture: LineDrawing | null = null;
+  private picture: Drawing | null = null;
   private layout: Layout | null = null;
-  /** Where the cursor is, in the unit of x. */
-  private at: number | null = null;
+  /** Where the cursor is: in the unit of x, or at which point of which curve where curves turn back in x. */
+  private at: Cursor | null = null;
 
   constructor(parent: HTMLElement) {
     this.home = makeRoot(parent, 'lw-line-plot', () => this.draw());
@@ -61,7 +67,7 @@ export class LinePlotView {
     return this.home.root;
   }
 
-  set(picture: LineDrawing): void {
+  show(picture: Drawing): void {
     this.picture = picture;
     const name = picture.caption || [picture.yLabel, picture.xLabel].filter(Boolean).join(' over ') || 'Curves';
     this.drawing.setAttribute('aria-label', name);
@@ -83,16 +89,26 @@ export class LinePlotView {
     const width = Math.floor(this.plot.clientWidth);
     if (!picture || width < 1) return;
     this.ink.font = font(this.home.theme(), TICK_FONT);
-    const height = Math.round(Math.max(200, Math.min(TALL, 0.72 * width)));
-    const yTicks = ticksOf(picture.yRange, picture.log, height / 48);
-    const left = Math.max(48, 36 + Math.ceil(Math.max(...yTicks.texts.map((label) => this.ink.measureText(label).width), 0)));
-    const inner = { width: Math.max(20, width - left - RIGHT), height: height - TOP - BOTTOM };
+    const { xLog, yLog } = picture;
+    let { xRange, yRange } = picture;
+    let height = Math.round(Math.max(200, Math.min(TALL, 0.72 * width)));
+    let yTicks = ticksOf(...yRange, height / 48, yLog);
+    let left = Math.max(48, 36 + Math.ceil(Math.max(...yTicks.texts.map((label) => this.ink.measureText(label).width), 0)));
+    let inner = { width: Math.max(20, width - left - RIGHT), height: height - TOP - BOTTOM };
+    if (picture.equal) {
+      const box = equalBox(xRange, yRange, inner.width, EQUAL_TALL);
+      ({ xRange, yRange } = box);
+      left += Math.round((inner.width - box.width) / 2);
+      inner = { width: Math.round(box.width), height: Math.round(box.height) };
+      height = inner.height + TOP + BOTTOM;
+      yTicks = ticksOf(...yRange, height / 48);
+    }
     const layout = (this.layout = {
-      width, height, left, inner,
-      x: pixelOf(...picture.xRange, 0, inner.width),
-      y: pixelOf(...picture.yRange, inner.height, 0, picture.log),
+      width, height, left, inner, xRange, yRange,
+      x: pixelOf(...xRange, 0, inner.width, xLog),
+      y: pixelOf(...yRange, inner.height, 0, yLog),
     });
-    const xTicks = ticksThatFit(this.ink, ...picture.xRange, Math.min(inner.width, 430));
+    const xTicks = ticksThatFit(this.ink, ...xRange, Math.min(inner.width, 430), xLog);
     this.drawing.setAttribute('viewBox', `0 0 ${width} ${height}`);
     this.drawing.style.height = `${height}px`; // with `auto`, Chromium loses what would come on a second page of paper
     this.drawing.replaceChildren(
@@ -103,12 +119,12 @@ export class LinePlotView {
       this.cursor,
     );
     this.point(this.at);
-    Object.assign(this.root.dataset, { curves: String(picture.curves.length), log: String(picture.log) });
+    Object.assign(this.root.dataset, { curves: String(picture.curves.length), xLog: String(xLog), yLog: String(yLog) });
     const hook = (globalThis as { __lwidgetsPainted?: (what: object) => void }).__lwidgetsPainted;
-    hook?.({ kind: 'line_plot', curves: picture.curves.length, caption: picture.caption });
+    hook?.({ kind: 'curves', curves: picture.curves.length, caption: picture.caption });
   }
 
-  private axes(picture: LineDrawing, { left, inner, x, y }: Layout, xTicks: Ticks, yTicks: Ticks): SVGGElement {
+  private axes(picture: Drawing, { left, inner, x, y }: Layout, xTicks: Ticks, yTicks: Ticks): SVGGElement {
     const axes = svg('g', { class: 'lw-axes' });
     const { width: w, height: h } = inner;
     const line = (kind: string, x1: number, y1: number, x2: number, y2: number) => svg('line', { class: kind, x1, y1, x2, y2 });
@@ -121,17 +137,17 @@ export class LinePlotView {
       axes.append(line('lw-grid', left, p, left + w, p), svg('text', { x: left - 8, y: p + 4, 'text-anchor': 'end' }, yTicks.texts[k]!));
     });
     axes.append(line('lw-axis', left, TOP + h, left + w, TOP + h), line('lw-axis', left, TOP, left, TOP + h));
-    const yLabel = picture.log && !picture.yLabel.includes('log scale') ? `${picture.yLabel} (log scale)` : picture.yLabel;
+    const named = (label: string, log: boolean) => (log ? `${label} (log scale)`.trim() : label);
     const middle = TOP + h / 2;
     axes.append(
-      this.label(picture.xLabel, w + 2 * RIGHT - 8, { x: left + w / 2, y: TOP + h + 36, 'text-anchor': 'middle' }),
-      this.label(yLabel, h + TOP + 20, { transform: `translate(14 ${middle}) rotate(-90)`, 'text-anchor': 'middle' }),
+      this.label(named(picture.xLabel, picture.xLog), w + 2 * RIGHT - 8, { x: left + w / 2, y: TOP + h + 36, 'text-anchor': 'middle' }),
+      this.label(named(picture.yLabel, picture.yLog), h + TOP + 20, { transform: `translate(14 ${middle}) rotate(-90)`, 'text-anchor': 'middle' }),
     );
     return axes;
   }
 
   /** Where it hides least of the curves. */
-  private legend({ curves }: LineDrawing, { left, inner, x: placeX, y: placeY }: Layout): SVGGElement {
+  private legend({ curves }: Drawing, { left, inner, x: placeX, y: placeY }: Layout): SVGGElement {
     const legend = svg('g', { class: 'lw-legend' });
     const labelled = curves.filter(({ label }) => label);
     const room = Math.max(1, Math.floor((inner.height - 8) / ROW));
@@ -159,8 +175,7 @@ export class LinePlotView {
   private label(text: string, room: number, at: Record<string, string | number>): SVGTextElement {
     const { ink } = this;
     ink.font = font(this.home.theme(), LABEL_FONT, 500);
-    let short = text;
-    while (short.length > 1 && ink.measureText(short).width > room) short = `${short.slice(0, Math.min(-2, -0.1 * short.length))}…`;
+    const short = cut(ink, text, room);
     const node = svg('text', { class: 'lw-label', ...at }, short);
     if (short !== text) node.append(svg('title', {}, text));
     return node;
@@ -176,8 +191,8 @@ export class LinePlotView {
       const box = overlay.getBoundingClientRect();
       // On paper or under a transform the drawing is not as wide as it was laid out.
       const share = (((event.clientX - box.left) * layout.width) / box.width - layout.left) / layout.inner.width;
-      const [low, high] = picture.xRange;
-      this.point(low + Math.max(0, Math.min(1, share)) * (high - low));
+      if (this.turns()) this.point(this.nearest(event.clientX - box.left, event.clientY - box.top, layout, box.width));
+      else this.point(valueAlong(...layout.xRange, Math.max(0, Math.min(1, share)), picture.xLog));
     }, { signal });
     overlay.addEventListener('pointerleave', () => this.point(null), { signal });
     overlay.addEventListener('blur', () => this.point(null), { signal });
@@ -192,14 +207,36 @@ export class LinePlotView {
     const guide = this.readable()[0];
     if (!guide?.x.length) return false;
     const last = guide.x.length - 1;
-    const here = this.at === null ? null : closest(guide.x, this.at);
+    const turns = this.turns();
+    const here = this.at === null ? null : typeof this.at === 'number' ? closest(guide.x, this.at) : this.at.point;
     const to: Record<string, number> = {
       ArrowLeft: here === null ? last : here - by, ArrowRight: here === null ? 0 : here + by, Home: 0, End: last,
     };
     if (key === 'Escape') this.point(null);
-    else if (Object.hasOwn(to, key)) this.point(guide.x[Math.max(0, Math.min(last, to[key]!))]!);
-    else return false;
+    else if (Object.hasOwn(to, key)) {
+      const point = Math.max(0, Math.min(last, to[key]!));
+      this.point(turns ? { curve: 0, point } : guide.x[point]!);
+    } else return false;
     return true;
+  }
+
+  /** Whether a curve goes back in x, as orbits do: then a value of x is no place on it. */
+  private turns(): boolean {
+    return this.readable().some(({ x }) => turnsBack(x));
+  }
+
+  /** The point of a curve nearest to a place in the figure. */
+  private nearest(px: number, py: number, { left, width, x, y }: Layout, shown: number): Cursor | null {
+    const scale = width / shown;
+    let found: Cursor | null = null;
+    let gap = Infinity;
+    this.readable().forEach((curve, c) => curve.x.forEach((value, point) => {
+      const far = Math.hypot(left + x(value) - px * scale, TOP + y(curve.y[point]!) - py * scale);
+      if (far >= gap) return;
+      gap = far;
+      found = { curve: c, point };
+    }));
+    return found;
   }
 
   /** The curves whose values are read: those with a name, else the first line. */
@@ -209,22 +246,24 @@ export class LinePlotView {
     return named.length ? named : lines.slice(0, 1);
   }
 
-  private point(at: number | null): void {
+  private point(at: Cursor | null): void {
     const { picture, layout } = this;
     const curves = this.readable();
-    this.at = curves.length ? at : null;
+    const on = typeof at === 'object' && at ? curves[at.curve] : undefined;
+    this.at = at !== null && curves.length && (typeof at === 'number' || on) ? at : null;
     if (this.at === null || !picture || !layout) {
       this.cursor.replaceChildren();
       const hint = curves.length ? 'Point at the curves to read values.' : '';
       if (this.readout.textContent !== hint) this.readout.replaceChildren(el('span', { class: 'lw-dim', text: hint }));
       return;
     }
-    const x = curves[0]!.x[closest(curves[0]!.x, this.at)]!;
+    const k = typeof this.at === 'number' ? closest(curves[0]!.x, this.at) : Math.min(this.at.point, on!.x.length - 1);
+    const x = (on ?? curves[0]!).x[k]!;
     const px = layout.left + layout.x(x);
-    const parts = curves.map((curve) => ({ curve, value: curve.y[closest(curve.x, x)]! }));
-    const rings = parts.filter(({ value }) => !Number.isNaN(layout.y(value)));
+    const parts = on ? [{ curve: on, value: on.y[k]! }] : curves.map((curve) => ({ curve, value: curve.y[closest(curve.x, x)]! }));
+    const rings = parts.filter(({ value }) => !Number.isNaN(layout.y(value)) && !Number.isNaN(px));
     this.cursor.replaceChildren(
-      svg('line', { x1: px, x2: px, y1: TOP, y2: TOP + layout.inner.height }),
+      ...(on || Number.isNaN(px) ? [] : [svg('line', { x1: px, x2: px, y1: TOP, y2: TOP + layout.inner.height })]),
       ...rings.map(({ curve, value }) => svg('circle', { cx: px, cy: TOP + layout.y(value), r: 4, fill: curve.color })),
     );
     const words = [
@@ -233,11 +272,6 @@ export class LinePlotView {
     ];
     if (this.readout.textContent !== words.map((word) => word.textContent).join('')) this.readout.replaceChildren(...words);
   }
-}
-
-function ticksOf([low, high]: readonly [number, number], log: boolean, count: number): Ticks {
-  const values = log ? logTicks(low, high, count) : linearTicks(low, high, count);
-  return { values, texts: formatTicks(values, log && high / low > 10) };
 }
 
 function strokesOf(curve: Curve, { x, y }: Layout): SVGPathElement[] {
@@ -267,6 +301,15 @@ function keyOf(curve: Curve, from: number, to: number, y: number): SVGElement {
   if (curve.style === 'band') return svg('rect', { x: from, y: y - 5, width: to - from, height: 10, fill: curve.color, opacity: 0.3 * curve.opacity });
   if (curve.style === 'points') return svg('path', { d: `M${(from + to) / 2} ${y}h0`, ...inkOf(curve, Math.min(curve.width, 10)) });
   return svg('path', { d: `M${from} ${y}H${to}`, ...inkOf(curve, Math.min(curve.width, 6)) });
+}
+
+function turnsBack(x: Float32Array): boolean {
+  let [up, down] = [false, false];
+  for (let k = 1; k < x.length; k++) {
+    up ||= x[k]! > x[k - 1]!;
+    down ||= x[k]! < x[k - 1]!;
+  }
+  return up && down;
 }
 
 /** Index of the coordinate nearest to a value; the coordinates need no order. */

@@ -84,6 +84,29 @@ export function rasterMap(
   }
 }
 
+/** The same of cells: each point of the grid is a square of one colour, hatched where it is masked. */
+export function rasterCells(
+  image: ImageData, field: Field, palette: Palette, camera: MapCamera, hatch: Hatch, pixelRatio: number,
+): void {
+  const { width, height, data } = image;
+  const { nx, ny } = field.frame;
+  const pixels = new Uint32Array(data.buffer, data.byteOffset, width * height);
+  const table = new Uint32Array(palette.colors.buffer, palette.colors.byteOffset, 256);
+  const [ground, stripe] = [pack(hatch.ground), pack(hatch.stripe)];
+  const period = Math.max(4, Math.round(7 * pixelRatio));
+  const stroke = Math.max(1, Math.round(1.4 * pixelRatio));
+  const rect: Rect = { left: 0, top: 0, width, height };
+  const cell = (share: number, n: number) => Math.max(0, Math.min(n - 1, Math.floor(share * n)));
+  const columns = Int32Array.from({ length: width }, (_, column) => cell(screenToMap(camera, rect, column + 0.5, 0)[0], nx));
+  for (let row = 0; row < height; row++) {
+    const j = cell(screenToMap(camera, rect, 0, row + 0.5)[1], ny);
+    for (let column = 0; column < width; column++) {
+      const h = field.heights[columns[column]! * ny + j]!;
+      pixels[row * width + column] = h === h ? table[(h * 255 + 0.5) | 0]! : (row + column) % period < stroke ? stripe : ground;
+    }
+  }
+}
+
 /** A contour line over a colour: dark on light, light on dark. Little-endian ABGR. */
 function line(color: number, alpha: number): number {
   const r = color & 255;

@@ -1,8 +1,8 @@
 // The colour bar: the scale of both panes, with the contour levels drawn on it as they appear in the picture.
 
-import { el } from './dom';
+import { el } from '../../core/dom';
 import { heightOf } from './field';
-import { crisp, font, LABEL_FONT, TICK_FONT } from './ink';
+import { crisp, font, LABEL_FONT, TICK_FONT } from '../../core/ink';
 import type { Shared } from './pane';
 
 const THICK = 14;

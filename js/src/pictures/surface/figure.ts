@@ -2,41 +2,41 @@
 
 import { DEFAULT_ORBIT, type Orbit } from './camera';
 import { ColorBar } from './colorbar';
-import { el, setText, uniqueId } from './dom';
+import { el, same, setText, uniqueId } from '../../core/dom';
 import { makeField } from './field';
-import { decodeFrame, FrameError, nearest } from './frame';
+import { type Frame, nearest } from './frame';
 import { MapPane } from './map_pane';
 import { makePalette } from './palette';
-import { keyOfPath, partsInside, type Path } from './paths';
+import { keyOfPath, partsInside, type Path, pathPointAt, pieces } from './paths';
 import { type GridPoint, type Marker, Pane, pointOf, type Shared } from './pane';
 import { Renderer } from './renderer';
-import { makeRoot } from './root';
-import { maskedText, pathsText, pointText, summary } from './summary';
+import { makeRoot } from '../../core/root';
+import { maskedText, outsideText, pathPointText, pathsText, pointText, summary } from './summary';
 import { SurfacePane } from './surface_pane';
-import { contourLevels, formatNumber, formatTicks, linearTicks, logTicks } from './ticks';
+import { contourLevels, formatNumber, formatTicks, linearTicks, logTicks } from '../../core/ticks';
 
-export interface HeightFieldOptions {
-  panes: readonly string[];
-  camera: Partial<Orbit>;
-  point: readonly number[];
-  showPoints: boolean;
-  contours: number;
-  markers: readonly Marker[];
-  paths: readonly Path[];
-  description: string;
+export interface FigureOptions {
+  readonly panes: readonly string[];
+  readonly camera: Partial<Orbit>;
+  readonly showPoints: boolean;
+  readonly contours: number;
+  readonly markers: readonly Marker[];
+  readonly paths: readonly Path[];
+  readonly description: string;
+  /** What may have been missed between the measured points, in words; empty where nothing is known. */
+  readonly missable: string;
 }
 
-export interface HeightFieldEvents {
-  /** The orbit at the end of a gesture. */
-  camera?(orbit: Orbit): void;
-  /** The pinned point, or [] when it was taken away. */
-  point?(point: [number, number] | []): void;
+/** What a person holds: the orbit at the end of a gesture; the pinned point, or [] where there is none. */
+export interface FigureHeld {
+  readonly camera?: Partial<Orbit>;
+  readonly point?: readonly number[];
 }
 
 const NARROW = 560;
 const BAR_LONG = 52;
 
-export class HeightFieldView {
+export class SurfaceFigure {
   private readonly home;
   private readonly id = uniqueId('lw');
   private readonly notice = el('div', { class: 'lw-notice', role: 'alert', hidden: '' });
@@ -48,9 +48,11 @@ export class HeightFieldView {
   private readonly shared: Shared;
   private readonly bar: ColorBar;
   private panes: Pane[] = [];
-  private options: HeightFieldOptions = {
-    panes: ['map', 'surface'], camera: DEFAULT_ORBIT, point: [], showPoints: false, contours: 12, markers: [], paths: [], description: '',
+  private options: FigureOptions = {
+    panes: ['map', 'surface'], camera: DEFAULT_ORBIT, showPoints: false, contours: 12, markers: [], paths: [], description: '', missable: '',
   };
+  /** The camera in hand, which outlives a new picture. */
+  private camera: Partial<Orbit> = DEFAULT_ORBIT;
   private readonly dirty = new Set<Pane>();
   private barDirty = false;
   private overlayDirty = false;
@@ -61,7 +63,7 @@ export class HeightFieldView {
   private ratioWatch = new AbortController();
   private disposed = false;
 
-  constructor(parent: HTMLElement, private readonly events: HeightFieldEvents = {}) {
+  constructor(parent: HTMLElement, private readonly tell: (held: FigureHeld) => void = () => undefined) {
     const home = (this.home = makeRoot(parent, 'lw-height-field', (theme) => {
       this.shared.theme = theme;
       this.touchAll();
@@ -70,7 +72,7 @@ export class HeightFieldView {
     const renderer = Renderer.shared();
     this.shared = {
       renderer, picture: renderer?.picture() ?? null, theme: home.theme(), field: null, palette: null,
-      ticks: [], tickTexts: [], levels: { values: [], major: [] }, hover: null, pinned: null, markers: [], paths: [], showPoints: false,
+      ticks: [], tickTexts: [], levels: { values: [], major: [] }, hover: null, pinned: null, markers: [], paths: [], strokes: [], showPoints: false,
     };
     this.bar = new ColorBar(this.shared);
     home.root.setAttribute('role', 'figure');
@@ -91,52 +93,45 @@ export class HeightFieldView {
     return this.home.root;
   }
 
-  /** Change some options; what they do not touch is not drawn again. */
-  set(change: Partial<HeightFieldOptions>): void {
-    Object.assign(this.options, change);
-    if (change.panes) this.build();
-    if (change.camera) this.turn(change.camera);
-    if (change.point) {
-      const [x, y] = change.point;
+  /** Show a frame, looked at as the options say; the person keeps in hand what a new picture does not say otherwise. */
+  show(frame: Frame, options: Partial<FigureOptions> = {}): void {
+    const before = this.shared.field?.frame;
+    const cells = before && !before.names !== !frame.names;
+    const field = makeField(frame);
+    this.shared.field = field;
+    if (this.shared.picture) this.shared.picture.field = field;
+    // A grid point means the same place only while the grid is the same.
+    const { hover } = this.shared;
+    if (hover && before && (before.nx !== frame.nx || before.ny !== frame.ny)) {
+      this.shared.hover = { i: nearest(frame.x, before.x[hover.i]!), j: nearest(frame.y, before.y[hover.j]!) };
+    }
+    this.change(options, cells || (!before && frame.names !== null));
+    this.scale();
+    this.layout(true);
+    this.flush();
+  }
+
+  /** Put what a person holds, from outside. */
+  hold({ camera, point }: FigureHeld): void {
+    if (camera && Object.keys(camera).length) this.turn((this.camera = camera));
+    if (point) {
+      const [x, y] = point;
       this.shared.pinned = x !== undefined && y !== undefined ? [x, y] : null;
       this.touchOverlay();
     }
-    if (change.showPoints !== undefined || change.markers || change.paths) {
-      this.shared.showPoints = this.options.showPoints;
-      this.shared.markers = this.options.markers;
-      this.shared.paths = this.options.paths;
-      this.touchAll();
-    }
-    if (change.contours !== undefined) this.scale();
-    if (change.description !== undefined) {
-      this.root.setAttribute('aria-label', this.options.description || 'Loss landscape');
-    }
-    this.touch();
   }
 
-  /** Show a frame; {} shows that there is none yet, a bad one its fault above the last good picture. */
-  setFrame(raw: unknown): void {
-    const none = !raw || (typeof raw === 'object' && !Object.keys(raw).length);
-    try {
-      this.setNotice('');
-      const field = none ? null : makeField(decodeFrame(raw));
-      const before = this.shared.field?.frame;
-      this.shared.field = field;
-      if (this.shared.picture) this.shared.picture.field = field;
-      // A grid point means the same place only while the grid is the same.
-      const hover = this.shared.hover;
-      if (hover && (!field || !before || before.nx !== field.frame.nx || before.ny !== field.frame.ny)) {
-        this.shared.hover = field && before
-          ? { i: nearest(field.frame.x, before.x[hover.i]!), j: nearest(field.frame.y, before.y[hover.j]!) }
-          : null;
-      }
-    } catch (error) {
-      if (!(error instanceof FrameError)) throw error;
-      this.setNotice(`This picture could not be drawn: ${error.message}`);
-      return;
-    }
-    this.scale();
-    this.layout(true);
+  /** Take over what differs from the options so far. */
+  private change(options: Partial<FigureOptions>, rebuild: boolean): void {
+    const changed = Object.entries(options).filter(([name, value]) => !same(value, this.options[name as keyof FigureOptions])).map(([name]) => name);
+    this.options = { ...this.options, ...options };
+    const { camera, showPoints, markers, paths, description } = this.options;
+    Object.assign(this.shared, { showPoints, markers, paths });
+    if (changed.includes('paths')) this.shared.strokes = paths.flatMap(pieces);
+    if (changed.includes('camera')) this.camera = camera;
+    if (rebuild || changed.includes('panes')) this.build();
+    else if (changed.includes('camera')) this.turn(camera);
+    if (changed.includes('description')) this.root.setAttribute('aria-label', description || 'Loss landscape');
   }
 
   dispose(): void {
@@ -173,7 +168,7 @@ export class HeightFieldView {
       min: String(field.min), max: String(field.max), log: String(field.log), colormap: frame.colormap,
     });
     const hook = (globalThis as { __lwidgetsPainted?: (what: object) => void }).__lwidgetsPainted;
-    hook?.({ kind: 'height_field', shape: [frame.nx, frame.ny], tag: frame.tag, metric: frame.metric, final: frame.final });
+    hook?.({ kind: 'surface', shape: [frame.nx, frame.ny], tag: frame.tag, metric: frame.metric, final: frame.final });
   }
 
   // ---------------------------------------------------------------- parts
@@ -182,8 +177,8 @@ export class HeightFieldView {
     for (const pane of this.panes) pane.dispose();
     this.dirty.clear();
     const hasGl = this.shared.renderer !== null;
-    let kinds = ['map', 'surface'].filter((kind) => this.options.panes.includes(kind));
-    if (!hasGl && kinds.includes('surface')) kinds = ['map'];
+    const flat = !hasGl || this.shared.field?.frame.names;
+    const kinds = ['map', 'surface'].filter((kind) => (flat ? kind === 'map' : this.options.panes.includes(kind)));
     this.panes = kinds.map((kind) => {
       const events = {
         hover: (point: GridPoint | null) => this.hover(point),
@@ -194,16 +189,16 @@ export class HeightFieldView {
         },
         settled: () => {
           if (!(pane instanceof SurfacePane)) return;
-          this.options.camera = pane.camera;
-          this.events.camera?.(pane.camera);
+          this.camera = pane.camera;
+          this.tell({ camera: pane.camera });
         },
       };
       const pane: Pane = kind === 'map' ? new MapPane(this.shared, events) : new SurfacePane(this.shared, events, () => this.refine(pane));
       return pane;
     });
     this.panesEl.replaceChildren(...this.panes.map((pane) => pane.el), this.bar.el, this.empty);
-    this.turn(this.options.camera);
-    this.setNotice('');
+    this.turn(this.camera);
+    this.writeNotice();
     this.layout(true);
   }
 
@@ -220,7 +215,7 @@ export class HeightFieldView {
         shared.ticks = [min];
         shared.tickTexts = [formatNumber(min)];
       }
-      shared.levels = contourLevels(min, max, log, shared.ticks, options.contours);
+      shared.levels = contourLevels(min, max, log, shared.ticks, field.frame.names ? 0 : options.contours);
       shared.palette = makePalette(field.frame.colormap, shared.levels, min, max, log);
     } else {
       shared.ticks = [];
@@ -309,7 +304,7 @@ export class HeightFieldView {
     const at = point && pointOf(field, point);
     this.shared.pinned = at;
     this.touchOverlay();
-    this.events.point?.(at ?? []);
+    this.tell({ point: at ?? [] });
   }
 
   private writeReadout(): void {
@@ -336,11 +331,13 @@ export class HeightFieldView {
       ...metrics.map(([name, value]) => el('span', {}, `${name} `, el('b', { text: value }))),
       el('span', { class: 'lw-dim', text: how }),
     ];
+    const near = pathPointAt(this.shared.paths, frame, point.i, point.j);
+    if (near) parts.push(el('span', { text: pathPointText(near.path, near.k) }));
     if (this.readout.textContent !== parts.map((part) => part.textContent).join('')) this.readout.replaceChildren(...parts);
   }
 
   private writeCaption(): void {
-    const { field, paths, showPoints } = this.shared;
+    const { field, paths, markers, showPoints } = this.shared;
     const named = field ? paths.filter((path) => path.label && partsInside(path, field.frame, Infinity).length) : [];
     this.legend.hidden = !named.length;
     this.legend.replaceChildren(...named.map((path) => el('span', {}, keyOfPath(path), path.label)));
@@ -352,6 +349,8 @@ export class HeightFieldView {
     const masked = maskedText(field);
     if (masked) parts.push(el('span', {}, el('i', { class: 'lw-key lw-key-masked', 'aria-hidden': 'true' }), masked));
     if (showPoints) parts.push(el('span', {}, el('i', { class: 'lw-key lw-key-point', 'aria-hidden': 'true' }), 'measured point'));
+    const words = [...outsideText(paths, markers, field.frame), this.options.missable].filter(Boolean);
+    parts.push(...words.map((text) => el('span', { text })));
     if (!field.frame.final) parts.push(el('span', { class: 'lw-refining', text: 'refining…' }));
     this.caption.replaceChildren(...parts);
     const name = this.options.description || 'Loss landscape';
@@ -361,15 +360,14 @@ export class HeightFieldView {
     }
   }
 
-  /** Say what is wrong above the panes; with no fault, that the 3-D picture is missing where it is. */
-  private setNotice(fault: string): void {
-    const wanted = this.options.panes.includes('surface') && this.shared.renderer === null;
-    const text = fault || (wanted
+  /** Say that the 3-D picture is missing, where it is. */
+  private writeNotice(): void {
+    const missing = this.options.panes.includes('surface') && this.shared.renderer === null && !this.shared.field?.frame.names;
+    setText(this.notice, missing
       ? 'This picture needs WebGL2 for its 3-D surface, and this browser does not offer it. Turn on hardware acceleration ' +
         'in the browser’s settings (or start it with --enable-unsafe-swiftshader) and reload the page. The map below shows the same values.'
       : '');
-    setText(this.notice, text);
-    this.notice.hidden = !text;
+    this.notice.hidden = !missing;
   }
 
   // ---------------------------------------------------------------- scheduling

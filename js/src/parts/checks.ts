@@ -1,7 +1,7 @@
 // "Is my picture right?": what was checked about a picture and how it went, folded away but counted in sight.
 
-import { el, setText } from './dom';
-import { makeRoot } from './root';
+import { el, setText } from '../core/dom';
+import { makeRoot } from '../core/root';
 
 export interface Check {
   name: string;
@@ -27,12 +27,22 @@ export function countText(checks: readonly Partial<Check>[]): string {
   return parts.filter(Boolean).join(', ') || 'nothing checked yet';
 }
 
+/** "5 checks pass"; "4 of 5 checks pass: 1 failure". Notes claim nothing, so they are not counted among the five. */
+export function passText(checks: readonly Partial<Check>[]): string {
+  const claims = checks.filter(({ state }) => known(state) !== 'info');
+  const passed = claims.filter(({ state }) => state === 'pass').length;
+  if (!claims.length) return countText(checks);
+  if (passed === claims.length) return `${passed} ${passed === 1 ? 'check passes' : 'checks pass'}`;
+  return `${passed} of ${claims.length} checks pass: ${countText(claims.filter(({ state }) => state !== 'pass'))}`;
+}
+
 export class ChecksView {
   private readonly home;
   private readonly counts = el('span');
   private readonly list = el('ul');
 
-  constructor(parent: HTMLElement) {
+  /** @param told Says in a few words how a list of checks went. */
+  constructor(parent: HTMLElement, private readonly told = countText) {
     this.home = makeRoot(parent, 'lw-checks-root', () => undefined);
     const title = el('summary', { 'data-lm-suppress-shortcuts': 'true' }, el('b', { text: 'Is my picture right?' }), this.counts);
     this.home.root.append(el('details', { class: 'lw-checks' }, title, this.list));
@@ -44,7 +54,7 @@ export class ChecksView {
   }
 
   show(checks: readonly Partial<Check>[]): void {
-    setText(this.counts, countText(checks));
+    setText(this.counts, this.told(checks));
     this.list.replaceChildren(...checks.map((check) => {
       const state = known(check.state);
       const { icon, word } = STATES[state]!;

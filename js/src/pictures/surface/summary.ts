@@ -1,30 +1,32 @@
 // The picture in words: caption, readout and accessible description say the same as the pixels.
 
-import { coordinatesOf, type Field } from './field';
-import { decimal, type Frame } from './frame';
-import type { Path } from './paths';
-import { formatCount, formatNumber } from './ticks';
+import type { Field } from './field';
+import { type Axes, type Frame, nameOf, unitPoint } from './frame';
+import type { Marker } from './pane';
+import { farOff, isInside, leaves, type Path } from './paths';
+import { formatCount, formatNumber } from '../../core/ticks';
 
 /** What is drawn, its extremes, how much was measured and how wrong the rest can be. */
 export function summary(field: Field): string {
   const { frame } = field;
   const total = frame.nx * frame.ny;
+  const noun = frame.names ? 'cells' : 'points';
   const parts: string[] = [];
   if (field.argmin < 0) {
     parts.push(`${field.metric}: no value can be drawn`);
   } else {
-    const [x, y] = coordinatesOf(frame, field.argmin);
+    const at = [Math.floor(field.argmin / frame.ny), field.argmin % frame.ny].map((k, axis) => nameOf(frame, axis as 0 | 1, k, formatNumber));
     const scale = field.log ? ' (log scale)' : '';
     if (field.min === field.max) parts.push(`${field.metric}${scale} is ${formatNumber(field.min)} everywhere`);
     else parts.push(
-      `${field.metric}${scale} from ${formatNumber(field.min)} at (${formatNumber(x)}, ${formatNumber(y)}) to ${formatNumber(field.max)}`,
+      `${field.metric}${scale} from ${formatNumber(field.min)} at (${at.join(', ')}) to ${formatNumber(field.max)}`,
     );
   }
   if (field.evaluatedCount === total) {
-    parts.push(`all ${formatCount(total)} points measured`);
+    parts.push(`all ${formatCount(total)} ${noun} measured`);
   } else {
     const share = formatNumber((100 * field.evaluatedCount) / total, 2);
-    parts.push(`${formatCount(field.evaluatedCount)} of ${formatCount(total)} points measured (${share} %)`);
+    parts.push(`${formatCount(field.evaluatedCount)} of ${formatCount(total)} ${noun} measured (${share} %)`);
     parts.push(field.error === null ? 'interpolation error not known yet' : `interpolation error ${errorText(field)}`);
   }
   return parts.join(' · ');
@@ -34,6 +36,32 @@ export function summary(field: Field): string {
 export function pathsText(paths: readonly Path[]): string {
   const names = paths.map(({ label }) => label).filter(Boolean);
   return names.length ? `${names.length === 1 ? 'path' : 'paths'}: ${names.join(', ')}` : '';
+}
+
+/** What of the paths and markers is not to be seen in the picture, or not as it lies. */
+export function outsideText(paths: readonly Path[], markers: readonly Marker[], frame: Axes): string[] {
+  const parts: string[] = [];
+  for (const path of paths) {
+    const out = leaves(path, frame);
+    const name = path.label ? `path “${path.label}”` : 'a path';
+    if (out) parts.push(`${name} leaves the picture at (${out.map((v) => formatNumber(v, 3)).join(', ')})`);
+    else if (out === undefined && path.x.length) parts.push(`${name} lies outside the picture`);
+    const limit = farOff(path);
+    if (limit !== null && Array.from(path.residual!).some((r) => r > limit)) {
+      parts.push(`${name} is dashed where it is more than ${formatNumber(limit, 2)} off the plane`);
+    }
+  }
+  const gone = markers.filter(({ x, y }) => !isInside(unitPoint(frame, x, y))).length;
+  if (gone) parts.push(`${gone} of ${markers.length} markers ${gone === 1 ? 'lies' : 'lie'} outside the picture`);
+  return parts;
+}
+
+/** What is known of a point of a path. */
+export function pathPointText({ label, time, loss, residual }: Path, k: number): string {
+  const told = [
+    time && `at time ${formatNumber(time[k]!)}`, loss && `loss ${formatNumber(loss[k]!, 5)}`, residual && `${formatNumber(residual[k]!, 3)} off the plane`,
+  ].filter(Boolean);
+  return `${label || 'path'}: ${told.join(', ')}`;
 }
 
 /** How many values are missing from the picture and why; empty when none is. */
@@ -57,7 +85,7 @@ function errorText(field: Field): string {
 /** One line about a grid point: coordinates, every metric, and whether it was measured. */
 export function pointText(frame: Frame, i: number, j: number): { where: string; metrics: [string, string][]; how: string } {
   const k = i * frame.ny + j;
-  const where = `${frame.labels[0]} = ${formatNumber(decimal(frame.x[i]!))}, ${frame.labels[1]} = ${formatNumber(decimal(frame.y[j]!))}`;
+  const where = `${frame.labels[0]} = ${nameOf(frame, 0, i, formatNumber)}, ${frame.labels[1]} = ${nameOf(frame, 1, j, formatNumber)}`;
   const unknown = (v: number) => !frame.evaluated[k] && !Number.isFinite(v);
   const metrics = frame.metrics.map((name, m): [string, string] => {
     const value = frame.values[m]![k]!;

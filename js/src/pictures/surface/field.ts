@@ -1,6 +1,6 @@
 // A field: one metric of a frame, scaled to 0..1 for height and colour, with what a reader wants to know about it.
 
-import { decimal, type Frame } from './frame';
+import type { Frame } from './frame';
 
 export interface Field {
   readonly frame: Frame;
@@ -87,9 +87,4 @@ export function sampleHeight(heights: Float32Array, nx: number, ny: number, u: n
   const s = u - i;
   const t = v - j;
   return (a * (1 - t) + b * t) * (1 - s) + (c * (1 - t) + d * t) * s;
-}
-
-/** Coordinates of a grid point by flat index, as short decimals. */
-export function coordinatesOf(frame: Frame, index: number): [number, number] {
-  return [decimal(frame.x[Math.floor(index / frame.ny)]!), decimal(frame.y[index % frame.ny]!)];
 }

@@ -1,0 +1,77 @@
+// A table of texts: a row of names, rows with a colour where they have one, and notes.
+
+import { el, same } from '../core/dom';
+import { makeRoot } from '../core/root';
+import { colour, fault, flag, list, PROSE, text } from '../core/strict';
+import type { Kind } from './base';
+
+interface Table {
+  readonly title: string;
+  readonly head: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+  /** One for each row, or none. */
+  readonly colors: readonly string[];
+  readonly notes: readonly string[];
+  readonly folded: boolean;
+}
+
+const MAX_CELLS = 20_000;
+
+export const table: Kind<Table, Table> = {
+  name: 'table',
+
+  read(raw, at) {
+    const texts = (value: unknown, where: string, length?: number) =>
+      list(value ?? [], where, length).map((one, k) => text(one ?? null, `${where}[${k}]`, PROSE));
+    const head = texts(raw.head, `${at}.head`);
+    const given = list(raw.rows, `${at}.rows`);
+    if (given.length * head.length > MAX_CELLS) fault(`${at}.rows`, `hold at most ${MAX_CELLS} cells`, String(given.length * head.length));
+    const colors = list(raw.colors ?? [], `${at}.colors`);
+    if (colors.length && colors.length !== given.length) fault(`${at}.colors`, 'hold one for each row, or none', `${colors.length} for ${given.length} rows`);
+    return {
+      title: text(raw.title, `${at}.title`),
+      head,
+      rows: given.map((row, k) => texts(row, `${at}.rows[${k}]`, head.length)),
+      colors: colors.map((one, k) => colour(one, `${at}.colors[${k}]`, '')),
+      notes: texts(raw.notes, `${at}.notes`),
+      folded: flag(raw.folded, `${at}.folded`),
+    };
+  },
+
+  mix: (_, near, parts) => ({ ...near, kept: parts.length > 1 ? ['tables'] : [] }),
+
+  mount(place) {
+    const home = makeRoot(place, 'lw-table-root', () => undefined);
+    let shown: Table | undefined;
+    return {
+      el: place,
+      dispose: home.dispose,
+      show({ title, head, rows, colors, notes, folded }) {
+        const now = { title, head, rows, colors, notes, folded };
+        if (same(now, shown)) return;
+        // What a reader has opened stays open.
+        const open = home.root.querySelector('details')?.open ?? false;
+        shown = now;
+        const body = [tableOf(now), ...notes.map((note) => el('div', { class: 'lw-caption', text: note }))];
+        home.root.querySelector('.lw-table-home')?.remove();
+        home.root.append(folded
+          ? el('details', { class: 'lw-table-home', open: open ? '' : undefined }, el('summary', { 'data-lm-suppress-shortcuts': 'true', text: title || 'Table' }), ...body)
+          : el('div', { class: 'lw-table-home' }, ...body));
+      },
+    };
+  },
+};
+
+function tableOf({ title, head, rows, colors, folded }: Table): HTMLElement {
+  const cellsOf = (row: readonly string[], color: string) => row.map((cell, c) => {
+    if (c) return el('td', { text: cell });
+    const swatch = el('i', { class: 'lw-swatch', 'aria-hidden': 'true' });
+    swatch.style.background = color;
+    return el('th', { scope: 'row' }, ...(color ? [swatch] : []), cell);
+  });
+  return el('div', { class: 'lw-table', tabindex: '0', role: 'group', 'aria-label': title || 'Table', 'data-lm-suppress-shortcuts': 'true' }, el('table', {},
+    ...(title && !folded ? [el('caption', { text: title })] : []),
+    el('thead', {}, el('tr', {}, ...head.map((name) => el('th', { scope: 'col', text: name })))),
+    el('tbody', {}, ...rows.map((row, r) => el('tr', {}, ...cellsOf(row, colors[r] ?? '')))),
+  ));
+}
