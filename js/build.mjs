@@ -1,6 +1,23 @@
 // Minified bundles into the Python package: an ES module per widget, and one script that a page can carry inline.
 // `--watch` rebuilds on every save.
-import { context } from 'esbuild';
+import { readFile } from 'node:fs/promises';
+import { context, transform } from 'esbuild';
+
+/** The style sheet and the shaders are text to esbuild, which leaves text alone: they are minified as what they are. */
+const texts = {
+  name: 'texts',
+  setup({ onLoad }) {
+    onLoad({ filter: /\/core\/style\.ts$/ }, async ({ path }) => {
+      const [, head, css, rest] = /^([^`]*)`([^`]*)`([^`]*)$/.exec(await readFile(path, 'utf8'));
+      const { code } = await transform(css, { loader: 'css', minify: true, target: ['chrome109', 'firefox113', 'safari16.4'] });
+      return { loader: 'ts', contents: `${head}${JSON.stringify(code.trim())}${rest}` };
+    });
+    onLoad({ filter: /\/shaders\.ts$/ }, async ({ path }) => {
+      const source = await readFile(path, 'utf8');
+      return { loader: 'ts', contents: source.replace(/`[^`]*`/g, (glsl) => glsl.replace(/ *\/\/.*$/gm, '').replace(/^ +/gm, '').replace(/\n+/g, '\n')) };
+    });
+  },
+};
 
 const common = {
   outdir: '../lwidgets/static',
@@ -9,6 +26,7 @@ const common = {
   minify: true,
   legalComments: 'none',
   logLevel: 'info',
+  plugins: [texts],
 };
 const builds = await Promise.all([
   context({ ...common, format: 'esm', entryPoints: ['src/hosts/picture.ts', 'src/hosts/status.ts', 'src/hosts/checks.ts'] }),

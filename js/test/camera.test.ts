@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import {
   boxOf, clampMap, mapToScreen, orbitView, pickSurface, project, rayThrough, screenToMap, unproject, zoomMapAt, type Vec3,
-} from '../src/core/camera';
+} from '../src/pictures/surface/camera';
 import { random } from './frames';
 
 const inner = { left: 50, top: 14, width: 330, height: 260 };

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { countText } from '../src/core/checks';
-import { colormap, COLORMAPS } from '../src/core/colormaps';
+import { countText, passText } from '../src/parts/checks';
+import { colormap, COLORMAPS } from '../src/pictures/surface/colormaps';
 
 test('checks are counted in words', () => {
   const checks = (states: string) => states.split(' ').map((state) => ({ state }));
@@ -8,6 +8,15 @@ test('checks are counted in words', () => {
   expect(countText(checks('fail fail info pending'))).toBe('2 failures, 1 note, 1 pending');
   expect(countText(checks('constructor toString pass'))).toBe('1 passed, 2 notes');
   expect(countText([])).toBe('nothing checked yet');
+});
+
+test('a page says how many pass, and what of those that do not', () => {
+  const checks = (states: string) => states.split(' ').map((state) => ({ state }));
+  expect(passText(checks('pass pass pass'))).toBe('3 checks pass');
+  expect(passText(checks('pass info'))).toBe('1 check passes');
+  expect(passText(checks('pass pass fail warn info'))).toBe('2 of 4 checks pass: 1 failure, 1 warning');
+  expect(passText(checks('info'))).toBe('1 note');
+  expect(passText([])).toBe('nothing checked yet');
 });
 
 test.each(COLORMAPS)('%s gets lighter all the way', (name) => {

@@ -1,6 +1,8 @@
 // Companion documents for the tests, encoded here from the format's description, not by code under test.
 
-import { rawFrame, type Wanted } from './frames';
+import type { Moment } from '../src/document/frames';
+import type { Companion } from '../src/document/read';
+import { frameOf, type Wanted } from './frames';
 
 export interface Stored {
   coding: string;
@@ -51,30 +53,28 @@ export class Table {
   }
 }
 
+type Study = Record<string, any>;
+
 export async function documentOf(table: Table, ...studies: object[]) {
   return {
-    format: 'lwidgets.companion', version: 1, title: 'A companion', studies, arrays: table.specs as object[], data: await deflated(table.raw),
+    format: 'lwidgets.companion', needs: [] as string[], title: 'A companion', studies: studies as Study[], arrays: table.specs as object[], data: await deflated(table.raw),
   };
 }
 
 export const slider = (name: string, positions: unknown[], more: object = {}) =>
   ({ name, label: name.replace('_', ' '), kind: 'integer', positions, start: 0, between: 'snap', help: '', ...more });
 
-/** A picture of f(x, y, metric) on a grid. */
-export function heightPicture(table: Table, f: (x: number, y: number, m: number) => number, wanted: Wanted = {}, more: object = {}) {
-  const raw = rawFrame(f, wanted);
-  const floats = (view: DataView) => new Float32Array(view.buffer as ArrayBuffer);
-  const [nx, ny] = raw.shape as [number, number];
-  const values = floats(raw.values);
+/** A surface of f(x, y, metric) on a grid. */
+export function surface(table: Table, f: (x: number, y: number, m: number) => number, wanted: Wanted = {}, more: object = {}) {
+  const { nx, ny, x, y, values, evaluated, ...head } = frameOf(f, wanted);
   return {
-    frame: {
-      ...raw,
-      x: table.floats(floats(raw.x)),
-      y: table.floats(floats(raw.y)),
-      values: { arrays: raw.metrics.map((_, m) => table.floats(values.subarray(m * nx * ny, (m + 1) * nx * ny), [nx, ny]).array) },
-      evaluated: table.bytes(new Uint8Array(raw.evaluated.buffer as ArrayBuffer), [nx, ny]),
-    },
-    markers: [],
+    ...head,
+    shape: [nx, ny],
+    x: table.floats(x),
+    y: table.floats(y),
+    values: { arrays: values.map((grid) => table.floats(grid, [nx, ny]).array) },
+    evaluated: table.bytes(evaluated, [nx, ny]),
+    markers: [] as object[],
     description: 'Loss surface',
     ...more,
   };
@@ -85,11 +85,21 @@ export const linear = (a: number, b: number, n: number) => Array.from({ length: 
 export const series = (table: Table, x: number[], y: number[], more: object = {}) =>
   ({ x: table.floats(x), y: table.floats(y, y.length === 2 * x.length ? [2, x.length] : [y.length]), label: '', color: '#0072B2', style: 'solid', width: 2, opacity: 1, ...more });
 
-export const linePicture = (list: object[], more: object = {}) =>
-  ({ x_label: 'alpha', y_label: 'loss', log: false, x_range: [0, 1], y_range: [0, 1], caption: 'Loss along the line', series: list, ...more });
+export const curves = (list: object[], more: object = {}) =>
+  ({ x: 'alpha', y: 'loss', x_log: false, y_log: false, x_range: [0, 1], y_range: [0, 1], caption: 'Loss along the line', legend: 'top-right', series: list, ...more });
 
-export const study = (sliders: object[], views: string[], frames: (number | null)[][], pictures: object[], more: object = {}) =>
-  ({ title: 'A study', source: '', sliders, fixed: [], views: views.map((kind) => ({ kind })), frames, pictures, ...more });
+/** Panels are named after their kinds. */
+export const study = (sliders: object[], panels: string[], pictures: (number | null)[][], all: object[], more: object = {}) => ({
+  title: 'A study', sliders, fixed: [], panels: panels.map((kind, p) => ({ name: `${kind} ${p}`, kind, beside: '' })),
+  frames: { kind: 'recorded', pictures }, pictures: all, ...more,
+});
+
+/** What the p-th panel of a document's first study draws where its sliders stand. */
+export function drawnAt({ studies, arrays }: Companion, places: number[] = [], p = 0) {
+  const { frames, panels } = studies[0]!;
+  const shown = (frames.at(places) as Moment)[p]!;
+  return panels[p]!.kind.mix(arrays, shown.near, shown.parts);
+}
 
 export const INJECTIONS = [
   '<img src=x onerror="window.__pwned=1">', '<script>window.__pwned=1</script>', '</script><script>window.__pwned=1</script>',

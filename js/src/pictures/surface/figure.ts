@@ -41,7 +41,6 @@ export class SurfaceFigure {
   private readonly id = uniqueId('lw');
   private readonly notice = el('div', { class: 'lw-notice', role: 'alert', hidden: '' });
   private readonly panesEl = el('div', { class: 'lw-panes' });
-  private readonly empty = el('div', { class: 'lw-empty', text: 'Nothing computed yet' });
   private readonly readout = el('div', { class: 'lw-readout', role: 'status', 'aria-live': 'polite' });
   private readonly caption = el('div', { class: 'lw-caption', id: this.id });
   private readonly legend = el('div', { class: 'lw-paths', id: `${this.id}-paths`, hidden: '' });
@@ -196,7 +195,7 @@ export class SurfaceFigure {
       const pane: Pane = kind === 'map' ? new MapPane(this.shared, events) : new SurfacePane(this.shared, events, () => this.refine(pane));
       return pane;
     });
-    this.panesEl.replaceChildren(...this.panes.map((pane) => pane.el), this.bar.el, this.empty);
+    this.panesEl.replaceChildren(...this.panes.map((pane) => pane.el), this.bar.el);
     this.turn(this.camera);
     this.writeNotice();
     this.layout(true);
@@ -235,7 +234,6 @@ export class SurfaceFigure {
     if (!width || (!force && width === this.width)) return;
     this.width = width;
     const has = this.shared.field !== null;
-    this.empty.hidden = has;
     this.bar.el.hidden = !has || this.shared.field!.argmin < 0;
     for (const pane of this.panes) pane.el.hidden = !has;
     const narrow = width < NARROW;
@@ -246,7 +244,6 @@ export class SurfaceFigure {
     const room = narrow ? width : width - barWidth - gap * beside;
     const each = Math.min(Math.floor(room / beside), narrow ? width : 640);
     const height = Math.round(Math.max(230, Math.min(480, each * (narrow ? 0.86 : 0.82))));
-    this.empty.style.cssText = `width:${width - 20}px;height:${Math.min(height, 240)}px`;
     // The map is as wide as its picture; the surface can use what is left.
     const map = beside === 2 ? Math.min(each, Math.ceil(MapPane.widthFor(this.shared.field, height))) : each;
     for (const pane of this.panes) {

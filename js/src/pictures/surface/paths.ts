@@ -76,13 +76,13 @@ export function leaves(path: Path, frame: Axes): Point | null | undefined {
   for (let k = 1; k < points.length; k++) {
     const cut = clip(points[k - 1]!, points[k]!);
     if (![...points[k - 1]!, ...points[k]!].every(Number.isFinite)) continue; // a gap
-    inside ||= cut !== null || (k === 1 && isInside(points[0]!));
+    inside ||= cut !== null;
     if (!inside || (cut && cut[1] === 1)) continue;
     const to = cut?.[1] ?? 0;
     const along = (values: Numbers) => values[k - 1]! + to * (values[k]! - values[k - 1]!);
     return [along(path.x), along(path.y)];
   }
-  return inside || (points.length === 1 && isInside(points[0]!)) ? null : undefined;
+  return inside || points.some(isInside) ? null : undefined;
 }
 
 /** How far from the plane a point must be for its part of the path to be dashed; null where nothing is known of it. */

@@ -1,14 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { type Companion, CompanionError, decodeCompanion, landscapeDocument } from '../src/core/companion';
-import { placeOf, valueAt, valueText } from '../src/core/controls';
-import { bandPath, dotsPath, linePath, pixelOf } from '../src/core/curves';
-import type { HeightPicture, LinePicture, Slider } from '../src/core/document';
-import { decodeFrame } from '../src/core/frame';
-import { cornersOf, mixHeight, mixLines, nearestFrame } from '../src/core/mixing';
-import { deflated, documentOf, heightPicture, INJECTIONS, linear, linePicture, series, slider, study, Table } from './companions';
+import { CompanionError, decodeCompanion, landscapeCompanion } from '../src/document/companion';
+import { placeOf, readSlider, type Slider, valueAt, valueText } from '../src/document/controls';
+import { cornersOf, FRAMES, nearestFrame } from '../src/document/frames';
+import { kindOf, PICTURES } from '../src/pictures';
+import { bandPath, dotsPath, equalBox, linePath, pixelOf, valueAlong } from '../src/pictures/curves/geometry';
+import { curves, deflated, documentOf, drawnAt, INJECTIONS, linear, series, slider, study, surface, Table } from './companions';
 import { random } from './frames';
 
-const text = study([], ['text'], [[0]], [{ text: 'words' }]);
+const text = study([], ['words'], [[0]], [{ text: 'words' }]);
 const arraysOf = async (table: Table) => (await decodeCompanion(await documentOf(table, text))).arrays;
 
 describe('arrays', () => {
@@ -19,9 +18,9 @@ describe('arrays', () => {
     table.floats(numbers, [2, 4]);
     table.bytes([7]);
     const arrays = await arraysOf(table);
-    expect([...arrays.stored(0)]).toEqual([0, 1, 255]);
+    expect([...arrays.bytes(0)]).toEqual([0, 1, 255]);
     expect([...arrays.floats(1)]).toEqual(numbers.map(Math.fround));
-    expect([...arrays.stored(2)]).toEqual([7]);
+    expect([...arrays.bytes(2)]).toEqual([7]);
     expect(arrays.shape(1)).toEqual([2, 4]);
   });
 
@@ -56,47 +55,59 @@ describe('arrays', () => {
 /** A document of a surface over two sliders and a curve; the fault goes in by hand. */
 async function good() {
   const table = new Table();
-  const pictures = linear(0, 5, 6).map((k) => heightPicture(table, (x, y) => k + x * y, { nx: 3, ny: 2 }));
+  const pictures = linear(0, 5, 6).map((k) => surface(table, (x, y) => k + x * y, { nx: 3, ny: 2 }));
   const q = table.quantised([1, 2, 3], 0, 1);
   table.quantised([4, 5, 6], 0, 1, { base: q.array });
   const one = study(
     [slider('seed_x', [0, 1]), slider('span', [0.5, 1, 2], { kind: 'number', between: 'interpolate', start: 1 })],
-    ['height_field', 'line_plot'],
+    ['surface', 'curves'],
     linear(0, 5, 6).map((k) => [k, 6]),
-    [...pictures, linePicture([series(table, [0, 1], [0, 1])])],
+    [...pictures, curves([series(table, [0, 1], [0, 1])])],
   );
   return documentOf(table, one);
 }
 
 type Loose = Record<string, any>;
-const frameOf = (d: Loose, k = 0) => d.studies[0].pictures[k].frame;
+const frameOf = (d: Loose, k = 0) => d.studies[0].pictures[k];
 const seriesOf = (d: Loose) => d.studies[0].pictures[6].series[0];
 
 describe('documents', () => {
   test('a good one is typed', async () => {
-    const { title, studies } = await decodeCompanion(await good());
+    const companion = await decodeCompanion(await good());
+    const { title, studies } = companion;
     expect(title).toBe('A companion');
-    const { sliders, frames, views } = studies[0]!;
-    expect(views).toEqual(['height_field', 'line_plot']);
+    const { sliders, panels } = studies[0]!;
+    expect(panels.map(({ kind }) => kind)).toEqual([PICTURES.surface, PICTURES.curves]);
     expect(sliders.map(({ continuous, start }) => [continuous, start])).toEqual([[false, 0], [true, 1]]);
-    expect(frames.length).toBe(6);
-    expect(frames[4]![0]).toMatchObject({ kind: 'height_field', head: { nx: 3, ny: 2, metric: 'loss' } });
-    expect(frames[4]![1]).toBe(frames[0]![1]);
+    expect(drawnAt(companion, [1, 1])).toMatchObject({ frame: { nx: 3, ny: 2, metric: 'loss' } });
+    expect(drawnAt(companion, [1, 1]).frame.values[0][0]).toBe(5);
+    const curve = (places: number[]) => (studies[0]!.frames.at(places) as any)[1].near;
+    expect(curve([1, 1])).toBe(curve([0, 0])); // read once
   });
 
   const faults: [string, (d: Loose) => unknown, string][] = [
     ['not an object', () => [1], 'document must be an object, got a list of 1.'],
     ['null', () => null, 'document must be an object, got null.'],
     ['another format', (d) => (d.format = 'x'), 'format must be "lwidgets.companion", got "x".'],
-    ['a newer version', (d) => (d.version = 2), 'version must be 1'],
+    ['no word of what it needs', (d) => delete d.needs, 'needs must be a list, got nothing.'],
+    ['an unknown need', (d) => (d.needs = ['surface', 'hologram']), 'needs must be among what is known here (surface, curves, table, words, recorded, f4, u1, q2, l2), got "hologram". Update lwidgets'],
+    ['a need that JavaScript knows', (d) => (d.needs = ['constructor']), 'needs must be among'],
+    ['another way to make frames', (d) => (d.studies[0].frames.kind = 'computed'), 'frames.kind must be one of recorded, got "computed".'],
     ['no studies', (d) => (d.studies = []), 'studies must hold at least one study, got none.'],
-    ['a frame too few', (d) => d.studies[0].frames.pop(), 'frames must hold 6 entries, got 5.'],
-    ['a frame too many', (d) => d.studies[0].frames.push([0, 6]), 'frames must hold 6 entries, got 7.'],
-    ['a view too few', (d) => d.studies[0].frames[3].pop(), 'frames[3] must hold 2 entries, got 1.'],
-    ['a picture that is not there', (d) => (d.studies[0].frames[3][0] = 7), 'frames[3][0] must be a whole number from 0 to 6, got 7.'],
-    ['a picture of another kind', (d) => (d.studies[0].frames[3][0] = 6), 'pictures[6].frame must be an object, got nothing.'],
-    ['an unknown view', (d) => (d.studies[0].views[0].kind = 'html'), 'views[0].kind must be one of height_field, line_plot, text, got "html".'],
-    ['two studies', (d) => d.studies.push({ ...d.studies[0], frames: [] }), 'studies[1].frames must hold 6 entries, got 0.'],
+    ['a frame too few', (d) => d.studies[0].frames.pictures.pop(), 'frames.pictures must hold 6 entries, got 5.'],
+    ['a frame too many', (d) => d.studies[0].frames.pictures.push([0, 6]), 'frames.pictures must hold 6 entries, got 7.'],
+    ['a view too few', (d) => d.studies[0].frames.pictures[3].pop(), 'frames.pictures[3] must hold 2 entries, got 1.'],
+    ['a picture that is not there', (d) => (d.studies[0].frames.pictures[3][0] = 7), 'frames.pictures[3][0] must be a whole number from 0 to 6, got 7.'],
+    ['a picture of another kind', (d) => (d.studies[0].frames.pictures[3][0] = 6), 'pictures[6].shape must be a list, got nothing.'],
+    ['an unknown kind', (d) => (d.studies[0].panels[0].kind = 'html'), 'panels[0].kind must be a kind of picture that is known here (surface, curves, table, words), got "html".'],
+    ['a kind that JavaScript knows', (d) => (d.studies[0].panels[0].kind = 'toString'), 'panels[0].kind must be a kind of picture that is known here'],
+    ['a panel beside none', (d) => (d.studies[0].panels[1].beside = 'nowhere'), 'panels[1].beside must name a panel before it, got "nowhere".'],
+    ['two panels of one name', (d) => (d.studies[0].panels[1].name = d.studies[0].panels[0].name), 'panels[1].name must be given to one panel, got "surface 0".'],
+    ['a check of no known state', (d) => (d.studies[0].checks = [{ name: 'a', state: 'great' }]), 'checks[0].state must be one of pass, fail, warn, info, pending, got "great".'],
+    ['a log slider at zero', (d) => Object.assign(d.studies[0].sliders[1], { log: true, positions: [0, 1, 2] }), 'sliders[1].positions[0] must be positive on a log scale, got 0.'],
+    ['a log slider of choices', (d) => Object.assign(d.studies[0].sliders[0], { log: true, kind: 'choice' }), 'sliders[0].log must be false where the slider holds no numbers, got true.'],
+    ['a slider that plays maybe', (d) => (d.studies[0].sliders[0].play = 'yes'), 'sliders[0].play must be true or false, got "yes".'],
+    ['two studies', (d) => d.studies.push({ ...d.studies[0], frames: { kind: 'recorded', pictures: [] } }), 'studies[1].frames.pictures must hold 6 entries, got 0.'],
     ['no positions', (d) => (d.studies[0].sliders[0].positions = []), 'sliders[0].positions must hold at least one position, got none.'],
     ['a start outside', (d) => (d.studies[0].sliders[0].start = 2), 'sliders[0].start must be a whole number from 0 to 1, got 2.'],
     ['a start between', (d) => (d.studies[0].sliders[0].start = 0.5), 'sliders[0].start must be a whole number from 0 to 1, got 0.5.'],
@@ -124,19 +135,28 @@ describe('documents', () => {
     ['a base before all', (d) => (d.arrays[25].base = -1), 'arrays[25].base must be a whole number'],
     ['a base of another shape', (d) => (d.arrays[25].base = 0), 'arrays[25].base must be a quantised array of the same shape'],
     ['a base where there are no differences', (d) => (d.arrays[1].base = 0), 'arrays[1].base must be a quantised array of the same shape'],
-    ['an array that is not there', (d) => (frameOf(d).x.array = 99), 'pictures[0].frame.x.array must be a whole number from 0 to 27, got 99.'],
-    ['a grid of another shape', (d) => (frameOf(d).values.arrays[0] = frameOf(d).x.array), 'pictures[0].frame.values[0] must have shape [3, 2], got [3].'],
-    ['a metric without grid', (d) => (frameOf(d).values.arrays = []), 'pictures[0].frame.values.arrays must hold 1 entry, got 0.'],
-    ['values in bytes', (d) => (frameOf(d).values.arrays[0] = frameOf(d).evaluated.array), 'pictures[0].frame.values[0] must be numbers, of coding f4, q2 or l2, got "u1".'],
-    ['evaluated in numbers', (d) => (frameOf(d).evaluated.array = frameOf(d).values.arrays[0]), 'pictures[0].frame.evaluated must be bytes, of coding u1, got "f4".'],
-    ['a metric of no name', (d) => (frameOf(d).metric = 'acc'), 'pictures[0].frame.metric must be one of loss, got acc.'],
-    ['a frame of one row', (d) => (frameOf(d).shape = [1, 2]), 'pictures[0].frame.shape must be two whole numbers of at least 2, got [1,2].'],
+    ['an array that is not there', (d) => (frameOf(d).x.array = 99), 'pictures[0].x.array must be a whole number from 0 to 27, got 99.'],
+    ['a grid of another shape', (d) => (frameOf(d).values.arrays[0] = frameOf(d).x.array), 'pictures[0].values[0] must have shape [3, 2], got [3].'],
+    ['a metric without grid', (d) => (frameOf(d).values.arrays = []), 'pictures[0].values.arrays must hold 1 entry, got 0.'],
+    ['values in bytes', (d) => (frameOf(d).values.arrays[0] = frameOf(d).evaluated.array), 'pictures[0].values[0] must be numbers, of coding f4, q2 or l2, got "u1".'],
+    ['evaluated in numbers', (d) => (frameOf(d).evaluated.array = frameOf(d).values.arrays[0]), 'pictures[0].evaluated must be bytes, of coding u1, got "f4".'],
+    ['a metric of no name', (d) => (frameOf(d).metric = 'acc'), 'pictures[0].metric must be one of loss, got "acc".'],
+    ['a frame of one row', (d) => (frameOf(d).shape = [1, 2]), 'pictures[0].shape must be two whole numbers of at least 2, got [1,2].'],
+    ['a frame beyond counting', (d) => (frameOf(d).shape = [1e6, 1e6]), 'pictures[0].shape must hold at most 16777216 points, got 1000000 x 1000000.'],
+    ['an error too many', (d) => (frameOf(d).errors = [1, 2]), 'pictures[0].errors must hold 1 entry, got 2.'],
+    ['an error in words', (d) => (frameOf(d).errors = ['small']), 'pictures[0].errors[0] must be a finite number, got "small".'],
+    ['no metric', (d) => (frameOf(d).metrics = []), 'pictures[0].metrics must name at least one metric, got none.'],
+    ['a name for two cells of three', (d) => (frameOf(d).names = [['a', 'b'], ['c', 'd']]), 'pictures[0].names[0] must name 3 points, got 2.'],
+    ['a colour map of numbers', (d) => (frameOf(d).colormap = 7), 'pictures[0].colormap must be text, got 7.'],
+    ['blind spots in a list', (d) => (frameOf(d).missable = []), 'pictures[0].missable must be text, got a list of 0.'],
+    ['an equal aspect of logarithms', (d) => Object.assign(d.studies[0].pictures[6], { equal: true, x_log: true, x_range: [1, 2] }), 'pictures[6].equal must be false on a log scale, got true.'],
+    ['a log axis at zero, across', (d) => (d.studies[0].pictures[6].x_log = true), 'pictures[6].x_range must be positive on a log scale, got 0.'],
     ['a marker nowhere', (d) => (d.studies[0].pictures[0].markers = [{ x: 0, y: null }]), 'pictures[0].markers[0].y must be a finite number, got null.'],
     ['an unknown pane', (d) => (d.studies[0].pictures[0].panes = ['table']), 'pictures[0].panes[0] must be one of map, surface, got "table".'],
     ['a camera of words', (d) => (d.studies[0].pictures[0].camera = { yaw: 'x' }), 'pictures[0].camera.yaw must be a finite number, got "x".'],
     ['a range of one', (d) => (d.studies[0].pictures[6].x_range = [0]), 'pictures[6].x_range must hold 2 entries, got 1.'],
     ['an empty range', (d) => (d.studies[0].pictures[6].y_range = [1, 1]), 'pictures[6].y_range must increase, got 1, 1.'],
-    ['a log range at zero', (d) => (d.studies[0].pictures[6].log = true), 'pictures[6].y_range must be positive on a log scale, got 0.'],
+    ['a log range at zero', (d) => (d.studies[0].pictures[6].y_log = true), 'pictures[6].y_range must be positive on a log scale, got 0.'],
     ['curves of unequal length', (d) => (seriesOf(d).y.array = frameOf(d).x.array), 'pictures[6].series[0].y must have shape [2], got [3].'],
     ['a band with one edge', (d) => (seriesOf(d).style = 'band'), 'pictures[6].series[0].y must have shape [2, 2], got [2].'],
     ['a colour that fetches', (d) => (seriesOf(d).color = 'url(//x)'), 'pictures[6].series[0].color must be a colour such as #0072B2, got "url(//x)".'],
@@ -156,10 +176,10 @@ describe('documents', () => {
 
   test.each([['not a number', [0, NaN, 1]], ['infinite', [0, 1, Infinity]], ['falling', [0, 2, 1]]])('refuses coordinates that are %s', async (_, x) => {
     const table = new Table();
-    const picture = heightPicture(table, (a, b) => a + b, { nx: 3, ny: 2 });
-    picture.frame.x = table.floats(x);
-    const document = await documentOf(table, study([], ['height_field'], [[0]], [picture]));
-    await expect(decodeCompanion(document)).rejects.toThrow(/^companion: pictures\[0\].frame.x must be finite and strictly increasing, got/);
+    const picture = surface(table, (a, b) => a + b, { nx: 3, ny: 2 });
+    picture.x = table.floats(x);
+    const document = await documentOf(table, study([], ['surface'], [[0]], [picture]));
+    await expect(decodeCompanion(document)).rejects.toThrow(/^companion: pictures\[0\].x must be finite and strictly increasing, got/);
   });
 
   test('data that inflate to far more than the shapes say are not inflated', async () => {
@@ -175,9 +195,10 @@ describe('documents', () => {
     const long = '<b>'.repeat(4_000_000);
     const document = (await good()) as Loose;
     document.title = document.studies[0].source = document.studies[0].sliders[0].label = frameOf(document).labels[0] = seriesOf(document).label = long;
-    const { title, studies } = await decodeCompanion(document);
-    const [surface, curve] = studies[0]!.frames[0]! as [HeightPicture, LinePicture];
-    for (const got of [title, studies[0]!.source, studies[0]!.sliders[0]!.label, surface.head.labels[0], curve.series[0]!.label]) {
+    const companion = await decodeCompanion(document);
+    const { title, studies } = companion;
+    const [plane, curve] = [drawnAt(companion, [0, 0]), drawnAt(companion, [0, 0], 1)];
+    for (const got of [title, studies[0]!.source, studies[0]!.sliders[0]!.label, plane.frame.labels[0], curve.curves[0].label]) {
       expect(got.length).toBeLessThan(10_010);
       expect(got.endsWith('…')).toBe(true);
     }
@@ -222,21 +243,16 @@ describe('between positions', () => {
   async function surfaces() {
     const table = new Table();
     const pictures = [0, 1].flatMap((s) => [0, 1, 2].map((t) =>
-      heightPicture(table, (x, y, m) => (m ? 100 : 1) * f(s, t, x, y), { nx: 4, ny: 3, metrics: ['loss', 'error'], every: t + 1, x: [-1 - s, 1 + s], errors: [s, t] })));
+      surface(table, (x, y, m) => (m ? 100 : 1) * f(s, t, x, y), { nx: 4, ny: 3, metrics: ['loss', 'error'], every: t + 1, x: [-1 - s, 1 + s], errors: [s, t] })));
     const interpolate = { kind: 'number', between: 'interpolate' };
     return decodeCompanion(await documentOf(table, study(
-      [slider('s', [0, 1], interpolate), slider('t', [0, 1, 2], interpolate)], ['height_field'], linear(0, 5, 6).map((k) => [k]), pictures,
+      [slider('s', [0, 1], interpolate), slider('t', [0, 1, 2], interpolate)], ['surface'], linear(0, 5, 6).map((k) => [k]), pictures,
     )));
   }
-  const mixedHeight = ({ studies, arrays }: Companion, at: number[]) => {
-    const { sliders, frames } = studies[0]!;
-    const parts = cornersOf(sliders, at).map(({ frame, weight }) => ({ picture: frames[frame]![0] as HeightPicture, weight }));
-    return decodeFrame(mixHeight(arrays, frames[nearestFrame(sliders, at)]![0] as HeightPicture, parts));
-  };
 
   test.each([[[0, 0]], [[1, 2]], [[0.25, 1]], [[0.75, 1.5]], [[0.1, 0.4]]])('grids and axes at %j are those of a bilinear family; all else is the nearest picture’s', async (at) => {
     const [s, t] = at as [number, number];
-    const frame = mixedHeight(await surfaces(), at);
+    const frame = drawnAt(await surfaces(), at).frame;
     expect([...frame.x]).toEqual(linear(-1 - s, 1 + s, 4).map((v) => expect.closeTo(v, 5)));
     // On the axes of each picture, f is bilinear in s and t at a fixed (i, j) only where x does not move with s: take its corners' own x.
     const own = (S: number, T: number, i: number, j: number) => f(S, T, linear(-1 - S, 1 + S, 4)[i]!, linear(-1, 1, 3)[j]!);
@@ -255,35 +271,33 @@ describe('between positions', () => {
   test('a hole in one neighbour is a hole in between; grids of another size are not mixed', async () => {
     const table = new Table();
     const at = async (other: object) => decodeCompanion(await documentOf(table, study(
-      [slider('s', [0, 1], { kind: 'number', between: 'interpolate' })], ['height_field'], [[0], [1]],
-      [heightPicture(table, (x) => (x > 0.5 ? NaN : 1), { nx: 3, ny: 2 }), other],
+      [slider('s', [0, 1], { kind: 'number', between: 'interpolate' })], ['surface'], [[0], [1]],
+      [surface(table, (x) => (x > 0.5 ? NaN : 1), { nx: 3, ny: 2 }), other],
     )));
-    const holed = mixedHeight(await at(heightPicture(table, () => 3, { nx: 3, ny: 2 })), [0.25]);
+    const holed = drawnAt(await at(surface(table, () => 3, { nx: 3, ny: 2 })), [0.25]).frame;
     expect([...holed.values[0]!]).toEqual([1.5, 1.5, 1.5, 1.5, NaN, NaN]);
-    const snapped = mixedHeight(await at(heightPicture(table, () => 3, { nx: 5, ny: 2 })), [0.75]);
+    const snapped = drawnAt(await at(surface(table, () => 3, { nx: 5, ny: 2 })), [0.75]).frame;
     expect([snapped.nx, ...snapped.values[0]!]).toEqual([5, ...Array(10).fill(3)]);
   });
 
   test('curves: values, coordinates and ranges are mixed; with other curves the nearest picture is shown', async () => {
     const table = new Table();
     const pictures = [
-      linePicture([series(table, [0, 1], [0, 1])], { caption: 'a' }),
-      linePicture([series(table, [0, 2], [4, 1])], { caption: 'b', x_range: [0, 2], y_range: [0, 5] }),
-      linePicture([series(table, [0, 2], [9, 9]), series(table, [0], [1])], { caption: 'c' }),
+      curves([series(table, [0, 1], [0, 1])], { caption: 'a' }),
+      curves([series(table, [0, 2], [4, 1])], { caption: 'b', x_range: [0, 2], y_range: [0, 5] }),
+      curves([series(table, [0, 2], [9, 9]), series(table, [0], [1])], { caption: 'c' }),
     ];
-    const { studies, arrays } = await decodeCompanion(await documentOf(table, study(
-      [slider('s', [0, 1, 2], { kind: 'number', between: 'interpolate' })], ['line_plot'], [[0], [1], [2]], pictures,
+    const companion = await decodeCompanion(await documentOf(table, study(
+      [slider('s', [0, 1, 2], { kind: 'number', between: 'interpolate' })], ['curves'], [[0], [1], [2]], pictures,
     )));
-    const mixed = (at: number) => {
-      const { sliders, frames } = studies[0]!;
-      const parts = cornersOf(sliders, [at]).map(({ frame, weight }) => ({ picture: frames[frame]![0] as LinePicture, weight }));
-      return mixLines(arrays, frames[nearestFrame(sliders, [at])]![0] as LinePicture, parts);
-    };
+    const mixed = (at: number) => drawnAt(companion, [at]);
     const between = mixed(0.25);
     expect([...between.curves[0]!.x, ...between.curves[0]!.y]).toEqual([0, 1.25, 1, 1]);
     expect([between.xRange, between.yRange, between.caption]).toEqual([[0, 1.25], [0, 2], 'a']);
-    expect(mixed(1.75).curves.map(({ y }) => [...y])).toEqual([[9, 9], [1]]);
+    expect(mixed(1.75).curves.map(({ y }: { y: Float32Array }) => [...y])).toEqual([[9, 9], [1]]);
     expect([mixed(1.25).caption, ...mixed(1.25).curves[0]!.y]).toEqual(['b', 4, 1]);
+    expect([0.25, 1.25].map((at) => [mixed(at).mixed, mixed(at).kept])).toEqual([[['curves'], ['words']], [[], ['curves', 'words']]]);
+    expect(mixed(1)).toMatchObject({ mixed: [], kept: [] });
   });
 });
 
@@ -305,6 +319,20 @@ describe('sliders', () => {
     'a %s of %j has no place for %j', (kind, positions, value) => {
       expect(() => placeOf(make(kind, positions), value)).toThrow(CompanionError);
     });
+
+  test('a logarithmic slider is even in the logarithm, between positions too', () => {
+    const rate = readSlider(slider('rate', [0.001, 0.1, 10], { kind: 'number', between: 'interpolate', log: true }), 'slider');
+    expect([0, 0.5, 1.25, 2].map((at) => valueAt(rate, at))).toEqual([0.001, expect.closeTo(0.01, 12), expect.closeTo(0.1 * 100 ** 0.25, 12), 10]);
+    for (const at of [0, 0.3, 1, 1.7, 2]) expect(placeOf(rate, valueAt(rate, at))).toBeCloseTo(at, 9);
+    expect([-1, 0, 99].map((value) => placeOf(rate, value))).toEqual([0, 0, 2]);
+    const snapping = readSlider(slider('rate', [0.001, 0.1, 10], { kind: 'number', log: true }), 'slider');
+    expect(placeOf(snapping, 0.02)).toBe(1); // on a straight scale, 0.001 were nearer
+  });
+
+  test('only numbers play, and only where there are several', () => {
+    const plays = (kind: string, positions: unknown[]) => readSlider(slider('s', positions, { kind, play: true }), 'slider').play;
+    expect([plays('integer', [0, 1]), plays('number', [0.5]), plays('toggle', [true, false]), plays('choice', ['a', 'b'])]).toEqual([true, false, false, false]);
+  });
 
   test('values in words', () => {
     expect([[-0.5, 1.25], 3, -7, 0.1 + 0.2, true, null, 'filter'].map(valueText)).toEqual(['−0.5 to 1.25', '3', '−7', '0.3', 'yes', 'none', 'filter']);
@@ -328,6 +356,78 @@ describe('paths', () => {
   });
 });
 
+describe('one unit as long on both axes', () => {
+  const unit = (range: readonly [number, number], pixels: number) => pixels / (range[1] - range[0]);
+
+  test.each<[string, [number, number], [number, number]]>([
+    ['a square', [-1, 1], [-1, 1]], ['a wide one', [0, 10], [0, 6]], ['a tall one', [0, 3], [-5, 5]], ['a sliver that lies', [0, 100], [0, 1]], ['a sliver that stands', [0, 0.01], [3, 4]],
+  ])('%s', (_, x, y) => {
+    const box = equalBox(x, y, 600, 400);
+    expect(unit(box.xRange, box.width)).toBeCloseTo(unit(box.yRange, box.height), 6);
+    expect(box.width).toBeLessThanOrEqual(600 + 1e-9);
+    expect(box.height).toBeLessThanOrEqual(400 + 1e-9);
+    expect(Math.min(box.width, box.height)).toBeGreaterThan(100);
+    for (const [drawn, wanted] of [[box.xRange, x], [box.yRange, y]] as const) {
+      expect(drawn[0]).toBeLessThanOrEqual(wanted[0] + 1e-9);
+      expect(drawn[1]).toBeGreaterThanOrEqual(wanted[1] - 1e-9);
+      expect(drawn[0] + drawn[1]).toBeCloseTo(wanted[0] + wanted[1], 6); // widened evenly
+    }
+  });
+
+  test('a share of an axis is a value on it', () => {
+    expect([0, 0.25, 1].map((share) => valueAlong(-2, 2, share))).toEqual([-2, -1, 2]);
+    expect([0, 0.5, 1].map((share) => valueAlong(0.01, 100, share, true))).toEqual([0.01, expect.closeTo(1, 12), expect.closeTo(100, 9)]);
+  });
+});
+
+describe('tables and words', () => {
+  const read = (kind: string, raw: object) => kindOf(kind, 'kind').read(raw as never, 'p', undefined as never);
+
+  test('are read as they are', () => {
+    const raw = { title: 'T', head: ['a', 'b'], rows: [['1', ''], ['2', 'x | y']], colors: ['#ff0000', ''], notes: ['n'], folded: true };
+    expect(read('table', raw)).toEqual(raw);
+    expect(read('table', { head: [], rows: [] })).toEqual({ title: '', head: [], rows: [], colors: [], notes: [], folded: false });
+    expect(read('words', { text: 'hello' })).toEqual({ text: 'hello', title: '', tone: 'plain' });
+  });
+
+  test.each<[string, string, object, string]>([
+    ['a row too short', 'table', { head: ['a', 'b'], rows: [['1']] }, 'p.rows[0] must hold 2 entries, got 1.'],
+    ['a cell of numbers', 'table', { head: ['a'], rows: [[1]] }, 'p.rows[0][0] must be text, got 1.'],
+    ['a cell of nothing', 'table', { head: ['a'], rows: [[null]] }, 'p.rows[0][0] must be text, got null.'],
+    ['no rows', 'table', { head: ['a'] }, 'p.rows must be a list, got nothing.'],
+    ['a colour too many', 'table', { head: ['a'], rows: [['1']], colors: ['', ''] }, 'p.colors must hold one for each row, or none, got 2 for 1 rows.'],
+    ['a colour that fetches', 'table', { head: ['a'], rows: [['1']], colors: ['url(x)'] }, 'p.colors[0] must be a colour such as #0072B2, got "url(x)".'],
+    ['more cells than anyone reads', 'table', { head: ['a', 'b'], rows: Array(10_001).fill(['', '']) }, 'p.rows must hold at most 20000 cells, got 20002.'],
+    ['words in a list', 'words', { text: ['a'] }, 'p.text must be text, got a list of 1.'],
+    ['another tone', 'words', { text: 'a', tone: 'loud' }, 'p.tone must be one of plain, note, alert, got "loud".'],
+  ])('refuse %s', (_, kind, raw, message) => {
+    expect(() => read(kind, raw)).toThrow(`companion: ${message}`);
+  });
+
+  test('between positions the nearest is said, and that it is', () => {
+    const near = read('words', { text: 'near' });
+    const far = read('words', { text: 'far' });
+    expect(PICTURES.words!.mix(undefined as never, near, [{ picture: near, weight: 0.6 }, { picture: far, weight: 0.4 }])).toMatchObject({ text: 'near', kept: ['words'] });
+  });
+});
+
+describe('markers', () => {
+  test('lie between where the same ones are there, and with the nearest where not', async () => {
+    const table = new Table();
+    const at = (x: number, ...labels: string[]) => surface(table, () => x, { nx: 3, ny: 2 }, { markers: labels.map((label, k) => ({ x: x + k, y: 0, label })) });
+    const companion = await decodeCompanion(await documentOf(table, study(
+      [slider('s', [0, 1, 2], { kind: 'number', between: 'interpolate' })], ['surface'], [[0], [1], [2]], [at(0, 'A', 'B'), at(1, 'A', 'B'), at(2, 'A')],
+    )));
+    expect(drawnAt(companion, [0.25])).toMatchObject({ markers: [{ x: 0.25, y: 0, label: 'A' }, { x: 1.25, y: 0, label: 'B' }], mixed: ['grids', 'markers'], kept: [] });
+    expect(drawnAt(companion, [1.25])).toMatchObject({ markers: [{ x: 1 }, { x: 2 }], mixed: ['grids'], kept: ['markers'] });
+    expect(drawnAt(companion, [1.75])).toMatchObject({ markers: [{ x: 2, label: 'A' }] });
+  });
+});
+
+test('every way to make frames has a name of its own', () => {
+  for (const name of Object.keys(FRAMES)) expect(Object.hasOwn(PICTURES, name)).toBe(false);
+});
+
 describe('landscape files', () => {
   const packed = (values: number[]) => btoa(String.fromCharCode(...new Uint8Array(Float64Array.from(values).buffer)));
   const file = (more: Loose = {}): Loose => ({
@@ -344,37 +444,22 @@ describe('landscape files', () => {
     metrics: [{ name: 'loss', values: packed([1, 2, 5, NaN, 0]), error: packed([0.25]) }], ...more,
   });
 
-  test('a plane becomes a surface with every number in its place', async () => {
-    const { studies, arrays } = await decodeCompanion(landscapeDocument(file()));
-    const picture = studies[0]!.frames[0]![0] as HeightPicture;
-    const frame = decodeFrame(mixHeight(arrays, picture, [{ picture, weight: 1 }]));
+  test('a plane becomes a surface with every number in its place', () => {
+    const companion = landscapeCompanion(file());
+    const { frame } = drawnAt(companion);
     expect(frame).toMatchObject({ nx: 3, ny: 2, labels: ['first', 'second'], metrics: ['loss', 'error'], metric: 'loss', errors: [0.5, null], final: true });
     expect([...frame.x, ...frame.y]).toEqual([-1, 0, 1, 0, 4]);
-    expect(frame.values.map((v) => [...v])).toEqual([[1, 2, 3, NaN, Infinity, 6], [0, 0, 1, 1, 2, 2]]);
+    expect(frame.values.map((v: Float32Array) => [...v])).toEqual([[1, 2, 3, NaN, Infinity, 6], [0, 0, 1, 1, 2, 2]]);
     expect([...frame.evaluated]).toEqual([1, 0, 1, 0, 1, 0]);
-    expect(studies[0]!.fixed).toEqual([{ label: 'evaluations', value: '3' }]);
+    expect(companion.studies[0]!.fixed).toEqual([{ label: 'evaluations', value: '3' }]);
   });
 
-  test('a line becomes a curve with its measured points', async () => {
-    const { studies, arrays } = await decodeCompanion(landscapeDocument(line()));
-    const picture = studies[0]!.frames[0]![0] as LinePicture;
-    const { curves, caption, yRange, xLabel } = mixLines(arrays, picture, [{ picture, weight: 1 }]);
+  test('a line becomes a curve with its measured points', () => {
+    const { curves, caption, yRange, xLabel } = drawnAt(landscapeCompanion(line()));
     expect([...curves[0]!.y]).toEqual([1, 2, 5, NaN, 0]);
     expect([[...curves[1]!.x], [...curves[1]!.y], curves[1]!.style]).toEqual([[0, 0.5, 1], [1, 5, 0], 'points']);
     expect(caption).toBe('loss from 0 to 5 · 3 of 5 points measured · interpolation error at most about 0.25 · 1 not measured and without a value');
     expect([xLabel, ...yRange]).toEqual(['alpha (0 = a, 1 = b)', expect.closeTo(-0.15, 9), expect.closeTo(5.15, 9)]);
-  });
-
-  test('more bytes than one stored block holds', async () => {
-    const n = 130;
-    const values = Array.from({ length: n * n }, (_, k) => k);
-    const big = file({
-      shape: [n, n], evaluated: btoa('\x01'.repeat(n * n)), evaluations: n * n,
-      axes: ['x', 'y'].map((name) => ({ name, label: name, coords: packed(linear(0, 1, n)) })),
-      metrics: [{ name: 'loss', values: btoa(Array.from(new Uint8Array(Float64Array.from(values).buffer), (b) => String.fromCharCode(b)).join('')), error: packed([0]) }],
-    });
-    const { studies, arrays } = await decodeCompanion(landscapeDocument(big));
-    expect([...arrays.floats((studies[0]!.frames[0]![0] as HeightPicture).values[0]!)]).toEqual(values);
   });
 
   test.each<[string, Loose | null, string]>([
@@ -390,13 +475,13 @@ describe('landscape files', () => {
     ['no metric', file({ metrics: [] }), 'metrics must name at least one metric, got none.'],
     ['an unknown count', file({ evaluations: '3' }), 'evaluations must be a finite number, got "3".'],
   ])('refuses %s', (_, json, message) => {
-    expect(() => landscapeDocument(json)).toThrow(CompanionError);
-    expect(() => landscapeDocument(json)).toThrow(`companion: ${message}`);
+    expect(() => landscapeCompanion(json)).toThrow(CompanionError);
+    expect(() => landscapeCompanion(json)).toThrow(`companion: ${message}`);
   });
 
-  test('coordinates that are not finite are refused when the document is decoded', async () => {
+  test('coordinates that are not finite are refused', () => {
     const broken = file();
     broken.axes[0].coords = packed([0, NaN, 1]);
-    await expect(decodeCompanion(landscapeDocument(broken))).rejects.toThrow(CompanionError);
+    expect(() => landscapeCompanion(broken)).toThrow('companion: landscape.x must be finite and strictly increasing, got NaN at index 1.');
   });
 });

@@ -2,8 +2,8 @@
 
 import { page } from 'vitest/browser';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { LinePlotView } from '../src/core/line_plot';
-import type { Curve, LineDrawing } from '../src/core/mixing';
+import type { Curve, Drawing } from '../src/pictures/curves';
+import { LinePlotView } from '../src/pictures/curves/line_plot';
 import { INJECTIONS, linear } from './companions';
 
 const views: LinePlotView[] = [];
@@ -11,14 +11,14 @@ const views: LinePlotView[] = [];
 const curve = (x: number[], y: number[], more: Partial<Curve> = {}): Curve =>
   ({ x: Float32Array.from(x), y: Float32Array.from(y), label: '', color: '#0000ff', style: 'solid', width: 3, opacity: 1, ...more });
 
-function mount(curves: Curve[], more: Partial<LineDrawing> = {}, width = 700) {
+function mount(curves: Curve[], more: Partial<Drawing> = {}, width = 700) {
   const host = document.createElement('div');
   host.style.width = `${width}px`;
   document.body.append(host);
   const view = new LinePlotView(host);
   views.push(view);
-  const picture: LineDrawing = { xLabel: 'alpha', yLabel: 'loss', log: false, xRange: [0, 1], yRange: [0, 1], caption: '', curves, ...more };
-  view.set(picture);
+  const picture: Drawing = { xLabel: 'alpha', yLabel: 'loss', xLog: false, yLog: false, equal: false, xRange: [0, 1], yRange: [0, 1], caption: '', curves, ...more };
+  view.show(picture);
   return { view, host, picture, root: view.root, svg: view.root.querySelector<SVGSVGElement>('.lw-curves')! };
 }
 
@@ -80,13 +80,13 @@ describe('pictures', () => {
 
   test('on a log scale a power law is straight, and what is not positive is missing', async () => {
     const x = linear(0, 1, 101);
-    const { svg, root } = mount([curve(x, x.map((v) => (v < 0.2 ? -1 : 10 ** (4 * v - 2))))], { log: true, yRange: [1e-2, 1e2] });
+    const { svg, root } = mount([curve(x, x.map((v) => (v < 0.2 ? -1 : 10 ** (4 * v - 2))))], { yLog: true, yRange: [1e-2, 1e2] });
     const at = await pixelsOf(svg);
     for (const u of [0.3, 0.5, 0.8]) expect(blue(at(u, u))).toBe(true);
     expect(blue(at(0.1, 0.1))).toBe(false);
     const ticks = [...svg.querySelectorAll('.lw-axes text')].map((t) => t.textContent);
     for (const tick of ['0.01', '0.1', '1', '10', '100', 'loss (log scale)']) expect(ticks).toContain(tick);
-    expect(root.dataset.log).toBe('true');
+    expect(root.dataset.yLog).toBe('true');
   });
 
   test('what lies outside the ranges stays outside the axes', async () => {
@@ -178,9 +178,9 @@ describe('pictures', () => {
   test('nothing drawable, one point, no series', () => {
     const { view, svg, picture } = mount([curve([0, 1], [NaN, NaN])]);
     expect(svg.querySelector('svg path')!.getAttribute('d')).toBe('');
-    view.set({ ...picture, curves: [curve([0.5], [0.5])] });
+    view.show({ ...picture, curves: [curve([0.5], [0.5])] });
     expect(svg.querySelector('svg path')!.getBoundingClientRect().width).toBeGreaterThanOrEqual(0);
-    view.set({ ...picture, curves: [] });
+    view.show({ ...picture, curves: [] });
     expect(svg.querySelector('svg path')).toBeNull();
     expect(svg.querySelectorAll('.lw-axes text').length).toBeGreaterThan(4);
   });
@@ -220,7 +220,7 @@ describe('reading', () => {
     expect(words()).toBe('alpha = 0.2loss not a number');
     press(overlay, 'ArrowRight', true);
     expect(words()).toBe('alpha = 0.7loss 0.7');
-    view.set({ ...picture, curves: [curve(x, x.map((v) => 2 * v))] });
+    view.show({ ...picture, curves: [curve(x, x.map((v) => 2 * v))] });
     expect(words()).toBe('alpha = 0.7loss 1.4');
     expect(press(overlay, 'End')).toBe(true);
     expect(words()).toBe('alpha = 1loss 2');

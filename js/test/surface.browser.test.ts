@@ -1,24 +1,31 @@
 // The figure in a real Chromium, judged by properties of its pixels.
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { HeightFieldView, type HeightFieldEvents } from '../src/core/height_field';
-import { Renderer } from '../src/core/renderer';
-import { rawFrame, type Wanted } from './frames';
+import { type FigureHeld, type FigureOptions, SurfaceFigure } from '../src/pictures/surface/figure';
+import type { Frame } from '../src/pictures/surface/frame';
+import { Renderer } from '../src/pictures/surface/renderer';
+import { frameOf, type Wanted } from './frames';
 
 type F = (x: number, y: number, m: number) => number;
 const bowl: F = (x, y) => x * x + 2 * y * y;
-const views: HeightFieldView[] = [];
+const views: SurfaceFigure[] = [];
 const hook = globalThis as { __lwidgetsPainted?: (what: Record<string, unknown>) => void };
 
-function mount(f: F = bowl, wanted: Wanted = {}, { width = 900, events = {} as HeightFieldEvents } = {}) {
+function mount(f: F = bowl, wanted: Wanted = {}, { width = 900, tell = (_: FigureHeld) => undefined as void } = {}) {
   const host = document.createElement('div');
   host.style.width = `${width}px`;
   document.body.append(host);
-  const view = new HeightFieldView(host, events);
-  views.push(view);
-  view.setFrame(rawFrame(f, wanted));
-  view.flush();
-  return { view, host, root: view.root };
+  const figure = new SurfaceFigure(host, tell);
+  views.push(figure);
+  let frame = frameOf(f, wanted);
+  figure.show(frame);
+  const view = {
+    figure,
+    set: (options: Partial<FigureOptions>) => figure.show(frame, options),
+    setFrame: (next: Frame) => figure.show((frame = next)),
+    dispose: () => figure.dispose(),
+  };
+  return { view, host, root: figure.root };
 }
 
 beforeEach(() => { document.body.style.background = '#fff'; });
@@ -104,7 +111,6 @@ describe('pictures', () => {
     const map = canvas(root, 'map');
     expect(lightness(map, low)).toBeLessThan(lightness(map, high) - 40);
     view.set({ camera: { yaw: 0, pitch: Math.PI / 2, zoom: 1 }, contours: 0 });
-    view.flush();
     const surface = canvas(root, 'surface');
     const box = pictureBox(surface);
     const part = ([x0, y0, x1, y1]: readonly number[]): [number, number, number, number] => [
@@ -132,7 +138,6 @@ describe('pictures', () => {
     const coloured = (f: F) => {
       const { view, root } = mount(f, { nx: 41, ny: 41 });
       view.set({ camera: { yaw: 0, pitch: Math.PI / 2, zoom: 1 }, contours: 0 });
-      view.flush();
       const { data } = pixels(canvas(root, 'surface'));
       let n = 0;
       for (let k = 0; k < data.length; k += 4) if (data[k + 3]! > 250 && Math.max(data[k]!, data[k + 1]!, data[k + 2]!) - Math.min(data[k]!, data[k + 1]!, data[k + 2]!) > 30) n++;
@@ -147,7 +152,7 @@ describe('pictures', () => {
     const seen: Record<string, unknown>[] = [];
     hook.__lwidgetsPainted = (what) => seen.push(what);
     const { root } = mount((x, y) => 1 / 3 + x + y, { tag: 7, final: false });
-    expect(seen).toEqual([{ kind: 'height_field', shape: [33, 17], tag: 7, metric: 'loss', final: false }]);
+    expect(seen).toEqual([{ kind: 'surface', shape: [33, 17], tag: 7, metric: 'loss', final: false }]);
     expect(root.dataset).toMatchObject({
       tag: '7', metric: 'loss', shape: '33x17', final: 'false',
       min: String(Math.fround(1 / 3 - 2)), max: String(Math.fround(1 / 3 + 2)),
@@ -159,26 +164,22 @@ describe('pictures', () => {
     const { view, root } = mount(bowl, { every: 4 });
     const snapshot = () => canvas(root, 'map').toDataURL() + canvas(root, 'surface').toDataURL();
     view.set({ contours: 0 });
-    view.flush();
     const plain = snapshot();
     view.set({ contours: 12 });
-    view.flush();
     const lines = snapshot();
     view.set({ showPoints: true });
-    view.flush();
     expect(new Set([plain, lines, snapshot()]).size).toBe(3);
     expect(root.querySelector('.lw-key-point')).not.toBeNull();
   });
 
   test('GL and the CPU paint the same map', () => {
-    const raw = rawFrame((x, y) => (x < -0.6 ? NaN : bowl(x, y, 0)), { nx: 21, ny: 31 });
+    const raw = frameOf((x, y) => (x < -0.6 ? NaN : bowl(x, y, 0)), { nx: 21, ny: 31 });
     const renderer = Renderer.shared()! as unknown as { software: boolean };
     const { view, root } = mount();
     const paint = (software: boolean) => {
       const before = renderer.software;
       renderer.software = software;
       view.setFrame(raw);
-      view.flush();
       renderer.software = before;
       return pixels(canvas(root, 'map')).data;
     };
@@ -216,7 +217,7 @@ describe('the shared renderer', () => {
     loser.loseContext();
     await frames(3);
     expect(renderer.stats().lost).toBe(true);
-    view.setFrame(rawFrame((x, y) => x - y, { tag: 2 }));
+    view.setFrame(frameOf((x, y) => x - y, { tag: 2 }));
     await frames(3);
     expect(pixels(canvas(root, 'surface')).colors).toBeGreaterThan(200);
     expect(root.dataset.tag).toBe('1');
@@ -231,7 +232,7 @@ describe('the shared renderer', () => {
     const { contexts } = renderer.stats();
     renderer.context!.getExtension('WEBGL_lose_context')!.loseContext();
     await frames(3);
-    view.setFrame(rawFrame(bowl, { tag: 2 }));
+    view.setFrame(frameOf(bowl, { tag: 2 }));
     await expect.poll(() => root.dataset.tag, { timeout: 5000 }).toBe('2');
     expect(renderer.stats()).toMatchObject({ contexts: contexts + 1, lost: false });
   });
@@ -240,7 +241,7 @@ describe('the shared renderer', () => {
 describe('pointing', () => {
   test('hovering the map reads every metric; clicking pins the grid point', async () => {
     const points: unknown[] = [];
-    const { root } = mount((x, y, m) => (m ? 0.25 : 10 * x + y), { nx: 21, ny: 11, metrics: ['loss', 'error'], every: 2, errors: [0.02, 0.001] }, { events: { point: (p) => points.push(p) } });
+    const { root } = mount((x, y, m) => (m ? 0.25 : 10 * x + y), { nx: 21, ny: 11, metrics: ['loss', 'error'], every: 2, errors: [0.02, 0.001] }, { tell: ({ point }) => void points.push(point) });
     const overlay = canvas(root, 'map', 'overlay');
     const box = pictureBox(canvas(root, 'map'));
     const at = (u: number, v: number) => [box.left + u * (box.right - box.left), box.bottom - v * (box.bottom - box.top)] as const;
@@ -260,7 +261,7 @@ describe('pointing', () => {
 
   test('arrow keys walk over grid points, Enter pins; Lab is told to leave the keys alone', async () => {
     const points: unknown[] = [];
-    const { root } = mount(bowl, { nx: 21, ny: 11 }, { events: { point: (p) => points.push(p) } });
+    const { root } = mount(bowl, { nx: 21, ny: 11 }, { tell: ({ point }) => void points.push(point) });
     const overlay = canvas(root, 'map', 'overlay');
     expect(overlay.getAttribute('data-lm-suppress-shortcuts')).toBe('true');
     expect(overlay.tabIndex).toBe(0);
@@ -276,7 +277,7 @@ describe('pointing', () => {
 
   test('dragging, keys and double click turn the surface and report the camera at the end of the gesture', () => {
     const cameras: { yaw: number; pitch: number; zoom: number }[] = [];
-    const { root } = mount(bowl, {}, { events: { camera: (c) => cameras.push(c) } });
+    const { root } = mount(bowl, {}, { tell: ({ camera }) => void cameras.push(camera as never) });
     const overlay = canvas(root, 'surface', 'overlay');
     pointer(overlay, 'pointerdown', 100, 100, { button: 0, buttons: 1 });
     pointer(overlay, 'pointermove', 150, 100, { buttons: 1 });
@@ -294,7 +295,7 @@ describe('pointing', () => {
 
   test('two fingers zoom', () => {
     const cameras: { zoom: number }[] = [];
-    const { root } = mount(bowl, {}, { events: { camera: (c) => cameras.push(c) } });
+    const { root } = mount(bowl, {}, { tell: ({ camera }) => void cameras.push(camera as never) });
     const overlay = canvas(root, 'surface', 'overlay');
     const finger = (type: string, id: number, x: number) => pointer(overlay, type, x, 100, { pointerId: id, pointerType: 'touch', button: 0 });
     finger('pointerdown', 11, 100);
@@ -344,11 +345,9 @@ describe('paths', () => {
   function drawn(f: F, paths: object[], more: object = {}, wanted: Wanted = {}) {
     const { view, root } = mount(f, { nx: 41, ny: 41, ...wanted });
     view.set({ contours: 0, ...more });
-    view.flush();
     const box = pictureBox(canvas(root, 'map'));
     const bare = pixels(canvas(root, 'map'));
     view.set({ paths: paths as never });
-    view.flush();
     return { view, root, box: { left: box.left, right: box.right + 1, top: box.top, bottom: box.bottom + 1 }, bare, map: canvas(root, 'map'), surface: canvas(root, 'surface') };
   }
   const extent = (points: number[][], axis: 0 | 1) => [Math.min(...points.map((p) => p[axis]!)), Math.max(...points.map((p) => p[axis]!))];
@@ -392,7 +391,6 @@ describe('paths', () => {
     const middle = () => marks(map, box).filter(([u]) => Math.abs(u - 0.5) < 0.01).length;
     expect(middle()).toBeGreaterThan(0);
     view.set({ markers: [{ x: 0, y: 0, label: '' }] });
-    view.flush();
     expect(middle()).toBe(0);
   });
 
@@ -423,13 +421,10 @@ describe('paths', () => {
     // The ridge stands on the left half only.
     expect(points.filter(([px]) => px < 0.47 * width)).toEqual([]);
     behind.view.set({ camera: ABOVE });
-    behind.view.flush();
     expect(marks(behind.surface).filter(([px]) => px < 0.45 * width).length).toBeGreaterThan(50);
     behind.view.set({ camera: { ...FRONT, pitch: 0.12 }, paths: [] });
-    behind.view.flush();
     const bare = pixels(behind.surface).data.slice();
     behind.view.set({ paths: [line([-0.9, -0.1], [0.8, 0.8])] as never });
-    behind.view.flush();
     expect(pixels(behind.surface).data.some((value, k) => value !== bare[k])).toBe(true);
   });
 
@@ -463,11 +458,9 @@ describe('paths', () => {
     expect([...legend.querySelectorAll('path')].filter((key) => key.getAttribute('stroke') === MAGENTA).length).toBe(2);
     for (const kind of ['map', 'surface']) expect(canvas(root, kind).getAttribute('aria-label')).toMatch(/paths: straight, <b>curve<\/b>$/);
     expect(root.getAttribute('aria-describedby')!.split(' ').map((id) => document.getElementById(id))).toContain(legend);
-    view.setFrame(rawFrame(bowl, { x: [4, 7] }));
-    view.flush();
+    view.setFrame(frameOf(bowl, { x: [4, 7] }));
     expect(legend.textContent).toBe('elsewhere');
     view.set({ paths: [] });
-    view.flush();
     expect(legend.hidden).toBe(true);
     expect(canvas(root, 'map').getAttribute('aria-label')).not.toContain('path');
   });
@@ -477,7 +470,6 @@ describe('words and faults', () => {
   test('everything a reader needs has a role and a name', () => {
     const { view, root } = mount();
     view.set({ description: 'Loss of a small network' });
-    view.flush();
     expect(root.getAttribute('role')).toBe('figure');
     expect(root.getAttribute('aria-label')).toBe('Loss of a small network');
     expect(document.getElementById(root.getAttribute('aria-describedby')!.split(' ')[0]!)!.textContent).toMatch(/^loss from 0 at \(0, 0\) to 3/);
@@ -488,30 +480,11 @@ describe('words and faults', () => {
     }
   });
 
-  test('a bad frame says so above the last good picture, and the next good one takes it away', () => {
-    const { view, root } = mount(bowl, { tag: 1 });
-    view.setFrame({ ...rawFrame(bowl, { tag: 2 }), shape: [5, 5] });
-    view.flush();
-    const notice = root.querySelector<HTMLElement>('.lw-notice')!;
-    expect(notice.hidden).toBe(false);
-    expect(notice.textContent).toBe('This picture could not be drawn: frame: x must be 20 bytes long for this shape, got 132.');
-    expect(pixels(canvas(root, 'map')).colors).toBeGreaterThan(200);
-    view.setFrame(rawFrame(bowl, { tag: 3 }));
-    view.flush();
-    expect(notice.hidden).toBe(true);
-    expect(root.dataset.tag).toBe('3');
-  });
-
-  test('nothing yet, nothing finite, nothing but one value', () => {
+  test('nothing finite, nothing but one value', () => {
     const { view, root } = mount();
-    view.setFrame({});
-    view.flush();
-    expect(root.querySelector<HTMLElement>('.lw-empty')!.hidden).toBe(false);
-    view.setFrame(rawFrame(() => NaN));
-    view.flush();
+    view.setFrame(frameOf(() => NaN));
     expect(root.querySelector('.lw-caption')!.textContent).toContain('no value can be drawn');
-    view.setFrame(rawFrame(() => 2.5));
-    view.flush();
+    view.setFrame(frameOf(() => 2.5));
     expect(root.querySelector('.lw-caption')!.textContent).toContain('loss is 2.5 everywhere');
     expect(root.dataset.min).toBe('2.5');
   });
@@ -519,7 +492,6 @@ describe('words and faults', () => {
   test('text that looks like HTML stays text', () => {
     const { view, root } = mount(bowl, { metrics: ['<img src=x onerror=boom()>'] });
     view.set({ description: '<b>x</b>', markers: [{ x: 0, y: 0, label: '<i>m</i>' }] });
-    view.flush();
     expect(root.querySelector('img, b:not(.lw-readout b), i')).toBeNull();
   });
 
