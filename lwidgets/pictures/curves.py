@@ -29,6 +29,7 @@ _COLORS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 _FILL, _BAR = 0.15, 0.45  # how much of a band's, and of a bar's, colour is seen
 _THIN, _MANY = 1.2, 8  # pixels of a line of an ensemble; lines from which on each is seen through
 _LEGEND_WIDTH, _LEGEND_ROW, _TALL = 0.4, 20, 320.0  # a share of the figure, pixels, and pixels
+_AROUND = 1.5  # heights of a picture from its middle: what lies further off is out of sight
 _CLOSER = 64  # points of a line for which room is left
 _WIDTH, _SMALL = 5.0, 8.0  # inches and points of a still
 
@@ -199,7 +200,8 @@ class Curves(Picture):
 
         Raises:
             TypeError: An item that is none.
-            ValueError: An unknown scale, a range that does not increase, or a reference to a series that is not there.
+            ValueError: An unknown scale, a logarithmic one with equal units, a range that does not increase, or a
+                reference to a series that is not there.
         """
         items = (self.items,) if isinstance(self.items, Series | Rule) else tuple(self.items)
         object.__setattr__(self, "items", items)
@@ -211,10 +213,14 @@ class Curves(Picture):
                 )
         if self.log not in get_args(Scales):
             raise ValueError(f'Curves: log must be one of "", "x", "y" and "xy", got {self.log!r}. Name the axes.')
+        if self.equal and self.log:
+            raise ValueError(f"Curves: equal must be for linear axes, got log={self.log!r}. Leave out one of them.")
         for name in ("x_range", "y_range"):
             ends = getattr(self, name)
             if ends is not None and not (np.isfinite(ends).all() and ends[0] < ends[1]):
                 raise ValueError(f"Curves: {name} must be (low, high) with low < high, got {ends!r}. Leave it out.")
+            if ends is not None and name[0] in self.log and ends[0] <= 0:
+                raise ValueError(f"Curves: {name} must be positive on a log scale, got {ends!r}. Leave it out.")
         for item in items:
             if isinstance(item, Reference) and (item.tol is not None or item.of):
                 self._meant(item)
@@ -296,7 +302,9 @@ class Curves(Picture):
         """See `Picture.plain`."""
         (x_range, y_range), log = self.ranges, "y" in self.log
 
-        def coding(stroke: Stroke) -> Literal["l2", "q2"]:
+        def coding(stroke: Stroke) -> Literal["f4", "l2", "q2"]:
+            if _leaves(stroke.y, y_range, log):
+                return "f4"  # steps of a part of it would show
             return "l2" if log and not (stroke.y < 0).any() else "q2"
 
         return {
@@ -471,6 +479,11 @@ def _along(stroke: Stroke) -> Array:
         return np.empty((2, 0))
     closer, each = np.linspace(0, stroke.x.size - 1, _CLOSER), np.arange(stroke.x.size)
     return np.stack([np.interp(closer, each, stroke.x), np.interp(closer, each, stroke.y)])
+
+
+def _leaves(values: Array, ends: tuple[float, float], log: bool) -> bool:
+    """Whether what is on show is only a part of a line, as where the range was chosen."""
+    return bool(np.isfinite(values).any() and np.nanmax(np.abs(_shares(values, ends, log) - 0.5)) > _AROUND)
 
 
 def _shares(values: Array, ends: tuple[float, float], log: bool) -> Array:
