@@ -240,7 +240,7 @@ def test_a_method_of_ones_own_and_one_that_fails(family):
     assert explorer.merged.parameters.keys() == named(models[-1]).keys()
     assert loss(tasks["blue"], explorer.model_at(1.0)) == pytest.approx(loss(tasks["blue"], models[-1]), rel=1e-5)
     ((_, given, objectives),) = calls  # the picture and the comparison share it
-    assert (len(given), objectives) == (3, list(tasks.values()))
+    assert (len(given), list(objectives)) == (3, list(tasks.values()))
     where, scale = explorer.study["places"], explorer.compared["last"].scale
     assert where["last"] == pytest.approx(scale * np.array(where["blue"]), rel=1e-5)
     explorer.method = "broken"
