@@ -19,6 +19,7 @@ from lwidgets.connectivity.simplex_barrier import simplex_barrier
 from lwidgets.directions import Gaussian, Given
 from lwidgets.doors import open_to
 from lwidgets.features import features
+from lwidgets.gradients import DifferentiableLoss
 from lwidgets.landscape import Landscape, load
 from lwidgets.noise import frozen_noise
 from lwidgets.objective import Objective
@@ -52,6 +53,7 @@ __all__ = [
     "ConnectivityExplorer",
     "CurveExplorer",
     "Curves",
+    "DifferentiableLoss",
     "Gaussian",
     "Given",
     "Interrupted",

@@ -15,6 +15,7 @@ from lwidgets.export.page import page, size_of_scripts
 from lwidgets.export.recording import OnFrame, Recording, picture_of, record, recording_of, snapshot
 from lwidgets.files import write_whole
 from lwidgets.landscape import Landscape
+from lwidgets.progress import Progress
 from lwidgets.study import Study
 from lwidgets.study.sliders import PositionArgument, positions_of
 from lwidgets.where import in_notebook
@@ -26,7 +27,6 @@ _ROUNDED = "Numbers are rounded to 1 part in 131,000 of their range."
 Kind = Literal["figure", "page"]
 """What draws: our own views with native controls, or the very widgets of the notebook."""
 
-Progress = Callable[[int, int], None]
 """``progress(done, total)``, called after every frame; raise in it to stop."""
 
 

@@ -71,6 +71,7 @@ class Function:
         slow: Whether it runs on release, on a thread of its own.
         on: Panel that a view gives a layer to, or "".
         beside: Panel that a view's own panel stands beside, or "".
+        optional: Arguments of a view that it does without, having a default, while they are not there.
         depends: Sliders and sources that what it takes depends on, however far back.
         serial: Another number for every function that was ever declared, or depends on one that was.
     """
@@ -84,6 +85,7 @@ class Function:
     slow: bool = False
     on: str = ""
     beside: str = ""
+    optional: frozenset[str] = frozenset()
     depends: tuple[str, ...] = ()
     serial: int = field(default_factory=lambda: next(_serials))
 

@@ -631,25 +631,33 @@ class Worker:
             if name in self._graph.functions
             else self._constant(name, self.current)
             for argument, name in function.takes.items()
+            if argument not in function.optional or self._is_there(name)
         }
 
     def _inputs(self, function: Function) -> tuple[Any, ...] | None:
         """What a function would be given now: positions, versions and serial numbers; None when one is not there."""
         inputs: list[Any] = []
-        for name in function.takes.values():
-            taken = self._graph.functions.get(name)
-            if taken is not None:
-                entry = self.world.get(name)
-                if entry is None or entry.key != self.key(taken):
+        for argument, name in function.takes.items():
+            if name in self._graph.functions:
+                if self._is_there(name):
+                    inputs.append(self.world[name].serial)
+                elif argument in function.optional:
+                    inputs.append(None)
+                else:
                     return None
-                inputs.append(entry.serial)
             elif name in self.current:
                 value = self.current[name]
                 inputs.append(value.version if isinstance(value, Pushed) else value)
         return tuple(inputs)
 
+    def _is_there(self, name: str) -> bool:
+        """Whether a function has a value for where the sliders are; what is no function always has."""
+        taken, entry = self._graph.functions.get(name), self.world.get(name)
+        return taken is None or (entry is not None and entry.key == self.key(taken))
+
     def _inputs_final(self, function: Function) -> bool:
-        return all(self.world[name].final for name in function.takes.values() if name in self._graph.functions)
+        taken = [name for name in function.takes.values() if name in self._graph.functions]
+        return all(self._is_there(name) and self.world[name].final for name in taken)
 
     def _is_due(self, node: Function) -> bool:
         entry = self.world.get(node.name)
