@@ -96,8 +96,8 @@ class Reference(Series):
 
     Attributes:
         of: Label of that series; by default the one with this label, or the only one there is.
-        tol: By how much it may be missed, relative to the largest value of the reference; None: it is drawn, and no
-            check.
+        tol: By how much it may be missed, relative to the largest value of the reference; with neither this nor atol it
+            is drawn, and no check.
         atol: By how much in addition, in the unit of y.
         sense: Whether the series must agree with it, or lie below or above.
     """
@@ -109,6 +109,27 @@ class Reference(Series):
     tol: float | None = None
     atol: float = 0.0
     sense: Sense = "equal"
+
+    def __post_init__(self) -> None:
+        """Take the numbers as float64.
+
+        Raises:
+            ValueError: As of a series, an unknown sense, or a tolerance that is none.
+        """
+        super().__post_init__()
+        if self.sense not in get_args(Sense):
+            raise ValueError(
+                f"Reference: sense must be one of {', '.join(get_args(Sense))}, got {self.sense!r}. Use one of these."
+            )
+        if not ((self.tol is None or self.tol >= 0) and self.atol >= 0):
+            raise ValueError(
+                f"Reference: tolerances must be 0 or more, got tol={self.tol!r}, atol={self.atol!r}. Pass tol=1e-6."
+            )
+
+    @property
+    def claims(self) -> bool:
+        """Whether it is a check, rather than drawn alone."""
+        return self.tol is not None or self.atol > 0
 
 
 @dataclass(frozen=True)
@@ -222,7 +243,7 @@ class Curves(Picture):
             if ends is not None and name[0] in self.log and ends[0] <= 0:
                 raise ValueError(f"Curves: {name} must be positive on a log scale, got {ends!r}. Leave it out.")
         for item in items:
-            if isinstance(item, Reference) and (item.tol is not None or item.of):
+            if isinstance(item, Reference) and (item.claims or item.of):
                 self._meant(item)
 
     # --- what is drawn ---
@@ -279,7 +300,7 @@ class Curves(Picture):
         told: list[str] = []
         fine = True
         for item in self.items:
-            if isinstance(item, Reference) and item.tol is not None:
+            if isinstance(item, Reference) and item.claims:
                 series = self._meant(item)
                 good, words = _agrees(series, item)
                 fine, told = fine and good, [*told, words]
@@ -387,8 +408,11 @@ def _agrees(series: Series, reference: Reference) -> tuple[bool, str]:
     if not inside.any():
         return False, f"{name} and its reference share no point"
     what = {"equal": "within", "below": "above the reference by at most", "above": "below the reference by at most"}
-    share = worst / size if size else worst
-    return worst <= room, f"{name} {what[reference.sense]} {max(share, 0.0):.2g} of it (tolerance {reference.tol:g})"
+    relative = reference.tol is not None and size > 0
+    far = f"{worst / size if relative else worst:.2g}{' of it' if relative else ''}"
+    limits = ("tolerance", reference.tol), ("absolute", reference.atol or None)
+    told = " and ".join(f"{words} {limit:g}" for words, limit in limits if limit is not None)
+    return worst <= room, f"{name} {what[reference.sense]} {far} ({told})"
 
 
 def _placed(item: Item, log: str) -> tuple[Array, Array]:

@@ -69,6 +69,9 @@ def test_nothing_at_all_is_a_picture(style):
         (lambda: Curves([], log="y", y_range=(0, 1)), "y_range must be positive on a log scale"),
         (lambda: Curves([Series(X, X, "a"), Reference(X, X, of="b", tol=1)]), r"got of='b', and there are 'a'"),
         (lambda: Curves([Reference(X, X, tol=1)]), "there are none"),
+        (lambda: Curves([Reference(X, X, atol=1)]), "there are none"),
+        (lambda: Reference(X, X, tol=-1), "tolerances must be 0 or more, got tol=-1, atol=0.0"),
+        (lambda: Reference(X, X, sense="under"), "sense must be one of equal, below, above, got 'under'"),
         (lambda: Curves([Series(X, X, "a"), Series(X, X, "b"), Reference(X, X, "c", tol=1)]), "there are 'a', 'b'"),
     ],
 )
@@ -156,6 +159,8 @@ def test_a_layer_lies_on_the_base():
         (Reference(X, X**2, tol=1e-9), "pass"),
         (Reference(X, X**2 + 0.01, tol=1e-3), "fail"),
         (Reference(X, X**2 + 0.01, tol=1e-3, atol=0.02), "pass"),
+        (Reference(X, X**2 + 0.01, atol=0.02), "pass"),
+        (Reference(X, X**2 + 0.03, atol=0.02), "fail"),
         (Reference(X, X**2 + 0.01, tol=0.0, sense="below"), "pass"),
         (Reference(X, X**2 - 0.01, tol=0.0, sense="below"), "fail"),
         (Reference(X, X**2 - 0.01, tol=0.0, sense="above"), "pass"),
@@ -179,6 +184,18 @@ def test_a_reference_of_an_ensemble():
     runs = X + np.array([[-1.0], [0.0], [1.0]])
     assert Curves([Series(X, runs, spread=0.5), Reference(X, X, tol=1e-12)]).judge().state == "pass"
     assert Curves([Series(X, runs), Reference(X, X, tol=1e-12)]).judge().state == "fail"
+
+
+def test_the_words_of_a_check_have_the_unit_of_its_tolerance():
+    told = [
+        Curves([Series(X, X, "found"), Reference(X, X + 0.5, **room)]).judge().detail
+        for room in ({"tol": 1.0}, {"atol": 1.0}, {"tol": 1.0, "atol": 2.0})
+    ]
+    assert told == [
+        "found within 0.33 of it (tolerance 1)",
+        "found within 0.5 (absolute 1)",
+        "found within 0.33 of it (tolerance 1 and absolute 2)",
+    ]
 
 
 def test_one_that_is_only_drawn_claims_nothing():
