@@ -370,7 +370,7 @@ class Curves(Picture):
         axes.tick_params(labelsize=_SMALL - 1)
         axes.grid(alpha=0.2)
         for one in self.strokes:
-            look = {"color": one.color, "label": one.label or "_", "alpha": one.opacity}
+            look: Any = {"color": one.color, "label": one.label or "_", "alpha": one.opacity}
             if one.style == "band":
                 axes.fill_between(one.x, *one.y, **look)
             elif one.style == "points":
@@ -441,8 +441,9 @@ def _strokes(item: Item, log: str, ranges: tuple[tuple[float, float], tuple[floa
     """What an item consists of."""
     if isinstance(item, Rule):
         (x0, x1), (y0, y1) = ranges
-        x, y = ([item.x] * 2, [y0, y1]) if item.x is not None else ([x0, x1], [item.y] * 2)
-        yield Stroke(np.array(x, float), np.array(y, float), item.label, item.color, "dashed", 1.0, 1.0)
+        stands = item.x is not None
+        ends = np.array([[item.x, item.x], [y0, y1]] if stands else [[x0, x1], [item.y, item.y]], dtype=np.float64)
+        yield Stroke(ends[0], ends[1], item.label, item.color, "dashed", 1.0, 1.0)
         return
     x, y = drawable(item.x, "x" in log), drawable(item.y, "y" in log)
     look: dict[str, Any] = {"color": item.color, "width": item.width, "opacity": item.opacity}

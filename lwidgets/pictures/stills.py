@@ -387,7 +387,11 @@ def draw_paths(axes: Axes, paths: Sequence[Path]) -> None:
     for path in paths:
         light = np.dot(to_rgb(path.color), (0.299, 0.587, 0.114)) > 0.55
         halo = withStroke(linewidth=3.4, foreground=(0, 0, 0, 0.6) if light else (1, 1, 1, 0.85))
-        look = {"linestyle": (0, (3.5, 2)) if path.dashed else "-", "linewidth": 1.5, "color": path.color}
+        look: dict[str, Any] = {
+            "linestyle": (0, (3.5, 2)) if path.dashed else "-",
+            "linewidth": 1.5,
+            "color": path.color,
+        }
         (line,) = axes.plot(path.x, path.y, path_effects=[halo], zorder=3, **look)
         if path.label and line.get_path().intersects_bbox(axes.viewLim, filled=False):
             named.append((line, plain(path.label, _LONGEST)))
