@@ -189,7 +189,9 @@ display({{
 """
 
 
-@pytest.mark.parametrize(("fixture", "type_"), [("lab_server", WIDGET), ("lab_server", LIVE), ("notebook_server", LIVE)])
+@pytest.mark.parametrize(
+    ("fixture", "type_"), [("lab_server", WIDGET), ("lab_server", LIVE), ("notebook_server", LIVE)]
+)
 def test_the_live_widget_takes_over_as_long_as_its_kernel_lives(fixture: str, type_: str, request, page: Page):
     server = request.getfixturevalue(fixture)
     write_notebook(server.root / "live.ipynb", [SLIDER.replace("MIME TYPE", type_)])
