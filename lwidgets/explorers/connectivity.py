@@ -27,6 +27,7 @@ from lwidgets.landscape import Landscape, drawable
 from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, GREEN, ORANGE, VERMILLION
 from lwidgets.parameters import Source
+from lwidgets.progress import Progress
 from lwidgets.sampling import stream
 from lwidgets.sampling.identity import version
 from lwidgets.sampling.polish import polish_barrier
@@ -212,7 +213,7 @@ class ConnectivityExplorer(StudyWidget):
 
         @study.node(keep=64)
         def losses(
-            paths: dict[str, Route], data: str, resolution: int, tolerance: float, log: bool, progress: Any
+            paths: dict[str, Route], data: str, resolution: int, tolerance: float, log: bool, progress: Progress
         ) -> Iterator[dict[str, Landscape]]:
             options: dict[str, Any] = {"resolution": resolution, "tolerance": tolerance, "log": log}
             yield from together(
@@ -229,7 +230,7 @@ class ConnectivityExplorer(StudyWidget):
             data: str,
             metric: str,
             barrier: BarrierKind,
-            progress: Any,
+            progress: Progress,
         ) -> Iterator[dict[str, Barrier | Why]]:
             asked = None if barrier == "error" else metric
             found = {name: barrier_or_why(one.barrier, asked, barrier) for name, one in losses.items()}
@@ -293,7 +294,7 @@ class ConnectivityExplorer(StudyWidget):
 
         @study.node(keep=16)
         def surface(
-            through: Subspace | None, ends: Place | None, data: str, log: bool, progress: Any
+            through: Subspace | None, ends: Place | None, data: str, log: bool, progress: Progress
         ) -> Iterator[Landscape | None]:
             if through is None or ends is None:
                 yield None

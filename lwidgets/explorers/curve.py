@@ -18,6 +18,7 @@ from lwidgets.landscape import Landscape, drawable
 from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, GRAY, VERMILLION
 from lwidgets.parameters import Source
+from lwidgets.progress import Progress
 from lwidgets.sampling import stream
 from lwidgets.sampling.identity import version
 from lwidgets.sampling.measure import measured
@@ -139,7 +140,7 @@ class CurveExplorer(StudyWidget):
 
         @study.node(keep=64)
         def curves(
-            line: Subspace, resolution: int, tolerance: float, log: bool, progress: Any
+            line: Subspace, resolution: int, tolerance: float, log: bool, progress: Progress
         ) -> Iterator[dict[str, Landscape]]:
             yield from together(
                 {
@@ -158,7 +159,7 @@ class CurveExplorer(StudyWidget):
             }
 
         @study.node(keep=64)
-        def here(line: Subspace, alpha: float, progress: Any) -> Iterator[dict[str, dict[str, float]]]:
+        def here(line: Subspace, alpha: float, progress: Progress) -> Iterator[dict[str, dict[str, float]]]:
             found = {}
             for i, (split, one) in enumerate(objectives.items()):
                 progress(i, len(objectives))
@@ -167,7 +168,7 @@ class CurveExplorer(StudyWidget):
 
         @study.node(keep=64)
         def barriers(
-            sampled_barriers: dict[str, Barrier | str], curves: dict[str, Landscape], line: Subspace, progress: Any
+            sampled_barriers: dict[str, Barrier | str], curves: dict[str, Landscape], line: Subspace, progress: Progress
         ) -> Iterator[dict[str, Barrier | str]]:
             found = dict(sampled_barriers)
             for split, sampled in sampled_barriers.items():

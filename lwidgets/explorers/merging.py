@@ -24,6 +24,7 @@ from lwidgets.landscape import Landscape, drawable, mean_of
 from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
 from lwidgets.parameters import Source, State
+from lwidgets.progress import Progress
 from lwidgets.sampling import stream
 from lwidgets.sampling.identity import version
 from lwidgets.sampling.measure import Measure, measured
@@ -270,7 +271,7 @@ class MergingExplorer(StudyWidget):
 
         @study.node(keep=64)
         def curves(
-            ray: Subspace | None, data: str, resolution: int, tolerance: float, log: bool, progress: Any
+            ray: Subspace | None, data: str, resolution: int, tolerance: float, log: bool, progress: Progress
         ) -> Iterator[dict[str, Landscape]]:
             options: dict[str, Any] = {"resolution": resolution, "tolerance": tolerance, "log": log}
             yield from self._sampled(ray, data, progress=progress, **options)
@@ -326,7 +327,9 @@ class MergingExplorer(StudyWidget):
                 return self._through(*self._models) if plane else None
 
         @study.node(keep=8)
-        def surfaces(through: Subspace | None, data: str, log: bool, progress: Any) -> Iterator[dict[str, Landscape]]:
+        def surfaces(
+            through: Subspace | None, data: str, log: bool, progress: Progress
+        ) -> Iterator[dict[str, Landscape]]:
             yield from self._sampled(through, data, log=log, progress=progress, **PLANE)
 
         def draw_plane(surfaces: dict[str, Landscape], task: str, metric: str, log: bool) -> None:
@@ -350,7 +353,7 @@ class MergingExplorer(StudyWidget):
 
         @study.node(keep=2)
         def compared(
-            compare: bool, density: float, seed: int, data: str, progress: Any
+            compare: bool, density: float, seed: int, data: str, progress: Progress
         ) -> Iterator[dict[str, Merged | Why]]:
             found: dict[str, Merged | Why] = {}
             for name, state in {BASE: self._base, **self._models}.items():
@@ -484,7 +487,7 @@ class MergingExplorer(StudyWidget):
     def _scores(self, ray: Subspace, scale: float, data: str) -> Scores:
         return {task: measured(one, ray, [scale]) for task, one in self._objectives[data].items()}
 
-    def _tuned(self, key: tuple[str, float, int], data: str, progress: Any) -> Merged | Why:
+    def _tuned(self, key: tuple[str, float, int], data: str, progress: Progress) -> Merged | Why:
         """What a method makes, at its best scale."""
         made = self._merge(*key)
         if isinstance(made, str):
@@ -618,7 +621,7 @@ def _by_itself(objective: Objective, state: State) -> dict[str, float]:
     return objective.measure(state, objective.resolve(between_models=True))
 
 
-def _best_scale(ray: Subspace, objectives: Sequence[Objective], progress: Any) -> float | Why:
+def _best_scale(ray: Subspace, objectives: Sequence[Objective], progress: Progress) -> float | Why:
     """Where on a ray the mean loss is lowest, to a hundredth: of a few places, and then around the best."""
     measures = [Measure(one, ray) for one in objectives]
     places = np.linspace(*_SCALES, _PLACES)

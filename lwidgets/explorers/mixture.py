@@ -12,6 +12,7 @@ import numpy as np
 from lwidgets.landscape import Landscape, drawable
 from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, GRAY, GREEN, ORANGE, PURPLE, SKY, VERMILLION
+from lwidgets.progress import Progress
 from lwidgets.sampling import stream
 from lwidgets.sampling.measure import measured
 from lwidgets.study import Study
@@ -75,7 +76,7 @@ class Mixture:
 
         @study.node(keep=64)
         def layer_curves(
-            layers: Layers | None, mix: tuple[float, ...], data: str, tolerance: float, log: bool, progress: Any
+            layers: Layers | None, mix: tuple[float, ...], data: str, tolerance: float, log: bool, progress: Progress
         ) -> Iterator[dict[str, Landscape]]:
             found: dict[str, Landscape] = {}
             yield found

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from lwidgets.connectivity.connect import CONNECTORS, connect
 from lwidgets.explorers.route import Place, Route
+from lwidgets.progress import Progress
 from lwidgets.study import Study
 from lwidgets.subspaces import Bezier, Chain
 from lwidgets.symmetry import Spec
@@ -103,7 +103,9 @@ def add_paths(study: Study, as_they_are: Place, spec: Spec | None) -> None:
         return None if isinstance(placed, str) else placed.between(*pair)
 
     @study.node(keep=16)
-    def aligned(alignment: str, ends: Place | None, symmetries: Spec | Why, progress: Any) -> Alignment | Why | None:
+    def aligned(
+        alignment: str, ends: Place | None, symmetries: Spec | Why, progress: Progress
+    ) -> Alignment | Why | None:
         if alignment == NONE or ends is None:
             return None
         if isinstance(symmetries, str):
@@ -121,7 +123,7 @@ def add_paths(study: Study, as_they_are: Place, spec: Spec | None) -> None:
         return replace(ends, models=(ends.models[0], aligned.state))
 
     @study.node(keep=16)
-    def curved(curve: str, nearest: Place | None, progress: Any) -> Bezier | Chain | Why | None:
+    def curved(curve: str, nearest: Place | None, progress: Progress) -> Bezier | Chain | Why | None:
         if curve == NONE or nearest is None:
             return None
         a, b = nearest.models

@@ -16,6 +16,7 @@ from lwidgets.landscape import Landscape, drawable
 from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, COLORMAPS, GRAY
 from lwidgets.parameters import Source, State
+from lwidgets.progress import Progress
 from lwidgets.sampling import stream
 from lwidgets.sampling.identity import version
 from lwidgets.study import Check, Study
@@ -159,7 +160,7 @@ class SurfaceExplorer(StudyWidget):
             resolution: int,
             tolerance: float,
             log: bool,
-            progress: Any,
+            progress: Progress,
         ) -> Iterator[Landscape]:
             plane.basis  # noqa: B018  made here, once for every span, and not at all for a surface that is remembered
             as_it_is = span == (plane.axes[0].low, plane.axes[0].high)  # a given plane keeps its own extents till then
@@ -190,7 +191,7 @@ class SurfaceExplorer(StudyWidget):
 
         @study.node
         def directions(
-            envelope: int, normalize: Normalization, span: float, tolerance: float, progress: Any
+            envelope: int, normalize: Normalization, span: float, tolerance: float, progress: Progress
         ) -> Iterator[tuple[Landscape, ...]]:
             curves: tuple[Landscape, ...] = ()
             yield curves
