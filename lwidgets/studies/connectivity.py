@@ -15,6 +15,7 @@ from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, GREEN, ORANGE, VERMILLION
 from lwidgets.parameters import Source
 from lwidgets.pictures import Curves, Marker, Series, Surface, Table, Words
+from lwidgets.progress import Progress
 from lwidgets.sampling import stream
 from lwidgets.sampling.identity import version
 from lwidgets.sampling.polish import polish_barrier
@@ -125,7 +126,7 @@ def _add_curves(study: Study, place: Place) -> None:
 
     @study.node(keep=64)
     def losses(
-        paths: dict[str, Route], data: str, resolution: int, tolerance: float, log_height: bool, progress: Any
+        paths: dict[str, Route], data: str, resolution: int, tolerance: float, log_height: bool, progress: Progress
     ) -> Iterator[dict[str, Landscape]]:
         options: dict[str, Any] = {"resolution": resolution, "tolerance": tolerance, "log": log_height}
         yield from together(
@@ -142,7 +143,7 @@ def _add_curves(study: Study, place: Place) -> None:
         data: str,
         metric: str,
         barrier: BarrierKind,
-        progress: Any,
+        progress: Progress,
     ) -> Iterator[dict[str, Barrier | Why]]:
         asked = None if barrier == "error" else metric
         found = {name: barrier_or_why(one.barrier, asked, barrier) for name, one in losses.items()}
@@ -199,7 +200,7 @@ def _add_plane(study: Study) -> None:
 
     @study.node(keep=16)
     def surface(
-        through: Subspace | None, ends: Place | None, data: str, log_height: bool, progress: Any
+        through: Subspace | None, ends: Place | None, data: str, log_height: bool, progress: Progress
     ) -> Iterator[Landscape | None]:
         if through is None or ends is None:
             yield None

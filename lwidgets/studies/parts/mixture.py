@@ -11,6 +11,7 @@ from lwidgets.landscape import Landscape, drawable
 from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, GRAY, GREEN, ORANGE, PURPLE, SKY, VERMILLION
 from lwidgets.pictures import Curves, Series, Words
+from lwidgets.progress import Progress
 from lwidgets.sampling import stream
 from lwidgets.sampling.measure import measured
 from lwidgets.studies.parts.readings import measured_words
@@ -62,7 +63,7 @@ def mixture(names: tuple[str, ...], *, when: str = "") -> Part:
 
     @part.node(keep=64)
     def layer_curves(
-        layers: Layers | None, mix: tuple[float, ...], data: str, tolerance: float, log_height: bool, progress: Any
+        layers: Layers | None, mix: tuple[float, ...], data: str, tolerance: float, log_height: bool, progress: Progress
     ) -> Iterator[dict[str, Landscape]]:
         found: dict[str, Landscape] = {}
         yield found
