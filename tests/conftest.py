@@ -27,7 +27,7 @@ providers._get_local_constants = providers.Constants
 # Files whose tests wait or count in milliseconds, or start processes or threads of their own that fill the machine.
 # `make unit` runs them after the others, one by one.
 ALONE = {
-    "explorers/test_checks.py",
+    "studies/test_checks.py",
     "sampling/test_executors.py",
     "sampling/test_threads.py",
     "test_pauses.py",
