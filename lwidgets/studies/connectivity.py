@@ -92,7 +92,8 @@ def connectivity(
     study = Study(title or "Are they connected?", version=partial(version, *place.objectives.values()))
     study.add(paths(place, spec))
     _add_sliders(study, place)
-    _add_curves(study, place)
+    _add_curves(study)
+    _draw_curves(study, place.letters)
     _add_plane(study)
     _add_words(study)
     _add_layers(study, place, by)
@@ -121,7 +122,7 @@ def _add_sliders(study: Study, place: Place) -> None:
     add_log_height(study)
 
 
-def _add_curves(study: Study, place: Place) -> None:
+def _add_curves(study: Study) -> None:
     """Metrics on every path, and the barriers."""
 
     @study.node(keep=64)
@@ -156,11 +157,15 @@ def _add_curves(study: Study, place: Place) -> None:
                 )
         yield dict(found)
 
+
+def _draw_curves(study: Study, letters: tuple[str, ...]) -> None:
+    """The curves; alpha on them, and the barriers in words."""
+
     @study.view
     def curves_picture(
         losses: dict[str, Landscape], paths: dict[str, Route], pair: tuple[int, int], metric: str, log_height: bool
     ) -> Curves:
-        first, second = (place.letters[i] for i in pair)
+        first, second = (letters[i] for i in pair)
         origin, *_, last = paths[STRAIGHT].path.remainders
         lines = [
             Series(one.coords[0], drawable(one.values[metric], log_height), name, _COLORS[name])

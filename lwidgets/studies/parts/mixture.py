@@ -54,6 +54,14 @@ def mixture(names: tuple[str, ...], *, when: str = "") -> Part:
         when={when: (True,)} if when else {},
     )
 
+    _add_nodes(part, names)
+    _add_views(part, names)
+    return part
+
+
+def _add_nodes(part: Part, names: tuple[str, ...]) -> None:
+    """What the mixture loses, and a curve for every layer."""
+
     @part.node(keep=64)
     def mixed(layers: Layers | None, mix: tuple[float, ...], data: str) -> dict[str, float]:
         if layers is None:
@@ -79,6 +87,10 @@ def mixture(names: tuple[str, ...], *, when: str = "") -> Part:
                 shown = len(found)
                 yield dict(found)
 
+
+def _add_views(part: Part, names: tuple[str, ...]) -> None:
+    """The curves, and what was measured."""
+
     @part.view
     def mixture_picture(
         layer_curves: dict[str, Landscape],
@@ -95,8 +107,6 @@ def mixture(names: tuple[str, ...], *, when: str = "") -> Part:
         if layers is None or not mixed:
             return None
         return measured_words("this mixture", mixed, _elsewhere(names, layers[0].names))
-
-    return part
 
 
 def _picture(
