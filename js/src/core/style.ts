@@ -80,7 +80,9 @@ export const STYLE = `
 .lw-claim { margin: 0 10px 4px; max-width: 75ch; font-size: 13px; overflow-wrap: anywhere; white-space: pre-line; }
 .lw-study > .lw-root > .lw-caption { padding: 0 10px; max-width: 100ch; white-space: pre-line; }
 /* In reach of what they move, and never more than a third of the screen. */
-.lw-root.lw-study-hand { position: sticky; top: 0; z-index: 3; max-height: 34vh; overflow: hidden auto; background: var(--lw-background); padding-block: 4px; }
+.lw-root.lw-study-hand { position: sticky; top: 0; z-index: 3; max-height: 34vh; overflow: hidden auto; background: var(--lw-background);
+  padding-block: 4px; border-bottom: 1px solid var(--lw-wash); border-radius: 0; }
+.lw-root.lw-study-hand .lw-caption { max-width: none; }
 .lw-root.lw-study-foot { padding-block: 6px 2px; }
 .lw-between { min-height: 1.5em; }
 .lw-panels.lw-beside { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); gap: 0 var(--lw-gap, 12px); align-items: start; }
@@ -97,13 +99,14 @@ export const STYLE = `
 .lw-table:focus-visible { box-shadow: inset 0 0 0 2px var(--lw-accent); border-radius: 3px; }
 .lw-table table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: normal; color: inherit; }
 .lw-table caption { padding: 0 0 4px; text-align: left; font-weight: 600; color: inherit; }
-.lw-table th, .lw-table td { padding: 2px 16px 2px 0; text-align: left; vertical-align: top; font-weight: inherit; overflow-wrap: normal; }
+.lw-table th, .lw-table td { padding: 2px 16px 2px 0; text-align: left; vertical-align: top; border: 0; font-weight: inherit; overflow-wrap: normal; }
 .lw-table thead th { font-weight: 600; border-bottom: 1px solid var(--lw-muted); }
 .lw-swatch { display: inline-block; width: 10px; height: 10px; margin-right: 6px; border: 1px solid var(--lw-line); border-radius: 2px; }
 .lw-controls { display: grid; grid-template-columns: minmax(0, max-content) minmax(120px, 1fr) minmax(5em, max-content); gap: 6px 14px;
   align-items: center; padding: 4px 10px; font-size: 13px; color-scheme: var(--lw-scheme); }
 .lw-row { display: contents; }
 .lw-row label, .lw-row output { overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
+.lw-stage > .jupyter-widgets { flex: 1 1 auto; }
 .lw-stage { display: flex; align-items: center; gap: 8px; min-width: 0; }
 .lw-row :is(input, select) { min-width: 0; max-width: 100%; margin: 0; font: inherit; accent-color: var(--lw-accent); }
 .lw-row input[type=range] { flex: 1; width: 100%; height: 22px; cursor: pointer; }

@@ -154,7 +154,11 @@ class StudyView {
       for (const noun of drawn.kept ?? []) kept.add(noun);
       view.show(drawn, shown.index);
     });
-    setText(this.note, betweenText([...mixed], [...kept], sliders, places));
+    const words = betweenText([...mixed], [...kept], sliders, places);
+    if (words === this.note.textContent) return;
+    this.note.textContent = words;
+    // What is below does not jump when the words go.
+    if (words) this.note.style.minHeight = `${this.note.offsetHeight}px`;
   }
 
   private tell(fault: string): void {

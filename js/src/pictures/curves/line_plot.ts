@@ -14,7 +14,7 @@ const TOP = 12;
 const RIGHT = 16;
 const BOTTOM = 44;
 const TALL = 320;
-const EQUAL_TALL = 420;
+const EQUAL_TALL = 360;
 const ROW = 18; // of the legend
 
 interface Layout {
@@ -101,7 +101,7 @@ export class LinePlotView {
       left += Math.round((inner.width - box.width) / 2);
       inner = { width: Math.round(box.width), height: Math.round(box.height) };
       height = inner.height + TOP + BOTTOM;
-      yTicks = ticksOf(...yRange, height / 48);
+      yTicks = ticksOf(...yRange, height / 60);
     }
     const layout = (this.layout = {
       width, height, left, inner, xRange, yRange,
