@@ -39,7 +39,7 @@ export async function notebookMakers(): Promise<readonly Makers[]> {
 }
 
 function controlView(manager: WidgetManager, model: Model, slider: Slider, move: (at: number) => void): Control {
-  const place = el('div', { class: 'lw-widget lw-stage' });
+  const place = el('div', { class: slider.play ? 'lw-widget lw-stage' : 'lw-widget' });
   mendNeighbours(place);
   // Choices know the place itself, what else there is the value; and a slider over numbers goes to the nearest step.
   const places = model.get('_options_labels') !== undefined;
@@ -58,13 +58,16 @@ function controlView(manager: WidgetManager, model: Model, slider: Slider, move:
     const words = valueText(valueAt(slider, here()));
     for (const handle of place.querySelectorAll('.noUi-handle')) handle.setAttribute('aria-valuetext', words);
   };
-  model.on(`change:${trait}`, () => move(here()));
+  let putting = false;
+  model.on(`change:${trait}`, () => putting || move(here()));
   void manager.show(model, place).then(tell);
   return {
     el: place,
     stage: place,
     show(at) {
+      putting = true; // by us, not by a person
       if (!shows(at)) model.set(trait, places ? at : valueAt(slider, at));
+      putting = false;
       tell();
     },
   };

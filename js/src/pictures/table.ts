@@ -17,6 +17,18 @@ interface Table {
 
 const MAX_CELLS = 20_000;
 
+const STYLE = /* css */ `
+.lw-table-home { padding: 4px 10px; }
+.lw-table-home summary { cursor: pointer; font-weight: 600; border-radius: 3px; overflow-wrap: anywhere; }
+.lw-table { margin: 4px 0; overflow-x: auto; outline: none; }
+.lw-table:focus-visible { box-shadow: inset 0 0 0 2px var(--lw-accent); border-radius: 3px; }
+.lw-table table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: normal; color: inherit; }
+.lw-table caption { padding: 0 0 4px; text-align: left; font-weight: 600; color: inherit; }
+.lw-table th, .lw-table td { padding: 2px 16px 2px 0; text-align: left; vertical-align: top; border: 0; font-weight: inherit; overflow-wrap: normal; }
+.lw-table thead th { font-weight: 600; border-bottom: 1px solid var(--lw-muted); }
+.lw-swatch { display: inline-block; width: 10px; height: 10px; margin-right: 6px; border: 1px solid var(--lw-line); border-radius: 2px; }
+`;
+
 export const table: Kind<Table, Table> = {
   name: 'table',
 
@@ -41,7 +53,7 @@ export const table: Kind<Table, Table> = {
   mix: (_, near, parts) => ({ ...near, kept: parts.length > 1 ? ['tables'] : [] }),
 
   mount(place) {
-    const home = makeRoot(place, 'lw-table-root', () => undefined);
+    const home = makeRoot(place, 'lw-table-root', () => undefined, STYLE);
     let shown: Table | undefined;
     return {
       el: place,
