@@ -411,6 +411,7 @@ describe('layout', () => {
     const details = host.querySelector('details')!;
     expect([details.open, details.querySelector('summary')!.textContent]).toEqual([false, 'Is my picture right?2 checks pass']);
     expect([...details.querySelectorAll('li')].map((li) => li.textContent)).toEqual(['✓passed: slope · found 2.0001, expected 2', '✓passed: centre']);
+    expect(details.textContent).toContain('Checked where the sliders begin');
     const worse = await laid(words(''), 900, { checks, verified });
     expect(worse.host.querySelector('summary')!.textContent).toContain('2 of 3 checks pass: 1 failure');
     expect(worse.host.querySelectorAll('li')[2]!.textContent).toBe('✕failed: slope (mu 0.9) · found 3, expected 2');

@@ -293,6 +293,16 @@ describe('pointing', () => {
     expect(cameras[3]).toEqual({ yaw: 0.7, pitch: 0.6, zoom: 1 });
   });
 
+  test('the camera in hand outlives new pictures and other panes', () => {
+    const cameras: { yaw: number }[] = [];
+    const { root, view } = mount(bowl, {}, { tell: ({ camera }) => void cameras.push(camera as never) });
+    press(canvas(root, 'surface', 'overlay'), 'ArrowLeft');
+    view.setFrame(frameOf(bowl, { tag: 2 }));
+    view.set({ panes: ['surface'] });
+    press(canvas(root, 'surface', 'overlay'), 'ArrowLeft');
+    expect(cameras.map(({ yaw }) => yaw)).toEqual([expect.closeTo(0.78, 9), expect.closeTo(0.86, 9)]);
+  });
+
   test('two fingers zoom', () => {
     const cameras: { zoom: number }[] = [];
     const { root } = mount(bowl, {}, { tell: ({ camera }) => void cameras.push(camera as never) });

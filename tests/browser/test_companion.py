@@ -321,14 +321,15 @@ def test_positions_that_no_decimal_hits_are_reached(offline, tmp_path, power):
     study.close()
     note, slider = page.locator(".lw-between"), page.get_by_role("slider", name="level")
     assert slider.get_attribute("aria-valuetext") == "0.3333"
-    assert note.inner_text().strip() == ""
+    assert note.count() == (power == 1)  # where nothing is mixed, there is nothing to be said
+    assert "".join(note.all_inner_texts()).strip() == ""
     for place in range(7):
         slider.press("Home")
         for _ in range(place * (17 if power == 1 else 1)):
             slider.press("ArrowRight")
         wanted = np.stack([x, (place / 6) ** power * x], axis=1)
         until(page, lambda points=wanted: draws(page, "page", points, atol=0.005), place)
-        assert note.inner_text().strip() == ""
+        assert "".join(note.all_inner_texts()).strip() == ""
     assert not console_errors(page)
 
 

@@ -63,15 +63,15 @@ const STYLE = /* css */ `
 .lw-claim { margin: 0 10px 4px; max-width: 75ch; font-size: 13px; overflow-wrap: anywhere; white-space: pre-line; }
 .lw-study > .lw-root > .lw-caption { padding: 0 10px; max-width: 100ch; white-space: pre-line; }
 /* In reach of what they move, and never more than a third of the screen. */
-.lw-root.lw-study-hand { position: sticky; top: 0; z-index: 3; max-height: 34vh; overflow: hidden auto; background: var(--lw-background);
+.lw-study > .lw-root.lw-study-hand { position: sticky; top: 0; z-index: 3; max-height: 34vh; overflow: hidden auto; background: var(--lw-background);
   padding-block: 4px; border-bottom: 1px solid var(--lw-wash); border-radius: 0; }
-.lw-root.lw-study-hand .lw-caption { max-width: none; }
-.lw-root.lw-study-foot { padding-block: 6px 2px; }
+.lw-study > .lw-root > .lw-between { max-width: none; }
+.lw-study > .lw-root.lw-study-foot { padding-block: 6px 2px; }
 .lw-between { min-height: 1.5em; }
 .lw-panels.lw-beside { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); gap: 0 var(--lw-gap, 12px); align-items: start; }
 .lw-view { min-width: 0; }
 .lw-still { display: block; max-width: 100%; height: auto; margin: 8px 10px; background: #fff; }
-@media print { .lw-view { break-inside: avoid; } .lw-root.lw-study-hand { position: static; max-height: none; } }
+@media print { .lw-view { break-inside: avoid; } .lw-study > .lw-root.lw-study-hand { position: static; max-height: none; } }
 `;
 
 class StudyView {
@@ -100,7 +100,7 @@ class StudyView {
     this.views = this.placePanels(makers);
     this.block('lw-study-foot', caption('Limits: ', limits), caption('Cite as: ', citation));
     if (checks.length) {
-      const view = new ChecksView(this.el, passText);
+      const view = new ChecksView(this.el, passText, sliders.length ? 'Checked where the sliders begin, unless another place is named.' : '');
       view.show(checks);
       this.homes.push(view);
     }

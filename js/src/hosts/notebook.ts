@@ -45,9 +45,12 @@ function controlView(manager: WidgetManager, model: Model, slider: Slider, move:
   const places = model.get('_options_labels') !== undefined;
   const trait = places ? 'index' : 'value';
   const room = ((model.get('step') as number | undefined) ?? 0) / 2;
+  // A logarithmic slider steps in powers of its base.
+  const base = model.get('base') as number | undefined;
+  const along = (value: unknown) => (base === undefined ? (value as number) : Math.log(value as number) / Math.log(base));
   const shows = (at: number) => {
     const [shown, value] = [model.get(trait), places ? at : valueAt(slider, at)];
-    return shown === value || Math.abs((shown as number) - (value as number)) <= room;
+    return shown === value || Math.abs(along(shown) - along(value)) <= room;
   };
   const here = () => {
     const at = places ? (model.get(trait) as number) : placeOf(slider, model.get(trait));

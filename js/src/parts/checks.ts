@@ -54,11 +54,11 @@ export class ChecksView {
   private readonly counts = el('span');
   private readonly list = el('ul');
 
-  /** @param told Says in a few words how a list of checks went. */
-  constructor(parent: HTMLElement, private readonly told = countText) {
+  /** @param told Says in a few words how a list of checks went. @param note Below the list. */
+  constructor(parent: HTMLElement, private readonly told = countText, note = '') {
     this.home = makeRoot(parent, 'lw-checks-root', () => undefined, STYLE);
     const title = el('summary', { 'data-lm-suppress-shortcuts': 'true' }, el('b', { text: 'Is my picture right?' }), this.counts);
-    this.home.root.append(el('details', { class: 'lw-checks' }, title, this.list));
+    this.home.root.append(el('details', { class: 'lw-checks' }, title, this.list, ...(note ? [el('div', { class: 'lw-caption', text: note })] : [])));
     this.show([]);
   }
 

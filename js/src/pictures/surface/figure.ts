@@ -83,6 +83,7 @@ export class SurfaceFigure {
   private readonly dirty = new Set<Pane>();
   private barDirty = false;
   private overlayDirty = false;
+  private captionDirty = false;
   private raf = 0;
   private width = 0;
   private resizing: ResizeObserver;
@@ -182,6 +183,7 @@ export class SurfaceFigure {
     let drawn = this.dirty.size > 0;
     for (const pane of this.dirty) drawn = pane.draw() && drawn;
     this.dirty.clear();
+    if (this.captionDirty) this.writeCaption();
     if (this.barDirty) this.drawBar();
     if (this.overlayDirty || drawn) {
       for (const pane of this.panes) pane.drawOverlay();
@@ -251,7 +253,6 @@ export class SurfaceFigure {
       shared.palette = field && makePalette(field.frame.colormap, shared.levels, 0, 1, false);
     }
     if (shared.picture) shared.picture.palette = shared.palette;
-    this.writeCaption();
     this.touchAll();
   }
 
@@ -362,6 +363,7 @@ export class SurfaceFigure {
   }
 
   private writeCaption(): void {
+    this.captionDirty = false;
     const { field, paths, markers, showPoints } = this.shared;
     const named = field ? paths.filter((path) => path.label && partsInside(path, field.frame, Infinity).length) : [];
     this.legend.hidden = !named.length;
@@ -404,8 +406,7 @@ export class SurfaceFigure {
 
   private touchAll(): void {
     for (const pane of this.panes) this.dirty.add(pane);
-    this.barDirty = this.overlayDirty = true;
-    this.writeCaption();
+    this.barDirty = this.overlayDirty = this.captionDirty = true;
     this.touch();
   }
 
