@@ -70,11 +70,13 @@ class Server:
 
 
 @contextmanager
-def jupyter_server(root: Path, app: str = "lab", settings: dict[str, dict] | None = None) -> Iterator[Server]:
+def jupyter_server(
+    root: Path, app: str = "lab", settings: dict[str, dict] | None = None, checkout: Path = CHECKOUT
+) -> Iterator[Server]:
     """Serve ``root`` by JupyterLab (``"lab"``) or Notebook 7 (``"notebook"``) on a free port, with no token.
 
     Configuration, data, settings and workspaces live in ``root/.jupyter``: nothing of the user's is read or
-    written. Kernels import the package of this checkout, and the front end loads the extension that was built in it:
+    written. Kernels import the package of ``checkout``, and the front end loads the extension that was built in it:
     those that pip has installed may be older. ``settings`` overrides plug-in settings, e.g.
     ``{"@jupyterlab/apputils-extension:kernels-settings": {"commsOverSubshells": "disabled"}}``.
     """
@@ -91,10 +93,10 @@ def jupyter_server(root: Path, app: str = "lab", settings: dict[str, dict] | Non
         folder.mkdir(parents=True, exist_ok=True)
     extensions = home / "path" / "labextensions"
     extensions.mkdir(parents=True, exist_ok=True)
-    (extensions / "lwidgets").symlink_to(CHECKOUT / "lwidgets" / "labextension")
+    (extensions / "lwidgets").symlink_to(checkout / "lwidgets" / "labextension")
     paths = {
         "JUPYTER_PATH": os.pathsep.join(filter(None, [str(home / "path"), os.environ.get("JUPYTER_PATH")])),
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH")])),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(checkout), os.environ.get("PYTHONPATH")])),
     }
     for plugin, values in ({NEWS: {"fetchNews": "false"}} | (settings or {})).items():
         extension, name = plugin.split(":")
