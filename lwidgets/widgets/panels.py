@@ -46,7 +46,7 @@ class Place(W.VBox):
                 before.close()
         self.view.show(picture)
         if self.children != self.aside:
-            self.children, self.layout.display = self.aside, ""
+            self.layout.display, self.children = "", self.aside  # in this order: see above
         return made
 
 
