@@ -89,6 +89,33 @@ describe('pictures', () => {
     expect(root.dataset.yLog).toBe('true');
   });
 
+  test('on a log axis across, too, and the pointer reads there', async () => {
+    const x = linear(-2, 2, 81).map((v) => 10 ** v);
+    const { svg, root } = mount([curve([-1, ...x], [0, ...x.map((v) => v ** 0.5)])], { xLog: true, yLog: true, xRange: [1e-2, 1e2], yRange: [1e-1, 1e1] });
+    const at = await pixelsOf(svg);
+    for (const u of [0.1, 0.5, 0.9]) expect(blue(at(u, u))).toBe(true);
+    const ticks = [...svg.querySelectorAll('.lw-axes text')].map((t) => t.textContent);
+    for (const tick of ['0.01', '0.1', '1', '10', '100', 'alpha (log scale)', 'loss (log scale)']) expect(ticks).toContain(tick);
+    const area = areaOf(svg);
+    root.querySelector('.lw-overlay')!.dispatchEvent(new PointerEvent('pointermove', { clientX: area.left + 0.75 * area.width, clientY: area.top + 20, bubbles: true }));
+    expect(root.querySelector('.lw-readout')!.textContent).toBe('alpha = 10loss 3.1623');
+  });
+
+  test.each([[[-1, 1], [-1, 1], 700], [[-1, 1], [-1, 1], 330], [[0, 10], [0, 2], 700], [[0, 1], [0, 8], 700]] as const)('with an equal aspect a circle is round: %j x %j at %i px', (xRange, yRange, width) => {
+    const turn = linear(0, 2 * Math.PI, 200);
+    const [cx, cy] = [(xRange[0] + xRange[1]) / 2, (yRange[0] + yRange[1]) / 2];
+    const { svg, host } = mount([curve(turn.map((t) => cx + 0.4 * Math.cos(t)), turn.map((t) => cy + 0.4 * Math.sin(t)))], { equal: true, xRange, yRange }, width);
+    const d = svg.querySelector('svg path')!.getAttribute('d')!;
+    const points = [...d.matchAll(/[ML](\S+) ([^LM]+)/g)].map(([, x, y]) => [Number(x), Number(y)] as const);
+    const extent = (axis: 0 | 1) => Math.max(...points.map((p) => p[axis])) - Math.min(...points.map((p) => p[axis]));
+    expect(extent(0)).toBeGreaterThan(10);
+    expect(extent(0) / extent(1)).toBeCloseTo(1, 1);
+    for (const node of svg.querySelectorAll('text')) {
+      expect(node.getBoundingClientRect().right).toBeLessThanOrEqual(host.getBoundingClientRect().right + 0.5);
+      expect(node.getBoundingClientRect().left).toBeGreaterThanOrEqual(host.getBoundingClientRect().left - 0.5);
+    }
+  });
+
   test('what lies outside the ranges stays outside the axes', async () => {
     const { svg } = mount([curve([0, 1], [-1, 3])]);
     const at = await pixelsOf(svg);
@@ -227,6 +254,24 @@ describe('reading', () => {
     expect([press(overlay, 'x'), press(overlay, 'toString')]).toEqual([false, false]);
     press(overlay, 'Escape');
     expect(words()).toBe('Point at the curves to read values.');
+  });
+
+  test('an orbit is read at its nearest point, since one x has several', () => {
+    const turn = linear(0, 2 * Math.PI, 9);
+    const { root, svg } = mount([curve(turn.map(Math.cos), turn.map(Math.sin), { label: 'orbit' })], { equal: true, xRange: [-1, 1], yRange: [-1, 1] });
+    const overlay = root.querySelector<HTMLElement>('.lw-overlay')!;
+    const words = () => root.querySelector('.lw-readout')!.textContent;
+    const area = areaOf(svg);
+    const move = (u: number, v: number) => overlay.dispatchEvent(new PointerEvent('pointermove', { clientX: area.left + u * area.width, clientY: area.top + (1 - v) * area.height, bubbles: true }));
+    move(0.5, 0.97);
+    expect(words()).toMatch(/^alpha = 6.123×10⁻¹⁷orbit 1$/);
+    move(0.5, 0.1);
+    expect(words()).toMatch(/orbit −1$/);
+    expect(root.querySelectorAll('.lw-cursor line').length).toBe(0);
+    press(overlay, 'Home');
+    press(overlay, 'ArrowRight');
+    press(overlay, 'ArrowRight', true);
+    expect(words()).toBe('alpha = −1.837×10⁻¹⁶orbit −1'); // point 6 of 9
   });
 
   test('the caption is the accessible name, and text stays text', () => {

@@ -293,6 +293,16 @@ describe('pointing', () => {
     expect(cameras[3]).toEqual({ yaw: 0.7, pitch: 0.6, zoom: 1 });
   });
 
+  test('the camera in hand outlives new pictures and other panes', () => {
+    const cameras: { yaw: number }[] = [];
+    const { root, view } = mount(bowl, {}, { tell: ({ camera }) => void cameras.push(camera as never) });
+    press(canvas(root, 'surface', 'overlay'), 'ArrowLeft');
+    view.setFrame(frameOf(bowl, { tag: 2 }));
+    view.set({ panes: ['surface'] });
+    press(canvas(root, 'surface', 'overlay'), 'ArrowLeft');
+    expect(cameras.map(({ yaw }) => yaw)).toEqual([expect.closeTo(0.78, 9), expect.closeTo(0.86, 9)]);
+  });
+
   test('two fingers zoom', () => {
     const cameras: { zoom: number }[] = [];
     const { root } = mount(bowl, {}, { tell: ({ camera }) => void cameras.push(camera as never) });
@@ -463,6 +473,122 @@ describe('paths', () => {
     view.set({ paths: [] });
     expect(legend.hidden).toBe(true);
     expect(canvas(root, 'map').getAttribute('aria-label')).not.toContain('path');
+  });
+});
+
+describe('what more is known of paths', () => {
+  const run = { x: [-0.5, 0, 0.5], y: [0, 0, 0], label: 'GD', color: '#ff00ff', time: [0, 10, 20], loss: [2, 1, 0.125], residual: [0, 0.01, 0.5] };
+
+  test('is read at the point that a reader points at, and dashed where it is only a shadow', async () => {
+    const { root, view } = mount((x) => 1 + 1e-4 * x, { nx: 21, ny: 21 });
+    view.set({ paths: [run], contours: 0 });
+    const overlay = canvas(root, 'map', 'overlay');
+    const box = pictureBox(canvas(root, 'map'));
+    pointer(overlay, 'pointermove', box.left + 0.75 * (box.right - box.left), (box.top + box.bottom) / 2);
+    await frames(2);
+    expect(root.querySelector('.lw-readout')!.textContent).toContain('GD: at time 20, loss 0.125, 0.5 off the plane');
+    pointer(overlay, 'pointermove', box.left + 0.75 * (box.right - box.left), box.top + 10);
+    await frames(2);
+    expect(root.querySelector('.lw-readout')!.textContent).not.toContain('GD');
+    pointer(overlay, 'pointerleave', 0, 0);
+    expect(root.querySelector('.lw-caption')!.textContent).toContain('path “GD” is dashed where it is more than 0.1 off the plane');
+    const strong = ([from, to]: [number, number]) => {
+      const { data, width } = pixels(canvas(root, 'map'));
+      return [...Array(data.length / 4).keys()].filter((k) => {
+        const u = ((k % width) - box.left) / (box.right - box.left);
+        return u > from && u < to && data[4 * k]! > 225 && data[4 * k + 1]! < 60 && data[4 * k + 2]! > 225;
+      }).length;
+    };
+    expect(strong([0.52, 0.73]) / strong([0.27, 0.48])).toBeLessThan(0.8);
+  });
+
+  test('what leaves the picture, and what may be missing in it, is said below it and gone with it', () => {
+    const { root, view } = mount();
+    view.set({ paths: [{ ...run, x: [0, 2, 2], residual: undefined }], markers: [{ x: 0, y: 0, label: 'A' }, { x: 3, y: 0, label: 'B' }], missable: 'a valley narrower than 0.1 may be missing' });
+    const caption = () => root.querySelector('.lw-caption')!.textContent;
+    for (const words of ['path “GD” leaves the picture at (1, 0)', '1 of 2 markers lies outside the picture', 'a valley narrower than 0.1 may be missing']) expect(caption()).toContain(words);
+    view.set({ paths: [], markers: [], missable: '' });
+    for (const words of ['GD', 'markers', 'valley']) expect(caption()).not.toContain(words);
+  });
+});
+
+describe('cells', () => {
+  const names: [string[], string[]] = [['cat', 'dog', 'eel', 'fox'], ['low', 'high']];
+  const value: F = (x, y) => (x === 2 && y === 1 ? NaN : x + 4 * y);
+  const cells = (wanted: Wanted = {}, width = 900) => mount(value, { nx: 4, ny: 2, x: [0, 3], y: [0, 1], names, ...wanted }, { width });
+
+  test('are one flat square a point, in the map alone, with a colour bar and no contours', () => {
+    const { root } = cells();
+    expect(root.querySelector('.lw-surface')).toBeNull();
+    expect(root.querySelector<HTMLElement>('.lw-bar')!.hidden).toBe(false);
+    const map = canvas(root, 'map');
+    const { data, width } = pixels(map);
+    const box = pictureBox(map);
+    expect((box.right - box.left) / (box.bottom - box.top)).toBeCloseTo(2, 1); // 4 x 2 squares
+    const at = (u: number, v: number) => [...data.subarray(4 * (Math.round(box.bottom - v * (box.bottom - box.top)) * width + Math.round(box.left + u * (box.right - box.left))))].slice(0, 3);
+    const seen = new Set<string>();
+    for (let i = 0; i < 4; i++) {
+      for (let j = 0; j < 2; j++) {
+        if (i === 2 && j === 1) continue;
+        const inside = [0.1, 0.5, 0.9].flatMap((a) => [0.15, 0.5, 0.85].map((b) => at((i + a) / 4, (j + b) / 2).join()));
+        expect(new Set(inside).size).toBe(1);
+        seen.add(inside[0]!);
+      }
+    }
+    expect(seen.size).toBe(7);
+    const [r, g, b] = at(2.5 / 4, 1.5 / 2);
+    expect(Math.max(r!, g!, b!) - Math.min(r!, g!, b!)).toBeLessThan(20); // what has no value is hatched
+    expect(root.querySelector('.lw-caption')!.textContent).toContain('from 0 at (cat, low) to 7 · all 8 cells measured');
+  });
+
+  test('are read and pinned by name, with the pointer and with keys', async () => {
+    const points: unknown[] = [];
+    const { root } = mount(value, { nx: 4, ny: 2, x: [0, 3], y: [0, 1], names }, { tell: ({ point }) => void points.push(point) });
+    const overlay = canvas(root, 'map', 'overlay');
+    const box = pictureBox(canvas(root, 'map'));
+    const readout = () => root.querySelector('.lw-readout')!.textContent;
+    pointer(overlay, 'pointermove', box.left + 0.3 * (box.right - box.left), box.bottom - 0.9 * (box.bottom - box.top));
+    await frames(2);
+    expect(readout()).toBe('alpha = dog, beta = highloss 5measured');
+    press(overlay, 'ArrowRight');
+    press(overlay, 'ArrowDown');
+    await frames(2);
+    expect(readout()).toMatch(/^alpha = eel, beta = low/);
+    press(overlay, 'Enter');
+    expect(points).toEqual([[2, 0]]);
+  });
+
+  test.each([[320, 12], [320, 40], [900, 60]])('at %i px, %i long names neither touch nor leave the figure', (width, n) => {
+    const long = Array.from({ length: n }, (_, k) => `a class that is called ${k}`);
+    const texts: { text: string; x: number; y: number; turned: boolean }[] = [];
+    const draw = CanvasRenderingContext2D.prototype.fillText;
+    CanvasRenderingContext2D.prototype.fillText = function (text, x, y, ...rest) {
+      const { a, b, e, f } = this.getTransform();
+      const ratio = devicePixelRatio || 1;
+      texts.push({ text, x: (a * x + e) / ratio, y: (b * x + f) / ratio + (b ? 0 : y), turned: b !== 0 });
+      draw.call(this, text, x, y, ...rest);
+    };
+    try {
+      const { root } = mount((x, y) => x + y, { nx: n, ny: n, x: [0, n], y: [0, n], names: [long, long] }, { width });
+      const named = texts.filter(({ text }) => text.startsWith('a cl'));
+      expect(named.length).toBeGreaterThan(8);
+      for (const { text } of named) expect(text.endsWith('…')).toBe(true);
+      const across = named.filter(({ turned }) => turned).map(({ x }) => x).sort((a, b) => a - b);
+      across.forEach((x, k) => k && x !== across[k - 1] && expect(x - across[k - 1]!).toBeGreaterThan(11));
+      const box = pictureBox(canvas(root, 'map'));
+      expect(box.right - box.left).toBeGreaterThan(0.35 * Math.min(width, 480));
+    } finally {
+      CanvasRenderingContext2D.prototype.fillText = draw;
+    }
+  });
+
+  test('make way for a surface, and a surface for them', () => {
+    const { view, root } = mount();
+    expect(root.querySelector('.lw-surface')).not.toBeNull();
+    view.setFrame(frameOf(value, { nx: 4, ny: 2, names }));
+    expect(root.querySelector('.lw-surface')).toBeNull();
+    view.setFrame(frameOf(bowl));
+    expect(pixels(canvas(root, 'surface')).colors).toBeGreaterThan(200);
   });
 });
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from lwidgets.directions import NORMALIZATIONS, Normalization
 from lwidgets.landscape import Landscape, drawable
-from lwidgets.objective import FunctionObjective, Objective
+from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, COLORMAPS, GRAY
 from lwidgets.parameters import Source, State
 from lwidgets.pictures import Curves, Marker, Series, Surface
@@ -41,7 +41,7 @@ def surface(objective: Objective, model: Source | Subspace | None = None, *, tit
         A study with the views ``surface_picture`` and ``envelope_picture``.
     """
     beside_cells(objective)
-    if model is None and isinstance(objective, FunctionObjective):
+    if model is None and not objective.has_model:
         model = Subspace.identity(objective.space.size, names=objective.coordinate_names)
     study = Study(title or "Loss surface", version=partial(version, objective))
     centre = None

@@ -19,12 +19,12 @@ import pytest
 import safetensors.torch
 import torch
 from lab import Server, ask_kernel, console_errors, open_and_run, open_notebook, run_all, write_notebook
+from lwidgets.export.notebook import LIVE, WIDGET
 from nbformat.sign import NotebookNotary
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 import lwidgets as lw
-from lwidgets.export.notebook import LIVE, WIDGET
 
 COMPANION = "application/vnd.lwidgets.companion.v1+json"
 NO_MODEL = {"version_major": 2, "version_minor": 0, "model_id": "0123456789abcdef0123456789abcdef"}
@@ -189,7 +189,9 @@ display({{
 """
 
 
-@pytest.mark.parametrize(("fixture", "type_"), [("lab_server", WIDGET), ("lab_server", LIVE), ("notebook_server", LIVE)])
+@pytest.mark.parametrize(
+    ("fixture", "type_"), [("lab_server", WIDGET), ("lab_server", LIVE), ("notebook_server", LIVE)]
+)
 def test_the_live_widget_takes_over_as_long_as_its_kernel_lives(fixture: str, type_: str, request, page: Page):
     server = request.getfixturevalue(fixture)
     write_notebook(server.root / "live.ipynb", [SLIDER.replace("MIME TYPE", type_)])

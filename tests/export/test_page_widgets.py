@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ipywidgets.widgets.widget import _instances
+from lwidgets.export.companion import document
+from lwidgets.export.record import record
+from lwidgets.export.widgets import states
 
 import lwidgets as lw
 from lwidgets.cli import main
 from lwidgets.export import widgets
-from lwidgets.export.companion import document
-from lwidgets.export.record import record
-from lwidgets.export.widgets import states
 from lwidgets.export.write import write_page
 from lwidgets.study.sliders import positions_of
 

@@ -5,10 +5,10 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from lwidgets.export.notebook import LIVE, WIDGET
 
 import lwidgets as lw
 from lwidgets import where
-from lwidgets.export.notebook import LIVE, WIDGET
 from lwidgets.where import Run
 from lwidgets.widgets import output
 from lwidgets.widgets.output import Output

@@ -4,9 +4,9 @@ import { el } from './dom';
 import { readTheme, type Theme, watchTheme } from './theme';
 import { STYLE } from './style';
 
-/** Make a themed root inside `parent`; `changed` is called when the theme is another one. */
-export function makeRoot(parent: HTMLElement, kind: string, changed: (theme: Theme) => void) {
-  const root = el('div', { class: `lw-root ${kind}` }, el('style', { text: STYLE }));
+/** Make a themed root inside `parent`, with what it needs besides the shared style; `changed` is called when the theme is another one. */
+export function makeRoot(parent: HTMLElement, kind: string, changed: (theme: Theme) => void, style = '') {
+  const root = el('div', { class: `lw-root ${kind}` }, el('style', { text: STYLE + style }));
   parent.append(root);
   let theme = apply(root);
   let seen = JSON.stringify(theme);

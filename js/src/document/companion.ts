@@ -6,7 +6,7 @@ import { makeRoot } from '../core/root';
 import { CompanionError } from '../core/strict';
 import { ChecksView, passText } from '../parts/checks';
 import type { View } from '../pictures/base';
-import { Controls, type MakeControl, type Slider, valueText } from './controls';
+import { Controls, CONTROLS_STYLE, type MakeControl, type Slider, valueText } from './controls';
 import type { Moment } from './frames';
 import type { Companion, Panel, Study } from './read';
 
@@ -49,13 +49,30 @@ export function mountCompanion(parent: HTMLElement, companion: Companion, makers
 
 /** Say in place why a companion is not there, above its still picture where it has one. */
 export function mountFault(parent: HTMLElement, error: unknown): { dispose(): void } {
-  const home = makeRoot(parent, 'lw-fault', () => undefined);
+  const home = makeRoot(parent, 'lw-fault', () => undefined, STYLE);
   const what = error instanceof Error ? error.message : String(error);
   home.root.append(el('div', { class: 'lw-notice', role: 'alert', text: `This picture could not be shown. ${what}` }));
   const still = error instanceof CompanionError ? error.still : '';
   if (still) home.root.append(el('img', { class: 'lw-still', src: still, alt: 'The picture as it was when it was saved' }));
   return home;
 }
+
+const STYLE = /* css */ `
+.lw-study { margin: 0 0 20px; }
+.lw-study-head h2 { margin: 2px 10px 6px; font: 600 15px/1.35 var(--lw-font); overflow-wrap: anywhere; }
+.lw-claim { margin: 0 10px 4px; max-width: 75ch; font-size: 13px; overflow-wrap: anywhere; white-space: pre-line; }
+.lw-study > .lw-root > .lw-caption { padding: 0 10px; max-width: 100ch; white-space: pre-line; }
+/* In reach of what they move, and never more than a third of the screen. */
+.lw-study > .lw-root.lw-study-hand { position: sticky; top: 0; z-index: 3; max-height: 34vh; overflow: hidden auto; background: var(--lw-background);
+  padding-block: 4px; border-bottom: 1px solid var(--lw-wash); border-radius: 0; }
+.lw-study > .lw-root > .lw-between { max-width: none; }
+.lw-study > .lw-root.lw-study-foot { padding-block: 6px 2px; }
+.lw-between { min-height: 1.5em; }
+.lw-panels.lw-beside { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); gap: 0 var(--lw-gap, 12px); align-items: start; }
+.lw-view { min-width: 0; }
+.lw-still { display: block; max-width: 100%; height: auto; margin: 8px 10px; background: #fff; }
+@media print { .lw-view { break-inside: avoid; } .lw-study > .lw-root.lw-study-hand { position: static; max-height: none; } }
+`;
 
 class StudyView {
   readonly controls: Controls;
@@ -83,7 +100,7 @@ class StudyView {
     this.views = this.placePanels(makers);
     this.block('lw-study-foot', caption('Limits: ', limits), caption('Cite as: ', citation));
     if (checks.length) {
-      const view = new ChecksView(this.el, passText);
+      const view = new ChecksView(this.el, passText, sliders.length ? 'Checked where the sliders begin, unless another place is named.' : '');
       view.show(checks);
       this.homes.push(view);
     }
@@ -103,7 +120,7 @@ class StudyView {
   private block(kind: string, ...children: (HTMLElement | false | '' | 0)[]): void {
     const there = children.filter((child) => child instanceof HTMLElement);
     if (!there.length) return;
-    const home = makeRoot(this.el, kind, () => undefined);
+    const home = makeRoot(this.el, kind, () => undefined, STYLE + CONTROLS_STYLE);
     home.root.append(...there);
     this.homes.push(home);
   }
@@ -154,7 +171,11 @@ class StudyView {
       for (const noun of drawn.kept ?? []) kept.add(noun);
       view.show(drawn, shown.index);
     });
-    setText(this.note, betweenText([...mixed], [...kept], sliders, places));
+    const words = betweenText([...mixed], [...kept], sliders, places);
+    if (words === this.note.textContent) return;
+    this.note.textContent = words;
+    // What is below does not jump when the words go.
+    if (words) this.note.style.minHeight = `${this.note.offsetHeight}px`;
   }
 
   private tell(fault: string): void {

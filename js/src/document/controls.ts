@@ -96,6 +96,26 @@ export function placeOf(slider: Slider, value: unknown): number {
   return gaps.indexOf(Math.min(...gaps));
 }
 
+export const CONTROLS_STYLE = /* css */ `
+.lw-controls { display: grid; grid-template-columns: minmax(0, max-content) minmax(120px, 1fr) minmax(5em, max-content); gap: 6px 14px;
+  align-items: center; padding: 4px 10px; font-size: 13px; color-scheme: var(--lw-scheme); }
+.lw-row { display: contents; }
+.lw-row label, .lw-row output { overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
+.lw-stage > .jupyter-widgets { flex: 1 1 auto; }
+.lw-stage { display: flex; align-items: center; gap: 8px; min-width: 0; }
+.lw-row :is(input, select) { min-width: 0; max-width: 100%; margin: 0; font: inherit; accent-color: var(--lw-accent); }
+.lw-row input[type=range] { flex: 1; width: 100%; height: 22px; cursor: pointer; }
+.lw-root .lw-play { display: grid; place-items: center; flex: none; width: 26px; height: 24px; padding: 0; border: 1px solid var(--lw-line); border-radius: 4px;
+  background: var(--lw-background); color: var(--lw-text); cursor: pointer; }
+.lw-row :is(input, select):focus-visible { outline: 2px solid var(--lw-accent); outline-offset: 2px; border-radius: 3px; }
+@container (max-width: 480px) {
+  .lw-controls { grid-template-columns: minmax(0, 1fr); gap: 6px; }
+  .lw-row { display: grid; grid-template-columns: minmax(0, 1fr) max-content; gap: 0 12px; }
+  .lw-row label { grid-area: 1 / 1; } .lw-row output { grid-area: 1 / 2; } .lw-row .lw-stage { grid-area: 2 / 1 / 3 / 3; }
+}
+@media print { .lw-root .lw-play { display: none; } }
+`;
+
 /** What a reader moves a slider with. */
 export interface Control {
   readonly el: HTMLElement;

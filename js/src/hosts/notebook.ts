@@ -39,15 +39,18 @@ export async function notebookMakers(): Promise<readonly Makers[]> {
 }
 
 function controlView(manager: WidgetManager, model: Model, slider: Slider, move: (at: number) => void): Control {
-  const place = el('div', { class: 'lw-widget lw-stage' });
+  const place = el('div', { class: slider.play ? 'lw-widget lw-stage' : 'lw-widget' });
   mendNeighbours(place);
   // Choices know the place itself, what else there is the value; and a slider over numbers goes to the nearest step.
   const places = model.get('_options_labels') !== undefined;
   const trait = places ? 'index' : 'value';
   const room = ((model.get('step') as number | undefined) ?? 0) / 2;
+  // A logarithmic slider steps in powers of its base.
+  const base = model.get('base') as number | undefined;
+  const along = (value: unknown) => (base === undefined ? (value as number) : Math.log(value as number) / Math.log(base));
   const shows = (at: number) => {
     const [shown, value] = [model.get(trait), places ? at : valueAt(slider, at)];
-    return shown === value || Math.abs((shown as number) - (value as number)) <= room;
+    return shown === value || Math.abs(along(shown) - along(value)) <= room;
   };
   const here = () => {
     const at = places ? (model.get(trait) as number) : placeOf(slider, model.get(trait));
@@ -58,13 +61,16 @@ function controlView(manager: WidgetManager, model: Model, slider: Slider, move:
     const words = valueText(valueAt(slider, here()));
     for (const handle of place.querySelectorAll('.noUi-handle')) handle.setAttribute('aria-valuetext', words);
   };
-  model.on(`change:${trait}`, () => move(here()));
+  let putting = false;
+  model.on(`change:${trait}`, () => putting || move(here()));
   void manager.show(model, place).then(tell);
   return {
     el: place,
     stage: place,
     show(at) {
+      putting = true; // by us, not by a person
       if (!shows(at)) model.set(trait, places ? at : valueAt(slider, at));
+      putting = false;
       tell();
     },
   };

@@ -36,16 +36,29 @@ export function passText(checks: readonly Partial<Check>[]): string {
   return `${passed} of ${claims.length} checks pass: ${countText(claims.filter(({ state }) => state !== 'pass'))}`;
 }
 
+const STYLE = /* css */ `
+.lw-checks { padding: 4px 10px; }
+.lw-checks summary { cursor: pointer; border-radius: 3px; }
+.lw-checks summary b { font-weight: 600; }
+.lw-checks summary span { color: var(--lw-muted); margin-left: 8px; }
+.lw-checks ul { list-style: none; margin: 6px 0 2px; padding: 0; }
+.lw-checks li { display: grid; grid-template-columns: 20px minmax(0, 1fr); padding: 3px 0; overflow-wrap: anywhere; }
+.lw-checks li b { font-weight: 600; }
+.lw-icon { font-weight: 700; }
+.lw-icon-pass { color: var(--lw-good); } .lw-icon-warn { color: var(--lw-pin); } .lw-icon-fail { color: var(--lw-bad); }
+.lw-icon-info { color: var(--lw-accent); } .lw-icon-pending { color: var(--lw-muted); }
+`;
+
 export class ChecksView {
   private readonly home;
   private readonly counts = el('span');
   private readonly list = el('ul');
 
-  /** @param told Says in a few words how a list of checks went. */
-  constructor(parent: HTMLElement, private readonly told = countText) {
-    this.home = makeRoot(parent, 'lw-checks-root', () => undefined);
+  /** @param told Says in a few words how a list of checks went. @param note Below the list. */
+  constructor(parent: HTMLElement, private readonly told = countText, note = '') {
+    this.home = makeRoot(parent, 'lw-checks-root', () => undefined, STYLE);
     const title = el('summary', { 'data-lm-suppress-shortcuts': 'true' }, el('b', { text: 'Is my picture right?' }), this.counts);
-    this.home.root.append(el('details', { class: 'lw-checks' }, title, this.list));
+    this.home.root.append(el('details', { class: 'lw-checks' }, title, this.list, ...(note ? [el('div', { class: 'lw-caption', text: note })] : [])));
     this.show([]);
   }
 

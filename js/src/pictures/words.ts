@@ -15,6 +15,14 @@ type Tone = (typeof TONES)[number];
 const TONES = ['plain', 'note', 'alert'] as const;
 const CLASSES: Record<Tone, string> = { plain: 'lw-words', note: 'lw-words lw-notice lw-note', alert: 'lw-words lw-notice lw-bad' };
 
+const STYLE = /* css */ `
+.lw-words { padding: 4px 10px; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px; max-width: 85ch; }
+.lw-words b { font-weight: 600; }
+.lw-words.lw-notice { margin: 4px 10px; padding: 8px 12px; }
+.lw-notice.lw-note { border-left-color: var(--lw-accent); }
+.lw-notice.lw-bad { border-left-color: var(--lw-bad); }
+`;
+
 export const words: Kind<Words, Words> = {
   name: 'words',
 
@@ -27,7 +35,7 @@ export const words: Kind<Words, Words> = {
   mix: (_, near, parts) => ({ ...near, kept: parts.length > 1 ? ['words'] : [] }),
 
   mount(place) {
-    const home = makeRoot(place, 'lw-prose', () => undefined);
+    const home = makeRoot(place, 'lw-prose', () => undefined, STYLE);
     let shown = '';
     return {
       el: place,

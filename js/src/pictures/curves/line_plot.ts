@@ -14,8 +14,23 @@ const TOP = 12;
 const RIGHT = 16;
 const BOTTOM = 44;
 const TALL = 320;
-const EQUAL_TALL = 420;
+const EQUAL_TALL = 360;
 const ROW = 18; // of the legend
+
+const STYLE = /* css */ `
+.lw-plot { position: relative; }
+.lw-plot .lw-overlay { position: absolute; inset: 0; }
+.lw-curves { display: block; width: 100%; font: 11px var(--lw-font); }
+.lw-curves text { fill: var(--lw-text); font-variant-numeric: tabular-nums; }
+.lw-curves .lw-label { font-size: 12px; font-weight: 500; }
+.lw-legend text { paint-order: stroke; stroke: var(--lw-background); stroke-width: 3px; stroke-linejoin: round; }
+.lw-grid { stroke: rgba(128,128,128,0.2); shape-rendering: crispEdges; }
+.lw-axis { stroke: var(--lw-line); shape-rendering: crispEdges; }
+.lw-stroke { fill: none; stroke-linecap: round; stroke-linejoin: round; }
+.lw-dashed { stroke-dasharray: 6 5; stroke-linecap: butt; }
+.lw-cursor line { stroke: var(--lw-muted); }
+.lw-cursor circle { stroke: var(--lw-background); stroke-width: 1.5; }
+`;
 
 interface Layout {
   readonly width: number;
@@ -52,7 +67,7 @@ export class LinePlotView {
   private at: Cursor | null = null;
 
   constructor(parent: HTMLElement) {
-    this.home = makeRoot(parent, 'lw-line-plot', () => this.draw());
+    this.home = makeRoot(parent, 'lw-line-plot', () => this.draw(), STYLE);
     this.root.setAttribute('role', 'figure');
     this.root.append(this.plot, el('div', { class: 'lw-text' }, this.readout, this.caption));
     this.listen();
@@ -101,7 +116,7 @@ export class LinePlotView {
       left += Math.round((inner.width - box.width) / 2);
       inner = { width: Math.round(box.width), height: Math.round(box.height) };
       height = inner.height + TOP + BOTTOM;
-      yTicks = ticksOf(...yRange, height / 48);
+      yTicks = ticksOf(...yRange, height / 60);
     }
     const layout = (this.layout = {
       width, height, left, inner, xRange, yRange,

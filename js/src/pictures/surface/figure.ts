@@ -33,6 +33,34 @@ export interface FigureHeld {
   readonly point?: readonly number[];
 }
 
+const STYLE = /* css */ `
+.lw-panes { display: flex; flex-wrap: wrap; gap: var(--lw-gap); align-items: flex-start; }
+.lw-pane { position: relative; min-width: 0; }
+.lw-pane canvas { position: absolute; inset: 0; width: 100%; height: 100%; display: block; }
+.lw-base { pointer-events: none; }
+.lw-bar { display: block; flex: none; object-fit: contain; object-position: 0 0; }
+.lw-surface .lw-overlay { cursor: grab; }
+.lw-surface .lw-overlay:active { cursor: grabbing; }
+.lw-root .lw-reset { position: absolute; top: 4px; right: 4px; padding: 1px 8px; border: 1px solid var(--lw-line); border-radius: 10px;
+  background: var(--lw-background); color: var(--lw-text); font: 11px/1.5 var(--lw-font); cursor: pointer; }
+.lw-hint { position: absolute; left: 50%; top: 42%; transform: translate(-50%, -50%); padding: 5px 12px; border-radius: 14px;
+  background: rgba(20,24,28,0.82); color: #fff; font-size: 12px; text-align: center; pointer-events: none; opacity: 0; transition: opacity 160ms; }
+.lw-hint.lw-on { opacity: 1; }
+.lw-paths { display: flex; flex-wrap: wrap; gap: 0 16px; padding: 4px 0 2px; overflow-wrap: anywhere; }
+.lw-paths > span { min-width: 0; }
+.lw-path-key { margin-right: 6px; vertical-align: -1px; }
+.lw-key { display: inline-block; width: 12px; height: 12px; margin-right: 5px; vertical-align: -2px; border: 1px solid var(--lw-line); border-radius: 2px; }
+.lw-key-masked { background: repeating-linear-gradient(135deg, var(--lw-stripe) 0 1.5px, var(--lw-ground) 1.5px 5px); }
+.lw-key-point { width: 8px; height: 8px; margin-left: 2px; vertical-align: 0; border: 2px solid #333; border-radius: 50%; background: #fff; }
+.lw-refining { color: var(--lw-accent); }
+@media (prefers-reduced-motion: reduce) { .lw-hint { transition: none; } }
+@media print {
+  .lw-panes:not(.lw-narrow) { flex-wrap: nowrap; }
+  .lw-panes:not(.lw-narrow) .lw-pane { flex: 0 1 auto; height: auto !important; }
+  .lw-hint, .lw-reset { display: none !important; }
+}
+`;
+
 const NARROW = 560;
 const BAR_LONG = 52;
 
@@ -55,6 +83,7 @@ export class SurfaceFigure {
   private readonly dirty = new Set<Pane>();
   private barDirty = false;
   private overlayDirty = false;
+  private captionDirty = false;
   private raf = 0;
   private width = 0;
   private resizing: ResizeObserver;
@@ -67,7 +96,7 @@ export class SurfaceFigure {
       this.shared.theme = theme;
       this.touchAll();
       this.flush(); // paper does not wait for the next frame
-    }));
+    }, STYLE));
     const renderer = Renderer.shared();
     this.shared = {
       renderer, picture: renderer?.picture() ?? null, theme: home.theme(), field: null, palette: null,
@@ -154,6 +183,7 @@ export class SurfaceFigure {
     let drawn = this.dirty.size > 0;
     for (const pane of this.dirty) drawn = pane.draw() && drawn;
     this.dirty.clear();
+    if (this.captionDirty) this.writeCaption();
     if (this.barDirty) this.drawBar();
     if (this.overlayDirty || drawn) {
       for (const pane of this.panes) pane.drawOverlay();
@@ -223,7 +253,6 @@ export class SurfaceFigure {
       shared.palette = field && makePalette(field.frame.colormap, shared.levels, 0, 1, false);
     }
     if (shared.picture) shared.picture.palette = shared.palette;
-    this.writeCaption();
     this.touchAll();
   }
 
@@ -334,6 +363,7 @@ export class SurfaceFigure {
   }
 
   private writeCaption(): void {
+    this.captionDirty = false;
     const { field, paths, markers, showPoints } = this.shared;
     const named = field ? paths.filter((path) => path.label && partsInside(path, field.frame, Infinity).length) : [];
     this.legend.hidden = !named.length;
@@ -376,8 +406,7 @@ export class SurfaceFigure {
 
   private touchAll(): void {
     for (const pane of this.panes) this.dirty.add(pane);
-    this.barDirty = this.overlayDirty = true;
-    this.writeCaption();
+    this.barDirty = this.overlayDirty = this.captionDirty = true;
     this.touch();
   }
 

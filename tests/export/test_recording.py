@@ -6,12 +6,12 @@ import json
 import ipywidgets as W
 import numpy as np
 import pytest
-
-import lwidgets as lw
 from lwidgets.export.companion import document
 from lwidgets.export.record import record, text_of
-from lwidgets.study.sliders import Slider, positions_of, value_text
 from lwidgets.widgets.height_field import HeightField, frame
+
+import lwidgets as lw
+from lwidgets.study.sliders import Slider, positions_of, value_text
 from tests.export.decoding import decoded
 
 

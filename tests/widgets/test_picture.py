@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 import torch
+from lwidgets.widgets.height_field import frame, path_of
 
 import lwidgets as lw
-from lwidgets.widgets.height_field import frame, path_of
 
 NX, NY = 5, 3
 X = np.linspace(-1.0, 1.0, NX)

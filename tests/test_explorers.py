@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 import weakref
+from dataclasses import replace
 
 import ipywidgets
 import numpy as np
@@ -16,6 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import lwidgets as lw
+from lwidgets.objective import ModelObjective
 from lwidgets.sampling.evaluate import Local
 from tests.models import MLP
 
@@ -196,16 +198,7 @@ def test_checks_pass_on_an_honest_picture_and_catch_a_changed_one(surface, digit
     assert report.checks["The picture contains the model itself"].state == "pass"
     landscape = surface.landscape
     broken = {name: values + 1.0 for name, values in landscape.values.items()}
-    forged = lw.Landscape(
-        landscape.coords,
-        landscape.axes,
-        landscape.labels,
-        broken,
-        landscape.evaluated,
-        1,
-        landscape.error,
-        landscape.provenance,
-    )
+    forged = replace(landscape, values=broken)
     from lwidgets.explorers import checks
 
     assert checks.reproduces(digits[0], surface.latest("plane"), forged).state == "fail"
@@ -306,7 +299,7 @@ def evaluated(monkeypatch):
         return measure(self, *args, **more)
 
     monkeypatch.setattr(Local, "__call__", noting)
-    monkeypatch.setattr(lw.Objective, "measure", noting_too)
+    monkeypatch.setattr(ModelObjective, "measure", noting_too)
     return noted
 
 

@@ -5,17 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-
 from lwidgets.widgets.line_plot import LinePlot, Series, roomiest_corner
 
 CORNERS = {"top-right": (1, 1), "top-left": (0, 1), "bottom-right": (1, 0), "bottom-left": (0, 0)}
 
 
-@given(
-    arrays(np.float64, st.tuples(st.just(2), st.integers(0, 40)), elements=st.floats(-0.5, 1.5)),
-    st.floats(0.1, 0.5),
-    st.floats(0.1, 0.5),
-)
+SIXTEENTHS = st.integers(-8, 24).map(lambda n: n / 16)  # exact, so that 1 - x < w is x > 1 - w to the last bit
+WIDTHS = st.integers(3, 16).map(lambda n: n / 32)
+
+
+@given(arrays(np.float64, st.tuples(st.just(2), st.integers(0, 40)), elements=SIXTEENTHS), WIDTHS, WIDTHS)
 def test_the_roomiest_corner_has_the_fewest_points(points, width, height):
     def crowd(corner):
         right, top = CORNERS[corner]
