@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lwidgets.check import Check
 from lwidgets.landscape import drawable
-from lwidgets.palette import BLUE, GRAY, GREEN, ORANGE, PURPLE, SKY, VERMILLION
+from lwidgets.palette import CYCLE, GRAY
 from lwidgets.pictures.axes import padded, roomiest_corner
 from lwidgets.pictures.base import Keep, Picture, numbers
 
@@ -25,7 +25,6 @@ Style = Literal["solid", "dashed", "points", "band", "bars", "stems"]
 Sense = Literal["equal", "below", "above"]
 Scales = Literal["", "x", "y", "xy"]
 
-_COLORS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 _FILL, _BAR = 0.15, 0.45  # how much of a band's, and of a bar's, colour is seen
 _THIN, _MANY = 1.2, 8  # pixels of a line of an ensemble; lines from which on each is seen through
 _LEGEND_WIDTH, _LEGEND_ROW, _TALL = 0.4, 20, 320.0  # a share of the figure, pixels, and pixels
@@ -280,7 +279,7 @@ class Curves(Picture):
             if item.color:
                 yield item
             else:
-                yield replace(item, color=_COLORS[taken % len(_COLORS)])
+                yield replace(item, color=CYCLE[taken % len(CYCLE)])
                 taken += 1
 
     # --- a picture ---

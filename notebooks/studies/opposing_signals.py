@@ -83,7 +83,7 @@ def study() -> lw.Study:
     def phase_map(phases, eta, alpha, beta):
         """Final sharpness times eta / 2, at beta = 2; hatched: it diverges"""
         edge = np.linspace(0.05, 0.2, 61)
-        line = lw.Path(edge, 2 / edge, "alpha beta = 2 / eta", color="#D55E00")
+        line = lw.Path(edge, 2 / edge, "alpha beta = 2 / eta")
         return lw.Surface(phases, panes="map", paths=[line], markers=[lw.Marker(eta, alpha * beta, "here")])
 
     @study.view

@@ -103,7 +103,7 @@ def study() -> lw.Study:
             seed=seed,
         )
         w2 = np.linspace(0.8, 2.4, 101)
-        kept = lw.Path((w2**2 - 0.8**2 + start**2) ** 0.5, w2, "as gradient flow", color="#D55E00", dashed=True)
+        kept = lw.Path((w2**2 - 0.8**2 + start**2) ** 0.5, w2, "as gradient flow", dashed=True)
         plane = over(loss, w1=(-0.5, 2.5), w2=(-0.5, 2.5))
         return lw.Surface(plane, paths=[kept, sgd.path("SGD")])
 
