@@ -22,7 +22,7 @@ from lwidgets.pictures import Rule
 from lwidgets.sampling.evaluate import Local
 from lwidgets.studies.parts import checks
 from tests.models import MLP
-from tests.studies.reading import on_show, picture, text_of, view
+from tests.studies.reading import on_show, picture, view
 
 WAIT = 60
 

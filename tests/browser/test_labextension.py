@@ -19,7 +19,6 @@ import pytest
 import safetensors.torch
 import torch
 from lab import Server, ask_kernel, console_errors, open_and_run, open_notebook, run_all, write_notebook
-from lwidgets.export.notebook import LIVE, WIDGET
 from nbformat.sign import NotebookNotary
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from lwidgets.study import Study
-from lwidgets.study import Study
 from lwidgets.study.sliders import RESERVED, Slider, positions_of, value_text
 
 
