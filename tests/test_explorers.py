@@ -248,7 +248,7 @@ def test_an_exception_in_the_loss_is_shown_and_the_last_picture_stays(digits):
     assert explorer.wait(WAIT)
     assert explorer.status_bar.status["phase"] == "failed"
     assert explorer.status_bar.status["message"] == "RuntimeError: the loss has had enough"
-    assert picture(explorer, "surface_picture") is good
+    assert picture(explorer, "surface_picture").landscape is good.landscape
     assert view(explorer, "surface_picture").picture == sent
     limit[0] = 1e9
     explorer.span = 0.3
@@ -332,7 +332,7 @@ def evaluated(monkeypatch):
 def rests(explorer, monkeypatch):
     """A function that blocks until the explorer's worker has used its idle time where the sliders are now."""
     ends = queue.SimpleQueue()
-    worker = explorer.study._worker
+    worker = explorer.study._work.latest
     leisure = worker._leisure
 
     def noting():
@@ -682,3 +682,128 @@ def test_a_pair_keeps_what_code_sets(span):
         made.span = (-1000.0, 1.0)
     assert made.span == span
     made.close()
+
+
+EVERY = (
+    lw.SurfaceExplorer,
+    lw.CurveExplorer,
+    lw.LayerwiseExplorer,
+    lw.ConnectivityExplorer,
+    lw.MergingExplorer,
+)
+
+
+@pytest.fixture(scope="module")
+def every():
+    """One explorer of each kind, with all that can be asked for, closed in the end."""
+    objective, a, b = lw.demo.digits(hidden=(8,), steps=20)
+    c = lw.demo.digits(seeds=(2, 3), hidden=(8,), steps=20)[1]
+    base, models, tasks = lw.demo.digits_tasks(hidden=(8,), steps=20)
+    made = [
+        lw.SurfaceExplorer(objective, resolution=9),
+        lw.CurveExplorer(objective, a, b, resolution=9),
+        lw.LayerwiseExplorer(objective, a, b),
+        lw.ConnectivityExplorer(objective, a, b, c, plane=False, resolution=9),
+        lw.MergingExplorer(base, [*models, models[0]], tasks["digits 0 to 4"], plane=False, compare=False),
+    ]
+    yield made
+    for explorer in made:
+        explorer.close()
+
+
+def test_every_slider_is_a_trait_that_hides_nothing_of_the_explorer(every):
+    assert tuple(type(explorer).__mro__[1] for explorer in every) == EVERY
+    for explorer in every:
+        cls = type(explorer).__mro__[1]
+        assert {name for name in explorer.study.sliders if hasattr(cls, name)} == set()
+        for name, value in explorer.study.values.items():
+            assert explorer.has_trait(name)
+            assert getattr(explorer, name) == explorer.controls[name].value == value
+            assert f"{name}={value!r}" in repr(explorer)
+
+
+def test_a_value_is_the_studys_and_who_observes_is_told_once(every):
+    for explorer in every:
+        seen = []
+        explorer.observe(lambda change, seen=seen: seen.append((change["name"], change["old"], change["new"])))
+        before = explorer.log_height
+        explorer.log_height = not before
+        explorer.controls["log_height"].value = before
+        explorer.study.set(log_height=not before)
+        explorer.set_trait("log_height", before)
+        explorer.log_height = before
+        assert seen == [("log_height", *((before, not before), (not before, before))[k % 2]) for k in range(4)]
+        assert explorer.study.values["log_height"] is before
+        explorer.unobserve_all()
+
+
+def test_a_tolerance_keeps_what_was_typed_and_a_slider_that_is_rounded_stays(every):
+    curve = every[1]
+    curve.alpha = 1 / 3
+    curve.controls["alpha"].value = 0.33  # as a browser shows it
+    assert curve.alpha == curve.study["alpha"] == 1 / 3
+    curve.controls["tolerance"].value = 0.0123456789
+    assert curve.tolerance == 0.0123456789
+
+
+def test_a_point_can_be_pinned_before_there_is_a_picture_and_from_the_browser(digits):
+    begun, go = threading.Event(), threading.Event()
+
+    def loss(output, target):
+        begun.set()
+        go.wait(WAIT)
+        return F.cross_entropy(output, target)
+
+    go.set()
+    objective = lw.Objective(digits[1], lw.demo.digits_data(), loss=loss)
+    go.clear()
+    begun.clear()
+    explorer = lw.SurfaceExplorer(objective, resolution=5)
+    assert begun.wait(WAIT)
+    assert (explorer.point, view(explorer, "surface_picture")) == (None, None)
+    explorer.point = (0.25, -0.5)
+    assert explorer.point == (0.25, -0.5)
+    explorer.hold("surface_picture", camera={"yaw": 1.0})
+    go.set()
+    assert explorer.wait(WAIT)
+    shown = view(explorer, "surface_picture")
+    assert shown.held == {"point": [0.25, -0.5], "camera": {"yaw": 1.0}}
+    shown.held = {**shown.held, "point": [0.75, 0.0]}  # a person pins another
+    assert explorer.point == (0.75, 0.0)
+    assert explorer.study.held["surface_picture"]["camera"] == {"yaw": 1.0}
+    explorer.seed_x = 3
+    assert explorer.wait(WAIT)
+    assert explorer.point == (0.75, 0.0)
+    for wrong in ((1.0,), (1.0, 2.0, 3.0), (0.0, float("nan"))):
+        with pytest.raises(traitlets.TraitError, match="point must be two finite numbers, or None, got"):
+            explorer.point = wrong
+    with pytest.raises(KeyError, match=r"hold: panel must be one of surface_picture, envelope_picture, got 'map'"):
+        explorer.hold("map", camera={})
+    explorer.point = None
+    assert (explorer.point, shown.held["point"]) == (None, [])
+    explorer.close()
+
+
+def test_closing_while_it_computes_gives_everything_back_at_once(digits):
+    begun, go = threading.Event(), threading.Event()
+
+    def loss(output, target):
+        begun.set()
+        go.wait(WAIT)
+        return F.cross_entropy(output, target)
+
+    go.set()
+    objective = lw.Objective(digits[1], lw.demo.digits_data(), loss=loss)
+    go.clear()
+    begun.clear()
+    before = set(ipywidgets.widgets.widget._instances)
+    explorer = lw.SurfaceExplorer(objective, resolution=9, title="Closed early")
+    assert begun.wait(WAIT)
+    began = time.monotonic()
+    explorer.close()
+    assert time.monotonic() < began + 5  # a batch that hangs does not hold it up
+    go.set()
+    assert explorer.study._work.latest.join(WAIT)
+    assert set(ipywidgets.widgets.widget._instances) <= before
+    assert explorer not in lw.StudyWidget.on_show()
+    assert explorer.study.status.phase == "closed"

@@ -38,7 +38,9 @@ def control_for(slider: Slider) -> W.DOMWidget:
 
 
 def range_of(control: W.DOMWidget) -> tuple[float, float]:
-    """What a control offers, in the unit of its value."""
+    """What a control offers, in the unit of its value; a field for numbers without ends offers all."""
+    if isinstance(control, W.FloatText | W.IntText) and not hasattr(control, "min"):
+        return -math.inf, math.inf
     if isinstance(control, PlayedSlider):
         return range_of(control.slider)
     if isinstance(control, W.FloatLogSlider):
@@ -239,12 +241,18 @@ def _number(slider: Slider, common: dict[str, Any]) -> W.DOMWidget:
         first, last = _exponents(slider.low, slider.high)
         step = slider.step or (last - first) / _STEPS
         return W.FloatLogSlider(min=first, max=last, step=step, readout_format=".3g", **common)
-    if slider.step is not None:
+    if slider.step is not None and None not in (slider.low, slider.high):
         return _range(W.FloatSlider, readout_format=".3g")(slider, common)
     low, high = slider.limits or (slider.low, slider.high)
     if low is None or high is None:
-        return W.FloatText(step=None, **common)
-    return W.BoundedFloatText(min=low, max=high, step=None, **common)
+        return W.FloatText(step=slider.step, **common)
+    return W.BoundedFloatText(min=low, max=high, step=slider.step, **common)
+
+
+def _integer(slider: Slider, common: dict[str, Any]) -> W.DOMWidget:
+    if None in (slider.low, slider.high):
+        return W.IntText(step=int(slider.step or 1), **common)
+    return _range(W.IntSlider)(slider, common)
 
 
 def _exponents(low: Any, high: Any) -> tuple[float, float]:
@@ -274,7 +282,7 @@ def _places(slider: W.DOMWidget) -> np.ndarray:
 _MAKERS: dict[str, Callable[[Slider, dict[str, Any]], W.DOMWidget]] = {
     "choice": lambda slider, common: W.Dropdown(options=slider.options, **common),
     "toggle": lambda slider, common: W.Checkbox(indent=False, **common),
-    "integer": _range(W.IntSlider),
+    "integer": _integer,
     "number": _number,
     "bank": _bank,
     "pair": _range(W.FloatRangeSlider, readout_format=".2f"),

@@ -67,10 +67,13 @@ def test_rounding_on_a_control_with_steps_of_its_own_moves_nothing(shown):
     assert widget.rate == 0.123456
 
 
-def test_a_number_without_ends_has_a_control_and_takes_any(shown):
-    widget = shown("shift", 0.5)
-    widget.controls["shift"].value = -1e6
-    assert widget.shift == -1e6
+@pytest.mark.parametrize(("value", "spec"), [(0.5, {}), (0.5, {"step": 0.1}), (5, {}), (5, {"low": 0, "step": 5})])
+def test_a_number_without_ends_has_a_control_and_takes_any(shown, value, spec):
+    widget = shown("shift", value, **spec)
+    widget.controls["shift"].value = 1_000_000
+    assert widget.shift == 1_000_000
+    widget.shift = value
+    assert widget.controls["shift"].value == value
 
 
 @pytest.mark.parametrize(
