@@ -116,7 +116,7 @@ def _shared(own: dict[int, Range]) -> dict[int, Range]:
         wide = [index for index, ends in left.items() if ends[1] - ends[0] >= _FILLED * (high - low)]
         if not wide:
             return found | left
-        found |= {index: (low, high) for index in wide}
+        found |= dict.fromkeys(wide, (low, high))
         left = {index: ends for index, ends in left.items() if index not in found}
     return found
 

@@ -12,8 +12,8 @@ from typing import Any, Literal, Protocol, get_args
 from lwidgets.doors import through
 from lwidgets.export.document import document, size_of
 from lwidgets.export.page import page, size_of_scripts
-from lwidgets.export.stills import SMALL, small_still
 from lwidgets.export.recording import OnFrame, Recording, picture_of, record, recording_of, snapshot
+from lwidgets.export.stills import SMALL, small_still
 from lwidgets.files import write_whole
 from lwidgets.landscape import Landscape
 from lwidgets.study import Study

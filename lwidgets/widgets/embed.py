@@ -136,7 +136,15 @@ def _looks(study: Mapping[str, Any], models: _Models) -> list[dict[str, Any]]:
         for index in sorted(pictures):
             picture = study["pictures"][index]
             series = [{name: one[name] for name in one if name not in ("x", "y")} for one in picture["series"]]
-            axes = ("x", "y", "x_log", "y_log", "equal", "legend", *(("x_range", "y_range") if picture["equal"] else ()))
+            axes = (
+                "x",
+                "y",
+                "x_log",
+                "y_log",
+                "equal",
+                "legend",
+                *(("x_range", "y_range") if picture["equal"] else ()),
+            )
             key = json.dumps([*(picture[name] for name in axes), series])
             if key not in figures:
                 figures[key] = _figure(picture, series, models)

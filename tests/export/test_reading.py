@@ -168,7 +168,9 @@ def test_curves(read, name):
 
 
 def test_tables_and_words(read):
-    table = Table(("path", "loss"), [("a", "1"), ("b", "")], title="T", colors=("#0072B2", ""), notes=["n"], folded=True)
+    table = Table(
+        ("path", "loss"), [("a", "1"), ("b", "")], title="T", colors=("#0072B2", ""), notes=["n"], folded=True
+    )
     words = Words("one\ntwo", title="Note", tone="alert")
     found = read(document([recording_of(table), recording_of(words)], ""))
     ((shown,),), ((told,),) = (study["frames"] for study in found["studies"])
@@ -228,7 +230,12 @@ def test_a_study_with_its_sliders_checks_and_prose(read):
 
 @pytest.mark.parametrize("exact", [False, True])
 def test_arrays_of_any_size_come_over(read, exact):
-    values = [np.array([0.0, 2.0, -math.inf, math.nan]), 1e7 * np.arange(4), 1000 + 3e-3 * np.arange(4), np.full(4, 3.5)]
+    values = [
+        np.array([0.0, 2.0, -math.inf, math.nan]),
+        1e7 * np.arange(4),
+        1000 + 3e-3 * np.arange(4),
+        np.full(4, 3.5),
+    ]
     found = read(document([recording_of(Curves([Series(range(4), one)])) for one in values], "", exact=exact))
     for study, own in zip(found["studies"], values, strict=True):
         ((shown,),) = study["frames"]

@@ -239,7 +239,10 @@ def test_sliders_say_that_they_are_logarithmic_or_play():
         return Words(f"{rate:g} {step}")
 
     (told,) = document([record(study, positions_of(study.sliders, {"rate": 3, "step": 3}), no_report)], "")["studies"]
-    assert [(one.get("log", False), one.get("play", False)) for one in told["sliders"]] == [(True, False), (False, True)]
+    assert [(one.get("log", False), one.get("play", False)) for one in told["sliders"]] == [
+        (True, False),
+        (False, True),
+    ]
     study.close()
 
 

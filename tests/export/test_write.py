@@ -248,7 +248,9 @@ def test_view_writes_a_page_of_a_file(tmp_path, capsys):
     landscape.save(tmp_path / "bowl.landscape.json")
     assert main(["view", str(tmp_path / "bowl.landscape.json"), "-o", str(tmp_path / "bowl.html")]) == 0
     assert "written to" in capsys.readouterr().out
-    assert Page(tmp_path / "bowl.html").document["studies"][0]["panels"] == [{"name": "picture", "kind": "surface", "beside": ""}]
+    assert Page(tmp_path / "bowl.html").document["studies"][0]["panels"] == [
+        {"name": "picture", "kind": "surface", "beside": ""}
+    ]
 
 
 def test_view_of_something_else_is_refused_in_a_line(tmp_path, capsys):

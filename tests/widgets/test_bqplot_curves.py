@@ -157,9 +157,7 @@ def test_dragging_alpha_over_a_curve_sends_what_moves_alone(sent):
     explorer.alpha = 0.35
     assert explorer.wait(60)
     assert list(before) == view.figure.marks
-    changed = {
-        mark for mark, (x, y) in before.items() if not (np.array_equal(x, mark.x) and np.array_equal(y, mark.y))
-    }
+    changed = {mark for mark, (x, y) in before.items() if not (np.array_equal(x, mark.x) and np.array_equal(y, mark.y))}
     told = [mark for mark, _ in sent if mark in before]
     assert set(told) == changed
     assert len(told) == len(changed) < len(before)
