@@ -29,7 +29,7 @@ class PictureView(anywidget.AnyWidget):
             pinned ``point``, ``[x, y]`` in the units of the axes, or ``[]``.
     """
 
-    _esm = script("picture.js")
+    _esm = script("picture.js").read_text(encoding="utf-8")  # a path would keep every widget alive
 
     picture = traitlets.Dict().tag(sync=True)
     arrays = traitlets.Dict().tag(sync=True)

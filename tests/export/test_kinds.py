@@ -109,7 +109,8 @@ def test_a_notebook_keeps_it_with_its_still_and_smaller_if_it_must(barcode, stud
     assert picture["turned"]
     image = np.asarray(Image.open(io.BytesIO(base64.b64decode(found["image/png"]))).convert("L"))
     assert image.shape == (96, 192)
-    assert (image[50, 2], image[50, -2]) == (0, 255)
+    assert image[50, 2] < 9
+    assert image[50, -2] > 246
     monkeypatch.setattr(mime, "BUDGET", len(json.dumps(found[MIME])) - 1)
     with pytest.warns(UserWarning, match="fewer pixels"):
         small = mime.bundle_of_study(study, "bars", {}, still=False)[MIME]
