@@ -6,6 +6,8 @@
 #   NO_BROWSER=1         `make demo` prints the address and opens nothing
 #   PORT=8888            where `make demo` listens
 #   T="..."              extra arguments of pytest, e.g. make unit T="-k barrier -x"
+#   N=2                  how many tests run side by side; N=0 for a debugger
+#   BASE=main            what `make quick` compares with; the default is the last commit
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -18,11 +20,19 @@ VENV ?= .venv
 PORT ?= 8888
 TORCH_ARGS ?=
 T ?=
+N ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); [ $$n -lt 4 ] && echo $$n || echo 4)
+BASE ?= HEAD
 
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
-PYTEST := $(PY) -m pytest
+PYTEST := $(PY) -m pytest --durations=15 --durations-min=1
+# A file of tests stays in one process, with what its fixtures made. One thread each: processes that share the cores
+# and spin on them wait for each other.
+SIDE_BY_SIDE := -n $(N) --dist loadfile
+ONE_THREAD := OMP_NUM_THREADS=1
+# What T narrows to may all be in the other half: then pytest ends with 5.
+OR_NONE = $(if $(T),|| [ $$? -eq 5 ])
 FIND_CHROMIUM := command -v chromium || command -v chromium-browser || command -v google-chrome
 NODE_MODULES := js/node_modules/.package-lock.json
 
@@ -76,9 +86,15 @@ demo: $(VENV)/.lab build ## JupyterLab, opened on notebooks/quickstart.ipynb
 
 # ---------------------------------------------------------------- checks
 
-.PHONY: test lint js unit browser notebooks wheel-test bench clean
-test: lint js unit browser notebooks wheel-test ## everything below, as the CI does
+.PHONY: test quick hooks lint js lint-and-js unit browser notebooks wheel-test bench clean
+test: lint-and-js unit browser notebooks wheel-test ## everything below, as the CI does
 	@echo "make test: all passed"
+
+quick: $(VENV)/.dev build ## within a minute: lint, types, and the tests of what differs from BASE
+	@$(ONE_THREAD) $(PY) tools/quick.py --base $(BASE) $(T)
+
+hooks: $(VENV)/.dev ## format, lint and types before every commit
+	@$(BIN)/pre-commit install
 
 lint: $(VENV)/.dev ## ruff and mypy
 	$(BIN)/ruff check .
@@ -88,14 +104,22 @@ lint: $(VENV)/.dev ## ruff and mypy
 js: $(VENV)/.dev build $(NODE_MODULES) system ## types and tests of js/ (vitest in node and Chromium)
 	cd js && npm run check && CHROMIUM="$${CHROMIUM:-$$($(FIND_CHROMIUM))}" npm test
 
+# mypy has one core busy for half a minute; vitest has the other. Either may fail, and both are shown.
+lint-and-js: $(VENV)/.dev build $(NODE_MODULES) system
+	@log=$$(mktemp); trap 'kill $$js 2>/dev/null || true; rm -f $$log' EXIT; \
+	$(MAKE) --no-print-directory js >$$log 2>&1 & js=$$!; \
+	failed=0; $(MAKE) --no-print-directory lint || failed=1; \
+	wait $$js || failed=1; cat $$log; exit $$failed
+
 unit: $(VENV)/.dev build ## Python tests and doctests
-	$(PYTEST) -m "not browser and not packaging" $(T)
+	$(ONE_THREAD) $(PYTEST) $(SIDE_BY_SIDE) -m "not browser and not packaging and not alone" $(T) $(OR_NONE)
+	$(ONE_THREAD) $(PYTEST) -m "alone and not browser and not packaging" $(T) $(OR_NONE)
 
 browser: $(VENV)/.dev build system ## tests in a real JupyterLab and Notebook 7
-	$(PYTEST) tests/browser -m browser $(T)
+	$(PYTEST) $(SIDE_BY_SIDE) tests/browser -m browser $(T)
 
 notebooks: $(VENV)/.dev build ## every notebook, run from top to bottom
-	$(PYTEST) --nbmake --nbmake-timeout=600 --timeout=900 notebooks $(T)
+	$(ONE_THREAD) $(PYTEST) $(SIDE_BY_SIDE) --nbmake --nbmake-timeout=600 --timeout=900 notebooks $(T)
 
 wheel-test: $(VENV)/.dev build ## the wheel in an empty environment, without node
 	$(PYTEST) tests/packaging -m packaging $(T)

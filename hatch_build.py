@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-BUNDLES = ("picture.js", "status.js", "checks.js", "companion.js", "page.js")
+BUNDLES = ("picture.js", "status.js", "checks.js", "companion.js", "page.js", "unpack.js")
 EXTENSION = ("lwidgets/labextension/package.json", "lwidgets/labextension/static/third-party-licenses.json")
 SHOWN = ("core", "pictures", "parts", "document")
 """Folders of js/src that draw what has no kernel; hosts are for what has one, and for pages."""

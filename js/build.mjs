@@ -1,4 +1,4 @@
-// Minified bundles into the Python package: an ES module per widget, and one script that a page can carry inline.
+// Minified bundles into the Python package: an ES module per widget, and scripts that a page carries.
 // `--watch` rebuilds on every save.
 import { readFile } from 'node:fs/promises';
 import { context, transform } from 'esbuild';
@@ -34,7 +34,7 @@ const common = {
 };
 const builds = await Promise.all([
   context({ ...common, format: 'esm', entryPoints: ['src/hosts/picture.ts', 'src/hosts/status.ts', 'src/hosts/checks.ts'] }),
-  context({ ...common, format: 'iife', entryPoints: ['src/hosts/companion.ts', 'src/hosts/page.ts'] }),
+  context({ ...common, format: 'iife', entryPoints: ['src/hosts/companion.ts', 'src/hosts/page.ts', 'src/hosts/unpack.ts'] }),
 ]);
 
 for (const build of builds) {

@@ -19,13 +19,14 @@ from lwidgets.connectivity.simplex_barrier import simplex_barrier
 from lwidgets.directions import Gaussian, Given
 from lwidgets.doors import open_to
 from lwidgets.features import features
+from lwidgets.gradients import DifferentiableLoss
 from lwidgets.landscape import Landscape, load
 from lwidgets.noise import frozen_noise
 from lwidgets.objective import Objective
 from lwidgets.parameters import State
 from lwidgets.pictures import Curves, Marker, Path, Reference, Rule, Series, Surface, Table, Words
 from lwidgets.sampling import Cache, Interrupted, polish_barrier, sample, stream
-from lwidgets.study import Check, Study
+from lwidgets.study import Check, Part, Study
 from lwidgets.subspaces import Bezier, Chain, Layerwise, Line, Plane, Simplex, Subspace
 from lwidgets.symmetry.align import Alignment, align, align_many
 from lwidgets.symmetry.repair import repair
@@ -52,6 +53,7 @@ __all__ = [
     "ConnectivityExplorer",
     "CurveExplorer",
     "Curves",
+    "DifferentiableLoss",
     "Gaussian",
     "Given",
     "Interrupted",
@@ -62,6 +64,7 @@ __all__ = [
     "Marker",
     "MergingExplorer",
     "Objective",
+    "Part",
     "Path",
     "Plane",
     "Posterior",

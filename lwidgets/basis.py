@@ -118,7 +118,7 @@ class Basis:
         """The combination as a State of its own; what does not move comes from the origin, shared."""
         moved = {name: torch.empty_like(self.origin.parameters[name]) for name in self.moving}
         self.combine(coefficients, moved)
-        return State({**self.origin.parameters, **moved}, self.origin.buffers, "point")
+        return self.origin.with_parameters(moved, "point")
 
     def gram(self) -> NDArray[np.float64]:
         """Inner products of the vectors over the moved parameters, computed once. Float64, shape (K, K)."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
 from lwidgets.batch import mapped
-from lwidgets.objective import FunctionObjective, Objective
+from lwidgets.objective import Objective, modelled
 
 _FEW = 4  # examples by which it is found out
 _PLAIN = (int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device)
@@ -77,8 +77,7 @@ def calls_of(objective: Objective, model: nn.Module) -> Calls:
         >>> inputs[0].shape, keywords
         (torch.Size([4, 64]), {})
     """
-    if isinstance(objective, FunctionObjective):
-        raise ValueError("symmetry: objective must have a model, got an analytic one. Use Objective(model, data).")
+    objective = modelled(objective, "symmetry")
     found: dict[Any, Arguments] = {}
     alone: dict[str, None] = {}
     inside: list[nn.Module] = []

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lwidgets.objective import FunctionObjective, Objective
+from lwidgets.objective import Objective, modelled
 from lwidgets.parameters import Source, State
 
 See = Callable[[str, Any, Any], None]
@@ -62,7 +62,7 @@ def features(objective: Objective, source: Source, layer: str = "", *, batchnorm
 def named_features(objective: Objective, source: Source, layer: str = "", *, batchnorm: str = "frozen") -> Features:
     """`features`, and which of a module's outputs they are; arguments as there."""
     found: list[Features] = []
-    calls = len(objective.data.batches) if not isinstance(objective, FunctionObjective) else 0
+    calls = len(modelled(objective, "features").data.batches)
 
     def see(name: str, inputs: Any, output: Any) -> None:
         found.append(_first(output, name))
@@ -123,8 +123,7 @@ def watch(
     Raises:
         ValueError: No such module; an analytic objective.
     """
-    if isinstance(objective, FunctionObjective):
-        raise ValueError("features: objective must have a model, got an analytic one. Use Objective(model, data).")
+    objective = modelled(objective, "features")
     with objective.replica() as replica:
         objective._show(replica, objective.space.select(State.of(source)))
         objective._prepare(replica, batchnorm)
@@ -139,7 +138,7 @@ def labels(objective: Objective) -> Tensor:
     Raises:
         ValueError: The data are neither pairs (X, y) of examples and class indices, nor mappings with such "labels".
     """
-    batches = () if isinstance(objective, FunctionObjective) else objective.data.batches
+    batches = modelled(objective, "features").data.batches
     found = [batch["labels"] for batch in batches if isinstance(batch, Mapping) and "labels" in batch]
     found += [batch[1] for batch in batches if isinstance(batch, tuple | list) and len(batch) == 2]
     indices = [y for y in found if isinstance(y, Tensor) and y.ndim == 1 and not y.is_floating_point()]

@@ -23,8 +23,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from lwidgets.attention import PlainAttention
 from lwidgets.batch import mapped
 from lwidgets.modes import ThreadMode
-from lwidgets.objective import FunctionObjective, Objective
+from lwidgets.objective import ModelObjective, Objective, modelled
 from lwidgets.parameters import State
+from lwidgets.pauses import pause
 from lwidgets.symmetry.activations import in_dtype, models_at
 from lwidgets.symmetry.trace import in_double
 
@@ -81,8 +82,7 @@ def input_grams(objective: Objective, state: State, batchnorm: str) -> dict[Entr
     Raises:
         ValueError: An analytic objective.
     """
-    if isinstance(objective, FunctionObjective):
-        raise ValueError("input_grams: objective must have a model, got an analytic one. Use Objective(model, data).")
+    objective = modelled(objective, "input_grams")
     try:
         watch = _watched(objective, state, batchnorm, torch.float64)
     except (RuntimeError, TypeError):  # something in the model or its loss insists on its own dtype
@@ -118,7 +118,7 @@ def _only(added: Collection[Entries | None], users: Mapping[Entries, set[Entries
     return bias
 
 
-def _watched(objective: Objective, state: State, batchnorm: str, dtype: torch.dtype | None) -> _Watch:
+def _watched(objective: ModelObjective, state: State, batchnorm: str, dtype: torch.dtype | None) -> _Watch:
     (model,) = models_at(objective, state, dtype=dtype)
     for part in model.modules():
         part.train(batchnorm == "batch" and isinstance(part, _BatchNorm))
@@ -131,6 +131,7 @@ def _watched(objective: Objective, state: State, batchnorm: str, dtype: torch.dt
         for mode in (in_double() if dtype else PlainAttention(), torch.no_grad(), watch):
             modes.enter_context(mode)
         for batch, _ in objective.data:
+            pause()
             objective.visit(model, mapped(batch, partial(in_dtype, dtype=dtype)))
     return watch
 

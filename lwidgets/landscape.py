@@ -6,14 +6,15 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import RectBivariateSpline, RegularGridInterpolator, make_interp_spline
 from scipy.ndimage import distance_transform_edt
+from torch import Tensor
 
 from lwidgets.barrier import Barrier, BarrierKind, barrier_of
 from lwidgets.doors import through
@@ -24,12 +25,44 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
+Numbers = ArrayLike | Tensor
+"""A list, an array or a tensor."""
 
 _ROUNDING = 4 * float(np.finfo(np.float32).eps)  # of the largest value: a smaller range is noise, no range
 _FORMAT = "lwidgets.landscape"
 _VERSION = 1
 _MOST = 2**53 - 1  # whole numbers up to which JavaScript's are exact
-_PROVENANCE = {"sampling": dict, "subspace": dict, "objective": dict, "batchnorm": str, "split": str, "lwidgets": str}
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a landscape was made, as far as anything is decided on it; what people read is `Landscape.provenance`.
+
+    The defaults are those of plain arrays, of which nobody knows more.
+
+    Attributes:
+        settled: Whether the estimated error meets the tolerance that was asked for, in the metrics that decide.
+        first_look: The part of the data that the shape is from, in words; empty where it is from all of them.
+        batchnorm: The resolved mode: "none", "frozen", "recalibrate" or "batch".
+        split: Of the data: "data", "train", "test" or "validation".
+        kind: Of the subspace: "line", "plane", "identity", ...; empty where there is none.
+        models: Labels of the models in the subspace, at the origin and then at the ends of the axes.
+        directions: Labels of the directions around them; a line between models has none.
+        moves: What moves, in words; empty where it is every coordinate.
+        frozen: How many numbers stay that the model does not train either.
+        without_effect: Metrics that do not change with the parameters that move.
+    """
+
+    settled: bool = True
+    first_look: str = ""
+    batchnorm: str = "none"
+    split: str = "data"
+    kind: str = ""
+    models: tuple[str, ...] = ()
+    directions: tuple[str, ...] = ()
+    moves: str = ""
+    frozen: int = 0
+    without_effect: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -47,8 +80,10 @@ class Landscape:
         error: Metric -> estimate of the largest error among the interpolated values, in the metric's unit, by how
             wrong they were where they were looked at; `blind_spot` tells what was not. 0.0 only when all were
             evaluated, nan while it is not known, or where nothing is interpolated.
-        provenance: Where it came from: objective, subspace, BatchNorm mode, sampling; plain values.
+        provenance: Where it came from: objective, subspace, BatchNorm mode, sampling; plain values, for people and
+            files. Nothing is decided on them.
         final: False for a picture that `stream` is still improving.
+        sampling: What is decided on.
     """
 
     coords: tuple[Array, ...]
@@ -60,6 +95,81 @@ class Landscape:
     error: Mapping[str, float]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     final: bool = True
+    sampling: Sampling = Sampling()
+
+    @overload
+    @classmethod
+    def from_arrays(
+        cls, x: Numbers, values: Mapping[str, Numbers], /, *, labels: str | Sequence[str] = ...
+    ) -> Landscape: ...
+
+    @overload
+    @classmethod
+    def from_arrays(
+        cls, x: Numbers, y: Numbers, values: Mapping[str, Numbers], /, *, labels: Sequence[str] = ...
+    ) -> Landscape: ...
+
+    @classmethod
+    def from_arrays(cls, *given: Any, labels: str | Sequence[str] = ("x", "y")) -> Landscape:
+        """A landscape of numbers that were computed elsewhere, at every point: ``from_arrays(x, y, {name: grid})``.
+
+        Args:
+            *given: Coordinates, of shape (nx,) or those and (ny,), two or more and increasing; then name -> values, of
+                shape (nx,) or (nx, ny), which may be nan or infinite. Lists, arrays and tensors, as float64.
+            labels: Names of the axes, or of the only one.
+
+        Raises:
+            TypeError: The last is no mapping, or something holds no real numbers.
+            ValueError: Coordinates that do not increase; no metric; a grid of another shape; or a name is missing.
+
+        Example:
+            >>> import torch
+            >>> x, y = [0.0, 0.5, 1.0], np.linspace(-1, 1, 5)
+            >>> bowl = Landscape.from_arrays(x, y, {"loss": np.add.outer(np.square(x), y**2)}, labels=("width", "rate"))
+            >>> bowl
+            Landscape(3 x 5 over width, rate; loss 0 to 2 within 0; 15 evaluated)
+            >>> Landscape.from_arrays(torch.arange(3), {"error": [1, 0.5, 0.25]}, labels="epoch").at(2)
+            {'error': 0.25}
+        """
+        *places, values = given or (None,)
+        if not isinstance(values, Mapping) or not 1 <= len(places) <= 2:
+            raise TypeError(
+                f"Landscape.from_arrays: values must be a mapping of names to grids after one or two arrays of "
+                f"coordinates, got {len(given)} arguments, the last {type(values).__name__}. "
+                'Use from_arrays(x, y, {"loss": grid}).'
+            )
+        names = ((labels,) if isinstance(labels, str) else tuple(labels))[: len(places)]
+        if len(set(names)) < len(places) or not all(isinstance(name, str) and name for name in names):
+            raise ValueError(
+                f"Landscape.from_arrays: labels must name {len(places)} axes differently, got {labels!r}. "
+                'Use labels=("x", "y").'
+            )
+        coords = tuple(_numbers(place, name) for place, name in zip(places, names, strict=True))
+        for name, c in zip(names, coords, strict=True):
+            if c.ndim != 1 or len(c) < 2 or not np.isfinite(c).all() or not (np.diff(c) > 0).all():
+                got = f"{c.tolist()[:6]}" if c.ndim == 1 else f"shape {c.shape}"
+                raise ValueError(
+                    f"Landscape.from_arrays: coordinates must be two or more numbers that increase, got {got} for "
+                    f"{name!r}. Sort them, and the values with them."
+                )
+        grids = {name: _numbers(grid, name) for name, grid in values.items()}
+        shape = tuple(map(len, coords))
+        for name, grid in grids.items() or [("no metric", np.empty(0))]:
+            if grid.shape != shape:
+                turned = " Transpose it: the first axis is x." if grid.shape == shape[::-1] else ""
+                raise ValueError(
+                    f"Landscape.from_arrays: values must have shape {shape}, one for every point, got {grid.shape} for "
+                    f"{name!r}.{turned or ' Compute them on the grid of the coordinates.'}"
+                )
+        return cls(
+            coords=coords,
+            axes=names,
+            labels=names,
+            values=grids,
+            evaluated=np.ones(shape, dtype=bool),
+            evaluations=int(np.prod(shape)),
+            error=dict.fromkeys(grids, 0.0),
+        )
 
     def __repr__(self) -> str:
         told = []
@@ -175,10 +285,9 @@ class Landscape:
         """
         count = "all" if self.evaluated.all() else f"{self.evaluations:,} of"
         told = [f"{count} {self.evaluated.size:,} evaluated"]
-        sampling, error = self.provenance.get("sampling"), self.error[metric]
-        look = sampling.get("first look") if isinstance(sampling, Mapping) else None
-        if look:
-            return " · ".join([f"first look, {look}", *told])
+        error = self.error[metric]
+        if self.sampling.first_look:
+            return " · ".join([f"first look, {self.sampling.first_look}", *told])
         if not self.evaluated.all():
             told.append(self.missable)
         if error != error:
@@ -186,9 +295,8 @@ class Landscape:
             told.insert(0, "error not known yet" if interpolated else "nothing interpolated")
         elif error > 0 or not self.evaluated.all():
             told.insert(0, f"estimated error ≤ {error:.2g}{'' if log else self._share(metric)}")
-        objective = self.provenance.get("objective")
-        if isinstance(objective, Mapping) and objective.get("frozen"):
-            told.append(objective["moves"])
+        if self.sampling.frozen:
+            told.append(self.sampling.moves)
         return " · ".join(told)
 
     @property
@@ -221,10 +329,9 @@ class Landscape:
             raise ValueError(
                 f"Landscape.barrier: landscape must be a curve, got {len(self.coords)} axes. Sample a Line(a, b)."
             )
-        subspace = self.provenance.get("subspace", {})
-        if subspace.get("directions") and subspace.get("kind") != "identity":
+        if self.sampling.directions and self.sampling.kind != "identity":
             raise ValueError(
-                f"Landscape.barrier: landscape must be of a line between two models, got a {subspace.get('kind')}. "
+                f"Landscape.barrier: landscape must be of a line between two models, got a {self.sampling.kind}. "
                 "Sample a Line(a, b)."
             )
         metric = metric or ("error" if kind == "error" else "loss" if "loss" in self.values else self.metrics[0])
@@ -240,8 +347,8 @@ class Landscape:
             metric=metric,
             value_error=self.error[metric],
             evaluated=self.evaluated,
-            batchnorm=self.provenance.get("batchnorm", "none"),
-            split=self.provenance.get("split", "data"),
+            batchnorm=self.sampling.batchnorm,
+            split=self.sampling.split,
         )
 
     def to_xarray(self) -> xarray.Dataset:
@@ -342,6 +449,7 @@ class Landscape:
             "evaluated": _pack(self.evaluated, "u1"),
             "evaluations": self.evaluations,
             "final": self.final,
+            "sampling": asdict(self.sampling),
             "provenance": self.provenance,
         }
         text = json.dumps({"format": _FORMAT, "version": _VERSION, "digest": _digest(body), **body})
@@ -395,11 +503,21 @@ def mean_of(landscapes: Sequence[Landscape]) -> Landscape:
         error={name: float(np.mean([one.error[name] for one in landscapes])) for name in first.metrics},
         provenance={**first.provenance, "mean of": [one.provenance.get("objective") for one in landscapes]},
         final=all(one.final for one in landscapes),
+        sampling=replace(
+            first.sampling,
+            settled=all(one.sampling.settled for one in landscapes),
+            first_look=next((one.sampling.first_look for one in landscapes if one.sampling.first_look), ""),
+            without_effect=tuple(
+                name for name in first.metrics if all(name in one.sampling.without_effect for one in landscapes)
+            ),
+        ),
     )
 
 
 def load(path: str | Path) -> Landscape:
     """Read a landscape that `Landscape.save` wrote. Nothing in the file is executed.
+
+    A file that does not say how it was sampled (`Sampling`) is refused: no default would be true of it.
 
     Raises:
         FileNotFoundError: Nothing is at that path.
@@ -466,10 +584,6 @@ def _of_file(body: Mapping[str, Any]) -> Landscape:
     evaluated = _unpack(_part(body, "evaluated", str), "u1", shape)
     if evaluated.max() > 1:
         raise ValueError("evaluated with a byte other than 0 and 1")
-    provenance = _part(body, "provenance", dict)
-    for name, kind in _PROVENANCE.items():
-        if name in provenance:
-            _part(provenance, name, kind)
     return Landscape(
         coords=coords,
         axes=tuple(axis["name"] for axis in axes),
@@ -478,9 +592,40 @@ def _of_file(body: Mapping[str, Any]) -> Landscape:
         evaluated=evaluated.astype(bool),
         evaluations=_whole(body.get("evaluations"), "evaluations", least=0),
         error=error,
-        provenance=provenance,
+        provenance=_part(body, "provenance", dict),
         final=_part(body, "final", bool),
+        sampling=_sampling(_part(body, "sampling", dict)),
     )
+
+
+def _sampling(part: Mapping[str, Any]) -> Sampling:
+    """What is decided on, every fact of the type that it has by default."""
+    found: dict[str, Any] = {}
+    for fact in fields(Sampling):
+        like = fact.default
+        value = _part(part, fact.name, list if isinstance(like, tuple) else type(like))
+        if isinstance(like, tuple):
+            if not all(isinstance(text, str) for text in value):
+                raise ValueError(f"{fact.name} with something other than text")
+            value = tuple(value)
+        found[fact.name] = _whole(value, fact.name, least=0) if type(like) is int else value
+    if unknown := sorted(part.keys() - found.keys()):
+        raise ValueError(f"sampling with {unknown[0]!r:.40}, which is not known here")
+    return Sampling(**found)
+
+
+def _numbers(given: Numbers, name: str) -> Array:
+    """Lists, arrays or tensors as a float64 array of their own."""
+    try:
+        array = given.detach().cpu().double().numpy() if isinstance(given, Tensor) else np.asarray(given)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"numbers of type {array.dtype}")
+        return array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"Landscape.from_arrays: coordinates and values must be real numbers, got {error} for {name!r}. "
+            "Pass a list, an array or a tensor of them."
+        ) from error
 
 
 def _part(whole: Mapping[str, Any], name: str, kind: type) -> Any:

@@ -25,13 +25,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from lwidgets.batch import mapped
 from lwidgets.data import same_bits
 from lwidgets.directions import gaussian
 from lwidgets.gradients import DifferentiableLoss
 from lwidgets.grams import Entries, disjoint, input_grams
-from lwidgets.objective import FunctionObjective, Objective
+from lwidgets.objective import Objective
 from lwidgets.parameters import ParameterSpace, Source, State, as_real
+from lwidgets.pauses import pause
 from lwidgets.subspaces import letters
 from lwidgets.subspaces.base import space_of
 
@@ -446,11 +446,15 @@ class _Models:
             skip: How many models the label leaves out.
         """
         first = self.states[0]
-        new = {name: torch.as_tensor(make(name)) for name in self.names}
+        new: dict[str, Tensor] = {}
+        for name in self.names:
+            pause()
+            new[name] = torch.as_tensor(make(name))
         new |= {twin: new[name] for twin, name in self.twins.items()}
         parameters = {name: new.get(name, tensor).to(tensor, copy=True) for name, tensor in first.parameters.items()}
         names = ", ".join(state.label.partition(": ")[2] or state.label for state in self.states[skip:])
-        return State(parameters, {name: b.clone() for name, b in first.buffers.items()}, f"{told} of {names}")
+        buffers = {name: b.clone() for name, b in first.buffers.items()}
+        return replace(first.with_parameters(parameters, f"{told} of {names}"), buffers=buffers)
 
     def moved(self, told: str, merge: Callable[[str, list[Tensor]], Any]) -> State:
         """The first, and what a function makes of the task vectors of the others."""
@@ -575,27 +579,8 @@ def _threshold(models: _Models, state: State, keep: float) -> float:
 def _slopes(objective: Objective, state: State, count: int) -> Iterator[dict[str, Tensor]]:
     """Gradients of the loss on single examples."""
     loss = DifferentiableLoss(objective, state, _own_statistics(objective))
-    for example in _examples(objective, count):
+    for example in objective.examples(count):
         yield loss.gradient(state.parameters, example)
-
-
-def _examples(objective: Objective, count: int) -> Iterator[Any]:
-    """Single examples, spread evenly over all batches; a batch that cannot be divided is one."""
-    if isinstance(objective, FunctionObjective):
-        yield None
-        return
-    part = objective.part(count)
-    data = objective.divisible() if part is None else part.data
-    cut = data.cut if part is not None or data.additive else None
-    places = [
-        (batch, i)
-        for batch, size, weight in zip(data.batches, data.sizes, data.weights, strict=True)
-        if weight
-        for i in (range(size) if cut is not None else [-1])
-    ]
-    for place in torch.linspace(0, len(places) - 1, min(count, len(places))).round().long().tolist():
-        batch, i = places[place]
-        yield mapped(batch, Tensor.clone) if cut is None else cut.take(batch, [i])
 
 
 def _own_statistics(objective: Objective) -> str:
@@ -613,6 +598,7 @@ def _solved(tasks: Sequence[tuple[Objective, State]], names: Collection[str], of
         weights.setdefault(weight.name, []).append(weight)
     solved: dict[str, Tensor] = {}
     for weight in (w for name, views in weights.items() if name in names and disjoint(views) for w in views):
+        pause()
         given = [each.get(weight) for each in seen]
         biases = {inputs.bias for inputs in given if inputs is not None}
         bias = biases.pop() if len(biases) == 1 else None

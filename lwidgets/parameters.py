@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lwidgets.batchnorm import batchnorm_layers
@@ -24,18 +26,35 @@ from lwidgets.wrappers import unwrapped, why_nothing_moves
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class State:
-    """One parameter point.
+class State(dict[str, Tensor]):
+    """One parameter point: names to tensors, as a state dict has them.
+
+    ``model.load_state_dict(state)`` and ``torch.func.functional_call(model, state, inputs)`` take it: it holds the
+    parameters, tied ones under each of their names, and then the buffers, but for those that no state dict has. It is a
+    dict because `functional_call` asks for one by type; it cannot be changed, and is equal only to itself. (A module in
+    train mode writes into the statistics that it is given: then pass ``copy.deepcopy(state)``.)
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(2, 1), nn.BatchNorm1d(1)).eval()
+        >>> state = State.of(model)
+        >>> list(state)[:3], state["1.num_batches_tracked"]
+        (['0.weight', '0.bias', '1.weight'], tensor(0))
+        >>> model.load_state_dict(state)
+        <All keys matched successfully>
+        >>> State.of([0.5, 2]).parameters
+        {'x': tensor([0.5000, 2.0000], dtype=torch.float64)}
 
     Attributes:
         parameters: Name -> tensor; floating point, detached, owned by this value. Complex ones are pairs of reals,
-            of shape (..., 2), once a `ParameterSpace` has selected them.
+            of shape (..., 2), once a `ParameterSpace` has selected them; the dict itself has them complex.
         buffers: Name -> tensor: BatchNorm statistics and whatever else the module registered.
         label: Where it came from, for provenance (a file's name, never its folder).
         ties: Further names of tied tensors -> the name in ``parameters``.
         borrowed: Names of tensors that are another model's, because they do not move and this one has none that fits
             -> "", or the shape of its own.
         left: Names of buffers that it had, and that the model it is a point of does not.
+        transient: Names of buffers that no state dict has, and so not the dict itself either.
+        pairs: Names of parameters that are pairs of reals where the model has complex numbers.
     """
 
     parameters: Mapping[str, Tensor]
@@ -44,6 +63,40 @@ class State:
     ties: Mapping[str, str] = field(default_factory=dict)
     borrowed: Mapping[str, str] = field(default_factory=dict)
     left: tuple[str, ...] = ()
+    transient: frozenset[str] = frozenset()
+    pairs: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        own = {name: self._held(name) for name in self.parameters}
+        tied = {alias: own[name] for alias, name in self.ties.items()}
+        kept = {name: tensor for name, tensor in self.buffers.items() if name not in self.transient}
+        dict.update(self, {**own, **tied, **kept})
+
+    def _held(self, name: str) -> Tensor:
+        """A parameter as the model has it, in the same memory where that goes."""
+        tensor = self.parameters[name]
+        return torch.view_as_complex(tensor.contiguous()) if name in self.pairs else tensor
+
+    def update(self, *given: Any, **named: Any) -> None:
+        """Nothing to do where all is as it is, which is how `functional_call` gives back what it was given.
+
+        Raises:
+            TypeError: A tensor is another one, or a name is new.
+        """
+        if any(self.get(name) is not tensor for name, tensor in dict(*given, **named).items()):
+            self._refuse()
+
+    __eq__ = object.__eq__
+    __ne__ = object.__ne__
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return State, tuple(getattr(self, field.name) for field in fields(self))
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError("State: a point must stay as it is, got a change. Change a copy: dict(state).")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = _refuse
 
     @classmethod
     def of(cls, source: Source, label: str | None = None) -> State:
@@ -51,8 +104,8 @@ class State:
 
         Args:
             source: nn.Module; mapping of names to tensors, or a checkpoint with one in it; path of a safetensors or
-                weights-only checkpoint, an index of shards, or a folder; 1-D tensor of coordinates (the point of an
-                analytic objective); or a State, returned as it is.
+                weights-only checkpoint, an index of shards, or a folder; 1-D tensor, array or list of coordinates (the
+                point of an analytic objective), taken as float64; or a State, returned as it is.
             label: Name for provenance; by default the class or file name.
 
         Raises:
@@ -66,10 +119,13 @@ class State:
             source = unwrapped(source)
             parameters = {name: _own(p) for name, p in source.named_parameters()}
             buffers = {name: _own(b) for name, b in source.named_buffers()}
-            return cls(parameters, buffers, label or type(source).__name__, _ties(source))
+            transient = frozenset(_transient(source))
+            return cls(parameters, buffers, label or type(source).__name__, _ties(source), transient=transient)
         if isinstance(source, str | Path):
             tensors, where = read_checkpoint(Path(source))
             return cls._split(tensors, label or _within(Path(source).name, where))
+        if isinstance(source, np.ndarray | list | tuple):
+            source = _as_vector(source)
         if isinstance(source, Tensor):
             if source.ndim != 1:
                 raise ValueError(
@@ -83,8 +139,8 @@ class State:
                 return cls.of(found, label or _within(type(found).__name__, where))
             return cls._split({n: _own(t) for n, t in found.items()}, label or _within("state dict", where))
         raise TypeError(
-            f"State.of: source must be a module, a state dict, a checkpoint path or a 1-D tensor, got "
-            f"{type(source).__name__}. Pass for example model or model.state_dict()."
+            f"State.of: source must be {_KINDS}, got {type(source).__name__}. Pass for example model or "
+            "model.state_dict()."
         )
 
     @classmethod
@@ -118,9 +174,16 @@ class State:
         """The same, tied tensors under each of their names."""
         return {**self.tensors, **{alias: self.parameters[name] for alias, name in self.ties.items()}}
 
+    def with_parameters(self, parameters: Mapping[str, Tensor], label: str) -> State:
+        """Another point of the same model, whose other parameters and buffers are shared with this one."""
+        moved = {**self.parameters, **parameters}
+        return State(moved, self.buffers, label, self.ties, transient=self.transient, pairs=self.pairs)
 
-Source = nn.Module | Mapping[str, Any] | str | Path | Tensor | State
+
+Source = nn.Module | Mapping[str, Any] | str | Path | Tensor | NDArray[Any] | Sequence[float] | State
 """Anything that names one parameter point: module, state dict, checkpoint file, vector (analytic), State."""
+
+_KINDS = "a module, a state dict, a checkpoint path or a 1-D tensor, array or list of numbers"
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -133,6 +196,33 @@ def _ties(module: nn.Module) -> dict[str, str]:
     first = {id(p): name for name, p in module.named_parameters()}
     every = module.named_parameters(remove_duplicate=False)
     return {name: first[id(p)] for name, p in every if first[id(p)] != name}
+
+
+def _transient(module: nn.Module) -> set[str]:
+    """Names of a module's buffers that no state dict has."""
+    return {
+        f"{prefix}.{name}".lstrip(".")
+        for prefix, part in module.named_modules()
+        for name in part._non_persistent_buffers_set
+    }
+
+
+def _as_vector(source: NDArray[Any] | Sequence[Any]) -> Tensor:
+    """Coordinates in float64.
+
+    Raises:
+        TypeError: They are no numbers.
+    """
+    try:
+        array = np.asarray(source)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"a {type(source).__name__} of {array.dtype}")
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"State.of: source must be {_KINDS}, got {type(source).__name__} of something else ({error}). "
+            "Pass one point at a time."
+        ) from error
+    return torch.tensor(array, dtype=torch.float64)
 
 
 def _within(label: str, where: str) -> str:
@@ -221,6 +311,7 @@ class ParameterSpace:
         module: Has what a point lacks and does not move: the rest of a model of which a file holds an adapter. Read
             when it is needed, never written to.
         transient: Copies of the module's buffers that no state dict has.
+        pairs: Names of parameters that are complex in the module.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -234,6 +325,7 @@ class ParameterSpace:
     guessed: bool = False
     module: nn.Module | None = field(default=None, repr=False, compare=False)
     transient: Mapping[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
+    pairs: frozenset[str] = frozenset()
 
     @classmethod
     def of_module(
@@ -287,11 +379,7 @@ class ParameterSpace:
         }
         vectors = {name for name, p in parameters.items() if p.ndim < 2 and p.is_complex()}
         alone = {name for name, layout in layouts.items() if not layout.dims}
-        transient = {
-            f"{prefix}.{name}".lstrip(".")
-            for prefix, part in module.named_modules()
-            for name in part._non_persistent_buffers_set
-        }
+        transient = _transient(module)
         return cls(
             shapes={name: tuple(p.shape) for name, p in real.items()},
             dtypes={name: p.dtype for name, p in real.items()},
@@ -303,6 +391,7 @@ class ParameterSpace:
             frozen=frozenset(parameters).difference(moved, trained),
             module=module,
             transient={name: _own(b) for name, b in module.named_buffers() if name in transient},
+            pairs=frozenset(name for name, p in parameters.items() if p.is_complex()),
         )
 
     @classmethod
@@ -321,6 +410,7 @@ class ParameterSpace:
             moved=tuple(state.parameters),
             buffers={name: tuple(t.shape) for name, t in state.buffers.items()},
             flat=frozenset(name for name, t in state.parameters.items() if t.ndim < 2),
+            pairs=state.pairs.union(name for name, t in state.parameters.items() if t.is_complex()),
             guessed=True,
         )
 
@@ -379,6 +469,8 @@ class ParameterSpace:
             ties=self.aliases,
             borrowed={n: was for n, was in borrowed.items() if was or n not in self.transient},
             left=tuple(dict.fromkeys((*state.left, *found.left))),
+            transient=frozenset(self.transient),
+            pairs=self.pairs,
         )
 
 

@@ -1,10 +1,12 @@
 """The digits of every first example: trained, repeatable, and gentle with global state."""
 
 import numpy as np
+import pytest
 import torch
 from torch.nn import functional as F
 
 import lwidgets as lw
+from lwidgets.demo.data import _KEPT, _TRAINED, remembered
 
 
 def test_digits_are_two_trained_models_and_their_objective():
@@ -22,7 +24,11 @@ def test_digits_are_two_trained_models_and_their_objective():
 
 
 def test_digits_depend_on_the_seeds_alone():
-    first, second, third = (lw.demo.digits(seeds, hidden=(8,), steps=3)[1] for seeds in ((4, 1), (4, 2), (5, 1)))
+    def trained(seeds):
+        _TRAINED.clear()
+        return lw.demo.digits(seeds, hidden=(8,), steps=3)[1]
+
+    first, second, third = map(trained, ((4, 1), (4, 2), (5, 1)))
     assert all(torch.equal(p, q) for p, q in zip(first.parameters(), second.parameters(), strict=True))
     assert not torch.equal(first[0].weight, third[0].weight)
 
@@ -59,3 +65,41 @@ def test_no_held_out_digits_leave_no_test_task():
     _, _, tasks = lw.demo.digits_tasks(hidden=(4,), steps=1, held_out=0)
     assert all(task.test is None for task in tasks.values())
     assert sum(len(task.data) for task in tasks.values()) == 1797
+
+
+def test_who_asks_again_is_given_copies_of_what_was_trained_once(monkeypatch):
+    _TRAINED.clear()
+    _, a, b = lw.demo.digits(hidden=(8,), steps=3)
+    base, models, _ = lw.demo.digits_tasks(hidden=(8,), steps=3)
+    kept = [{k: v.clone() for k, v in m.state_dict().items()} for m in (a, b, base, *models)]
+    with torch.no_grad():
+        for model in (a, b, base, *models):
+            model[0].weight.zero_()
+    monkeypatch.setattr(torch.optim, "Adam", None)  # whoever trains again fails
+    objective, a, b = lw.demo.digits(hidden=[8], steps=3)
+    base, models, tasks = lw.demo.digits_tasks(hidden=(8,), steps=3)
+    for model, state in zip((a, b, base, *models), kept, strict=True):
+        assert all(torch.equal(state[k], v) for k, v in model.state_dict().items())
+    assert objective.module is a
+    assert [task.module for task in tasks.values()] == list(models)
+    for other in ({"hidden": (9,)}, {"steps": 4}, {"held_out": 0.3}, {"seeds": (2, 1)}):
+        with pytest.raises(TypeError, match="not callable"):
+            lw.demo.digits(**{"hidden": (8,), "steps": 3} | other)
+
+
+def test_the_newest_are_remembered_and_defaults_of_torch_tell_apart():
+    _TRAINED.clear()
+    seen = []
+    for i in range(_KEPT + 1):
+        remembered(lambda i=i: seen.append(i) or [i], "test", i)
+    remembered(lambda: seen.append("again") or [0], "test", _KEPT)
+    assert seen == list(range(_KEPT + 1))
+    remembered(lambda: seen.append("first") or [0], "test", 0)  # the oldest has made room
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        remembered(lambda: seen.append("double") or [0], "test", _KEPT)
+    finally:
+        torch.set_default_dtype(before)
+    assert seen[-2:] == ["first", "double"]
+    _TRAINED.clear()

@@ -8,7 +8,7 @@ import torch
 
 import lwidgets as lw
 from lwidgets.basis import inner
-from lwidgets.gradients import DifferentiableLoss, mini_batches
+from lwidgets.gradients import DifferentiableLoss
 from tests.models import CASES, CNN, MLP, TRANSFORMER, everything_about, flat, named, same
 
 
@@ -122,7 +122,7 @@ def test_mini_batches_are_random_examples_each_as_often_as_another():
     X = torch.arange(30.0)[:, None]
     data = [(X[:10], X[:10, 0].long()), (X[10:], X[10:, 0].long())]
     objective = lw.Objective(torch.nn.Linear(1, 1), data, loss=lambda out, y: (out[:, 0] - y).square().mean())
-    stream = mini_batches(objective, 5, np.random.default_rng(0))
+    stream = objective.mini_batches(5, np.random.default_rng(0))
     counts = np.zeros(30)
     for _ in range(3000):
         inputs, target = next(stream)
@@ -130,9 +130,9 @@ def test_mini_batches_are_random_examples_each_as_often_as_another():
         assert torch.equal(inputs[:, 0].long(), target)
         counts[target.numpy()] += 1
     assert np.abs(counts / counts.sum() - 1 / 30).max() < 5 * np.sqrt(1 / 30 / 15_000) * 1.5
-    again = mini_batches(objective, 5, np.random.default_rng(0))
-    first, second = next(again), next(mini_batches(objective, 5, np.random.default_rng(1)))
-    assert torch.equal(first[1], next(mini_batches(objective, 5, np.random.default_rng(0)))[1])
+    again = objective.mini_batches(5, np.random.default_rng(0))
+    first, second = next(again), next(objective.mini_batches(5, np.random.default_rng(1)))
+    assert torch.equal(first[1], next(objective.mini_batches(5, np.random.default_rng(0)))[1])
     assert not torch.equal(first[1], second[1])
 
 
@@ -141,6 +141,93 @@ def test_a_batch_that_cannot_be_divided_comes_whole():
     objective = lw.Objective(
         torch.nn.Linear(3, 2), [graph], loss=lambda model, batch: model(batch["x"])[batch["edges"][0]].square().mean()
     )
-    batch = next(mini_batches(objective, 2, np.random.default_rng(0)))
+    batch = next(objective.mini_batches(2, np.random.default_rng(0)))
     assert same(batch, graph)
     assert batch["x"] is not objective.data.batches[0]["x"]
+
+
+def halves(case, **options):
+    """The case's smooth model, and its loss on data in two batches of unequal size."""
+    model = smooth(case)
+    X, y = case.samples(torch.float64)
+    objective = lw.Objective(model, [(X[:5], y[:5]), (X[5:], y[5:])], **{"loss": case.loss, **options})
+    return model, lw.DifferentiableLoss(objective, lw.State.of(model))
+
+
+def doubled(output, target):
+    return 2 * torch.nn.functional.cross_entropy(output, target)
+
+
+@pytest.mark.parametrize("given", [torch.nn.functional.cross_entropy, torch.nn.CrossEntropyLoss(), doubled])
+@pytest.mark.parametrize("case", [MLP, CNN], ids=lambda c: c.name)
+def test_what_curvlinops_is_given_has_the_same_gradient_and_hessian(case, given):
+    model, loss = halves(case, loss=given)
+    there = named(case.model(1, torch.float64))
+    private, criterion, params, data = loss.as_curvlinops(there)
+    assert not {p.data_ptr() for p in params} & {p.data_ptr() for p in model.parameters()}
+    assert not private.training
+    assert isinstance(criterion, torch.nn.CrossEntropyLoss) == (given is not doubled)
+    total = sum(len(X) for X, _ in data)
+    value = sum(len(X) / total * criterion(private(X), y) for X, y in data)
+    first = torch.autograd.grad(value, params, create_graph=True)
+    direction = {n: torch.randn_like(t) for n, t in zip(loss.names, params, strict=True)}
+    second = torch.autograd.grad(sum((g * direction[n]).sum() for n, g in zip(loss.names, first, strict=True)), params)
+    for name, gradient, product in zip(loss.names, first, second, strict=True):
+        np.testing.assert_allclose(loss.gradient(there)[name], gradient.detach(), rtol=1e-9, atol=1e-13)
+        np.testing.assert_allclose(loss.hessian_product(there, direction)[name], product, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what it imports
+@pytest.mark.parametrize("case", [MLP, CNN], ids=lambda c: c.name)
+def test_the_hessian_of_curvlinops_is_ours(case):
+    curvlinops = pytest.importorskip("curvlinops")
+    model, loss = halves(case)
+    given = loss.as_curvlinops()
+    direction = {n: torch.randn_like(t) for n, t in zip(loss.names, given[2], strict=True)}
+    found = curvlinops.HessianLinearOperator(*given) @ torch.cat([direction[n].flatten() for n in loss.names])
+    own = loss.hessian_product(named(model), direction)
+    np.testing.assert_allclose(found, torch.cat([own[n].flatten() for n in loss.names]), rtol=1e-9, atol=1e-12)
+    assert (curvlinops.EFLinearOperator(*given) @ torch.ones(len(found), dtype=torch.float64)).isfinite().all()
+
+
+def test_what_does_not_move_is_no_parameter_of_curvlinops():
+    _, loss = halves(MLP, params="2.*")
+    model, _, params, _ = loss.as_curvlinops()
+    assert [p.shape for p in params] == [dict(model.named_parameters())[n].shape for n in ("2.weight", "2.bias")]
+    assert [n for n, p in model.named_parameters() if p.requires_grad] == ["2.weight", "2.bias"]
+
+
+def shaken(output, target):
+    np.random.seed(0)  # noqa: NPY002
+    return torch.nn.functional.cross_entropy(np.random.rand() * output, target)  # noqa: NPY002
+
+
+def cross_entropy_of(model, batch):
+    return torch.nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+
+@pytest.mark.parametrize(
+    ("options", "mode", "words"),
+    [
+        ({"loss": cross_entropy_of}, "frozen", r"form loss\(output, y\), got loss\(model, batch\)"),
+        ({"weight": [1.0, 3.0]}, "frozen", r"count as many as their examples, got other weights"),
+        ({"loss": shaken}, "frozen", r"form loss\(output, y\), got one with noise"),
+        ({}, "batch", r'batchnorm must be "frozen", got statistics of batches'),
+    ],
+    ids=["calls the model", "weights", "noise", "batch statistics"],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_what_curvlinops_cannot_express_is_refused_by_name(options, mode, words):
+    model = CNN.model(0, torch.float64)
+    X, y = CNN.samples(torch.float64)
+    objective = lw.Objective(model, [(X[:5], y[:5]), (X[5:], y[5:])], **{"loss": CNN.loss, **options})
+    with pytest.raises(ValueError, match=rf"DifferentiableLoss\.as_curvlinops: .*{words}.* Use gradient and hessian"):
+        lw.DifferentiableLoss(objective, lw.State.of(model), mode).as_curvlinops()
+
+
+def test_an_analytic_objective_has_derivatives_but_no_curvlinops():
+    bowl = lw.Objective.from_function(lambda u: (u**2).sum(dim=1), dim=2)
+    loss = lw.DifferentiableLoss(bowl, lw.State.of([1, 2]))
+    assert loss.gradient({"x": torch.tensor([1.0, 2.0])})["x"].tolist() == [2.0, 4.0]
+    with pytest.raises(ValueError, match=r"as_curvlinops: objective must have a model, got an analytic one"):
+        loss.as_curvlinops()

@@ -6,17 +6,33 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import lwidgets as lw
 from lwidgets.cli import main
-from lwidgets.landscape import Landscape, _digest, mean_of
+from lwidgets.landscape import Landscape, Sampling, _digest, mean_of
 from tests.models import MLP
 
 AXIS = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=7, unique=True).map(sorted)
 ANY = st.floats(allow_nan=True, allow_infinity=True, allow_subnormal=True)
+
+
+SAMPLINGS = st.builds(
+    Sampling,
+    settled=st.booleans(),
+    first_look=st.text(),
+    batchnorm=st.sampled_from(["none", "frozen", "recalibrate", "batch"]),
+    split=st.text(),
+    kind=st.text(),
+    models=st.tuples(st.text()),
+    directions=st.tuples(st.text(), st.text()),
+    moves=st.text(),
+    frozen=st.integers(0, 2**50),
+    without_effect=st.tuples(st.text()),
+)
 
 
 @st.composite
@@ -34,6 +50,7 @@ def landscapes(draw):
         error={m: draw(ANY) for m in metrics},
         provenance={"seed": draw(st.integers()), "words": draw(st.text()), "list": [1.5, None, True]},
         final=draw(st.booleans()),
+        sampling=draw(SAMPLINGS),
     )
 
 
@@ -48,7 +65,7 @@ def test_trap_8_saving_and_loading_brings_back_every_bit(tmp_path, landscape):
     assert {m: bits(v) for m, v in found.values.items()} == {m: bits(v) for m, v in landscape.values.items()}
     assert {m: bits(e) for m, e in found.error.items()} == {m: bits(e) for m, e in landscape.error.items()}
     assert found.evaluated.tolist() == landscape.evaluated.tolist()
-    for name in ("axes", "labels", "evaluations", "final", "provenance", "shape", "metrics", "nonfinite"):
+    for name in ("axes", "labels", "evaluations", "final", "provenance", "sampling", "shape", "metrics", "nonfinite"):
         assert getattr(found, name) == getattr(landscape, name)
     assert found.evaluated.dtype == bool
     assert [p.name for p in tmp_path.iterdir()] == ["a.landscape.json"]
@@ -188,7 +205,7 @@ def test_a_file_with_anything_anywhere_is_refused_in_words_or_can_be_used(tmp_pa
                 assert found.startswith("load: b.json must ")
                 refused += 1
                 continue
-            assert where[0] in ("provenance", "evaluations", "axes", "metrics", "final"), (where, value)
+            assert where[0] in ("provenance", "sampling", "evaluations", "axes", "metrics", "final"), (where, value)
             assert type(found.final) is bool
             assert 0 <= found.evaluations < 2**53
             assert "Landscape(" in repr(found)
@@ -289,6 +306,7 @@ def test_the_mean_of_landscapes_is_pixel_by_pixel():
             {"loss": 0.1 * evaluations, "error": float("nan")},
             {"objective": f"task {evaluations}", "split": "test"},
             final,
+            Sampling(settled=final, split="test", without_effect=("error", "loss")[: evaluations - 4]),
         )
         for evaluations, final in ((5, True), (7, False), (9, True))
     ]
@@ -301,6 +319,7 @@ def test_the_mean_of_landscapes_is_pixel_by_pixel():
     assert (mean.evaluations, mean.final) == (21, False)
     assert mean.provenance["mean of"] == ["task 5", "task 7", "task 9"]
     assert mean.provenance["split"] == "test"
+    assert mean.sampling == Sampling(settled=False, split="test", without_effect=("error",))
 
 
 def test_landscapes_of_other_grids_or_metrics_have_no_mean(surface):
@@ -314,3 +333,116 @@ def test_landscapes_of_other_grids_or_metrics_have_no_mean(surface):
         mean_of([surface, moved])
     with pytest.raises(ValueError, match=r"got .* at 2 after"):
         mean_of([surface, surface, like(values={"other": surface.values["loss"]}, error={"other": 0.0})])
+
+
+# From plain arrays.
+
+
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+def test_a_landscape_of_numbers_computed_elsewhere(kind, tmp_path):
+    x, y = [0.0, 0.5, 2.0], [-1.0, 1.0]
+    grid = [[1.0, 2.0], [float("nan"), 4.0], [5.0, float("inf")]]
+    found = Landscape.from_arrays(
+        kind(x), kind(y), {"loss": kind(grid), "count": kind([[1, 2]] * 3)}, labels=("a", "b")
+    )
+    assert [c.tolist() for c in found.coords] == [x, y]
+    assert (found.axes, found.labels, found.metrics) == (("a", "b"), ("a", "b"), ("loss", "count"))
+    np.testing.assert_array_equal(found.values["loss"], grid)
+    assert {v.dtype for v in (*found.values.values(), *found.coords)} == {np.dtype(np.float64)}
+    assert (found.evaluated.all(), found.evaluations, found.error) == (True, 6, {"loss": 0.0, "count": 0.0})
+    assert found.nonfinite == 2
+    assert found.sampling == Sampling()
+    assert "6 evaluated" in found.accuracy("count")
+    assert lw.load(found.save(tmp_path / "a.json")).sampling == found.sampling
+    assert found.figure("count").axes
+
+
+def test_a_curve_of_numbers_has_a_barrier():
+    curve = Landscape.from_arrays([0, 0.5, 1], {"loss": [0, 1, 0]}, labels="alpha")
+    assert (curve.axes, curve.barrier().value) == (("alpha",), 1.0)
+    assert (curve.barrier().batchnorm, curve.barrier().split) == ("none", "data")
+    assert Landscape.from_arrays(range(3), {"loss": range(3)}).axes == ("x",)
+
+
+def test_numbers_are_copied_in_and_may_require_gradients_or_be_half():
+    x, values = np.arange(3.0), torch.arange(3, dtype=torch.bfloat16, requires_grad=True)
+    curve = Landscape.from_arrays(x, {"loss": values})
+    x[:] = 7
+    assert curve.coords[0].tolist() == [0, 1, 2]
+    assert curve.values["loss"].tolist() == [0, 1, 2]
+    double = torch.arange(3, dtype=torch.float64)
+    curve = Landscape.from_arrays(double, {"loss": double})
+    double += 1
+    assert curve.values["loss"].tolist() == curve.coords[0].tolist() == [0, 1, 2]
+
+
+GRID = np.zeros((3, 2))
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "error", "words"),
+    [
+        ((), {}, TypeError, "values must be a mapping of names to grids after one or two arrays"),
+        (([1, 2], [3, 4]), {}, TypeError, "got 2 arguments, the last list"),
+        (([1, 2], [1, 2], [1, 2], {}), {}, TypeError, "got 4 arguments"),
+        (({"loss": GRID},), {}, TypeError, "got 1 arguments, the last dict"),
+        (
+            ([1, 2, 3], [1, 2], {"loss": GRID.T}),
+            {},
+            ValueError,
+            r"shape \(3, 2\).*got \(2, 3\) for 'loss'\. Transpose it",
+        ),
+        (([1, 2, 3], [1, 2], {"loss": GRID[0]}), {}, ValueError, r"got \(2,\) for 'loss'\. Compute them on the grid"),
+        (([1, 2, 3], [1, 2], {}), {}, ValueError, "'no metric'"),
+        (([1, 1], {"loss": [1, 2]}), {}, ValueError, r"two or more numbers that increase, got \[1.0, 1.0\] for 'x'"),
+        (([2, 1], {"loss": [1, 2]}), {}, ValueError, "Sort them, and the values with them"),
+        (([1], {"loss": [1]}), {}, ValueError, "two or more numbers"),
+        (([1, np.nan], {"loss": [1, 2]}), {}, ValueError, "two or more numbers"),
+        ((GRID, {"loss": GRID}), {}, ValueError, r"got shape \(3, 2\) for 'x'"),
+        ((["a", "b"], {"loss": [1, 2]}), {}, TypeError, "must be real numbers, got .* for 'x'"),
+        (([1, 2], {"loss": [1j, 2]}), {}, TypeError, "must be real numbers, got .*complex128 for 'loss'"),
+        (([1, 2], {"loss": [[1], [1, 2]]}), {}, TypeError, "must be real numbers"),
+        (([1, 2, 3], [1, 2], {"loss": GRID}), {"labels": "x"}, ValueError, "must name 2 axes differently, got 'x'"),
+        (([1, 2, 3], [1, 2], {"loss": GRID}), {"labels": ("a", "a")}, ValueError, "must name 2 axes differently"),
+    ],
+)
+def test_what_makes_no_landscape_is_refused(given, options, error, words):
+    with pytest.raises(error, match=rf"^Landscape\.from_arrays: .*{words}"):
+        Landscape.from_arrays(*given, **options)
+
+
+# What is decided on is in the file.
+
+
+def test_a_file_that_does_not_say_how_it_was_sampled_is_refused(tmp_path, surface):
+    content = json.loads(surface.save(tmp_path / "a.json").read_text())
+    del content["sampling"]
+    with pytest.raises(ValueError, match=r"load: b\.json must hold .*, got sampling that is missing\."):
+        lw.load(sealed(tmp_path / "b.json", content))
+
+
+@pytest.mark.parametrize(
+    ("fact", "value", "words"),
+    [
+        ("settled", 1, "settled that is int"),
+        ("batchnorm", ["odd"], "batchnorm that is list"),
+        ("models", "ab", "models that is str"),
+        ("models", [1], "models with something other than text"),
+        ("frozen", -1, "frozen -1 instead of a whole number"),
+        ("kind", None, "kind that is NoneType"),
+        ("other", "x", "sampling with 'other', which is not known here"),
+    ],
+)
+def test_a_fact_of_another_type_is_refused(tmp_path, surface, fact, value, words):
+    content = json.loads(surface.save(tmp_path / "a.json").read_text())
+    content["sampling"][fact] = value
+    with pytest.raises(ValueError, match=words):
+        lw.load(sealed(tmp_path / "b.json", content))
+
+
+def test_every_fact_has_to_be_there(tmp_path, surface):
+    content = json.loads(surface.save(tmp_path / "a.json").read_text())
+    for fact in content["sampling"]:
+        less = {name: value for name, value in content["sampling"].items() if name != fact}
+        with pytest.raises(ValueError, match=f"{fact} that is missing"):
+            lw.load(sealed(tmp_path / "b.json", {**content, "sampling": less}))

@@ -16,6 +16,7 @@ import lwidgets as lw
 from lwidgets import merging
 from lwidgets.data import same_bits
 from lwidgets.directions import gaussian
+from lwidgets.objective import ModelObjective
 from tests.models import CASES, CNN, MLP, TRANSFORMER, everything_about, flat, named, same
 
 BASED = {
@@ -483,8 +484,8 @@ def test_a_point_whose_loss_is_not_finite_is_not_chosen():
 def test_epimer_measures_networks_with_batchnorm_as_points_between_models(monkeypatch):
     base, *models = doubles(CNN)
     seen = []
-    measure = lw.Objective.measure
-    monkeypatch.setattr(lw.Objective, "measure", lambda self, s, mode: seen.append(mode) or measure(self, s, mode))
+    measure = ModelObjective.measure
+    monkeypatch.setattr(ModelObjective, "measure", lambda self, s, mode: seen.append(mode) or measure(self, s, mode))
     merging.epimer(base, *models, objectives=objectives(CNN, 2), rank=1)
     assert set(seen) == {"recalibrate"}
 

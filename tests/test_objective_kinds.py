@@ -174,7 +174,10 @@ def test_analytic_functions_of_the_wrong_shape_are_refused_and_reducing_over_dim
     assert objective.measure(torch.ones(3))["loss"] == 3.0
     with pytest.raises(ValueError, match=r"names must hold 2 names, got 3"):
         lw.Objective.from_function(lambda u: u[:, 0], 2, names="abc")
-    with pytest.raises(TypeError, match=r"an analytic objective has no model"):
+    with pytest.raises(
+        TypeError,
+        match=r"Objective\.model_at: objective must have a model and data, got .* without\. Use subspace\.point",
+    ):
         objective.model_at(objective)
 
 

@@ -10,10 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import lwidgets as lw
-from lwidgets.study import worker
 from lwidgets.pauses import heard_by, pause
 from lwidgets.sampling.evaluate import STRATEGIES, Local
-from lwidgets.study import Check, Study
+from lwidgets.study import Check, Study, worker
 
 BATCHES = [(torch.randn(6, 4, generator=torch.Generator().manual_seed(i)), torch.arange(6) % 3) for i in range(5)]
 

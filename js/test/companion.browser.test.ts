@@ -421,7 +421,7 @@ describe('layout', () => {
 
 describe('tables and words', () => {
   test('a table has names for its columns and rows, colours and notes; it is built anew only when it differs', async () => {
-    const table = { title: 'Models', head: ['model', 'loss'], rows: [['base', '0.5'], ['<b>x</b> | y', '0.25']], colors: ['', '#d55e00'], notes: ['Of ten runs.'] };
+    const table = { title: 'Models', head: ['model', 'loss'], rows: [['base', '0.5'], ['<b>x</b> | y', '0.25']], colors: ['', '#d55e00'], chosen: 1, notes: ['Of ten runs.'] };
     const folded = { ...table, folded: true, rows: [['other', '1'], ['base', '2']] };
     const { host } = await mount(await documentOf(new Table(), study([slider('seed', [0, 1, 2])], ['table'], [[0], [1], [2]], [table, folded, { ...folded, notes: [] }])));
     const cells = (query: string) => [...host.querySelectorAll(query)].map((cell) => cell.textContent);
@@ -431,6 +431,7 @@ describe('tables and words', () => {
     expect(cells('td')).toEqual(['0.5', '0.25']);
     expect([...host.querySelectorAll<HTMLElement>('.lw-swatch')].map((swatch) => getComputedStyle(swatch).backgroundColor)).toEqual(['rgb(213, 94, 0)']);
     expect(host.textContent).toContain('Of ten runs.');
+    expect([...host.querySelectorAll('tr[aria-current]')].map((row) => row.textContent)).toEqual(['<b>x</b> | y0.25']);
     const seed = host.querySelector<HTMLInputElement>('input')!;
     await put(seed, 1);
     const details = host.querySelector('details')!;

@@ -384,9 +384,9 @@ describe('tables and words', () => {
   const read = (kind: string, raw: object) => kindOf(kind, 'kind').read(raw as never, 'p', undefined as never);
 
   test('are read as they are', () => {
-    const raw = { title: 'T', head: ['a', 'b'], rows: [['1', ''], ['2', 'x | y']], colors: ['#ff0000', ''], notes: ['n'], folded: true };
+    const raw = { title: 'T', head: ['a', 'b'], rows: [['1', ''], ['2', 'x | y']], colors: ['#ff0000', ''], chosen: 1, notes: ['n'], folded: true };
     expect(read('table', raw)).toEqual(raw);
-    expect(read('table', { head: [], rows: [] })).toEqual({ title: '', head: [], rows: [], colors: [], notes: [], folded: false });
+    expect(read('table', { head: [], rows: [] })).toEqual({ title: '', head: [], rows: [], colors: [], chosen: null, notes: [], folded: false });
     expect(read('words', { text: 'hello' })).toEqual({ text: 'hello', title: '', tone: 'plain' });
   });
 
@@ -397,6 +397,7 @@ describe('tables and words', () => {
     ['no rows', 'table', { head: ['a'] }, 'p.rows must be a list, got nothing.'],
     ['a colour too many', 'table', { head: ['a'], rows: [['1']], colors: ['', ''] }, 'p.colors must hold one for each row, or none, got 2 for 1 rows.'],
     ['a colour that fetches', 'table', { head: ['a'], rows: [['1']], colors: ['url(x)'] }, 'p.colors[0] must be a colour such as #0072B2, got "url(x)".'],
+    ['a chosen row that is not there', 'table', { head: ['a'], rows: [['1']], chosen: 1 }, 'p.chosen'],
     ['more cells than anyone reads', 'table', { head: ['a', 'b'], rows: Array(10_001).fill(['', '']) }, 'p.rows must hold at most 20000 cells, got 20002.'],
     ['words in a list', 'words', { text: ['a'] }, 'p.text must be text, got a list of 1.'],
     ['another tone', 'words', { text: 'a', tone: 'loud' }, 'p.tone must be one of plain, note, alert, got "loud".'],

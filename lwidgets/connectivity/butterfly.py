@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from lwidgets.basis import inner
 from lwidgets.directions import gaussian
-from lwidgets.gradients import DifferentiableLoss, mini_batches
+from lwidgets.gradients import DifferentiableLoss
 from lwidgets.noise import shared_kept
 from lwidgets.objective import Objective
 from lwidgets.parameters import State, as_real
@@ -193,7 +193,7 @@ def _noise(kind: Noise, start: State, model: nn.Module, *, seed: int, objective:
         return {name: stds[name] * gaussian(seed, name, t.shape) for name, t in numbers.items() if stds[name]}
     here, mode = objective.space.select(State.of(model)), objective.resolve(between_models=True)
     loss = DifferentiableLoss(objective, here, "batch" if mode == "recalibrate" else mode)
-    batch = next(mini_batches(objective, _EXAMPLES, np.random.default_rng(seed)))
+    batch = next(objective.mini_batches(_EXAMPLES, np.random.default_rng(seed)))
     slope = loss.gradient(here.parameters, batch)
     length = math.sqrt(sum(stds[name] ** 2 * numbers[name].numel() for name in slope))
     norm = math.sqrt(inner(slope, slope))

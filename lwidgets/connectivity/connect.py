@@ -18,15 +18,15 @@ from torch import Tensor
 
 from lwidgets.basis import combination, inner
 from lwidgets.directions import Gaussian
-from lwidgets.gradients import DifferentiableLoss, mini_batches
+from lwidgets.gradients import DifferentiableLoss
 from lwidgets.objective import Objective
 from lwidgets.parameters import Source, State
+from lwidgets.progress import Progress
 from lwidgets.subspaces import Bezier, Chain, Simplex
 
 Connector = Literal["bezier", "chain"]
 CONNECTORS: tuple[str, ...] = get_args(Connector)
 
-Report = Callable[[int, int], None]
 """Called after every step with (steps done, steps in all); raise in it to stop."""
 
 _Point = dict[str, Tensor]
@@ -45,7 +45,7 @@ def connect(
     batch: int = 128,
     lr: float = 1e-2,
     seed: int = 0,
-    progress: Report | None = None,
+    progress: Progress | None = None,
 ) -> Bezier | Chain:
     r"""Train the bends of a curve between two models, so that the loss stays low on the way.
 
@@ -108,7 +108,7 @@ def connector(
     batch: int = 128,
     lr: float = 3e-3,
     seed: int = 0,
-    progress: Report | None = None,
+    progress: Progress | None = None,
 ) -> State:
     """Train a model that straight lines of low loss may join to all the given ones.
 
@@ -170,7 +170,7 @@ def simplexes(
     batch: int = 128,
     lr: float = 1e-2,
     seed: int = 0,
-    progress: Report | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Simplex, ...]:
     r"""Grow simplices of low loss, one at each model, that share all of their other vertices.
 
@@ -252,7 +252,7 @@ def _train(
     batch: int,
     lr: float,
     seed: int,
-    progress: Report | None,
+    progress: Progress | None,
     pull: Callable[[Sequence[_Point]], _Point] | None = None,
     free: Callable[[_Point], _Point] | None = None,
 ) -> list[State]:
@@ -278,7 +278,7 @@ def _train(
         vectors[k] = {name: tensor.clone() for name, tensor in vectors[k].items()}
     optimizer = torch.optim.Adam([tensor for k in bends for tensor in vectors[k].values()], lr=lr)
     rng = np.random.default_rng(seed)
-    batches = mini_batches(objective, batch, rng)
+    batches = objective.mini_batches(batch, rng)
     for step in range(steps):
         rows, examples = draw(rng), next(batches)
         found = [loss.gradient(_combined(row, vectors), examples) for row in rows]
@@ -352,7 +352,7 @@ def _difference(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> _Point:
     return {name: tensor - b[name] for name, tensor in a.items()}
 
 
-def _shifted(progress: Report, done: int, total: int) -> Report:
+def _shifted(progress: Progress, done: int, total: int) -> Progress:
     return lambda step, _: progress(done + step, total)
 
 

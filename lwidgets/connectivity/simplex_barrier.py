@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwidgets.objective import Objective
+from lwidgets.progress import Progress
 from lwidgets.sampling.measure import CacheArgument, Measure
-from lwidgets.sampling.sample import Progress
 from lwidgets.subspaces import Simplex
 
 Array = NDArray[np.float64]

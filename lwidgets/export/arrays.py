@@ -14,7 +14,10 @@ Coding = Literal["f4", "u1", "q2", "l2"]
 """Float32; bytes; 65,533 equal steps of the values, or of their logarithms."""
 
 _STEPS = 65532
+_FILLED = 0.1  # of a range that is shared: each array is then right to 1 part in 13,000 of its own
 _LOWEST, _HIGHEST, _NONE = 65533, 65534, 65535  # codes of -inf, inf and nan
+
+Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,10 @@ class _Stored:
 class ArrayTable:
     """Collects the arrays of a document.
 
-    Arrays of one role (a metric of a view at all positions) are quantised over their common range, so that each can be
-    stored as what it differs from the one before by, which is small.
+    An array is quantised over the range that it covers. Arrays of one role (a metric of a panel at all positions) share
+    a range as far as each fills a good part of it, so that each can be stored as what it differs from the one before
+    by, which is small. One whose values are elsewhere, or much closer together, has a range of its own: a reader sees
+    it on an axis of its own.
 
     Example:
         >>> table = ArrayTable()
@@ -53,7 +58,11 @@ class ArrayTable:
             coding: How it is stored.
             role: What it is an instance of.
         """
-        array = np.ascontiguousarray(values, dtype=np.uint8 if coding == "u1" else "<f4")
+        if coding in ("q2", "l2"):
+            array = _as_drawn(values)
+        else:
+            with np.errstate(over="ignore"):  # infinite, as a browser draws it
+                array = np.ascontiguousarray(values, dtype=np.uint8 if coding == "u1" else "<f4")
         key = (coding, role, array.shape, array.tobytes())
         if key not in self._index:
             self._index[key] = len(self._stored)
@@ -62,15 +71,15 @@ class ArrayTable:
 
     def encoded(self) -> tuple[list[dict[str, Any]], bytes]:
         """What says how each array is stored, and all of them as one zlib stream."""
-        ranges = {role: self._range(role) for role in {s.role for s in self._stored if s.coding in ("q2", "l2")}}
+        ranges = self._ranges()
         specs: list[dict[str, Any]] = []
         parts: list[bytes] = []
         last: dict[Hashable, tuple[int, NDArray[np.uint16]]] = {}
         for index, stored in enumerate(self._stored):
-            base, (low, high) = None, ranges.get(stored.role, (0.0, 0.0))
+            base, (low, high) = None, ranges.get(index, (0.0, 0.0))
             if stored.coding in ("q2", "l2"):
                 codes = quantise(_scaled(stored.array, stored.coding), low, high)
-                kind = (stored.role, stored.coding, stored.array.shape)
+                kind = (stored.role, stored.coding, stored.array.shape, low, high)
                 base, before = last.get(kind, (None, None))
                 flat = codes.ravel()
                 step = flat - (np.concatenate([[np.uint16(0)], flat[:-1]]) if before is None else before.ravel())
@@ -82,20 +91,42 @@ class ArrayTable:
             specs.append({"coding": stored.coding, "shape": shape, "low": low, "high": high, "base": base})
         return specs, zlib.compress(b"".join(parts), 9)
 
-    def rounding(self) -> dict[Hashable, float]:
-        """Role -> how far a stored value can be from the one it stands for; for "l2", relative to the value."""
-        codings = {stored.role: stored.coding for stored in self._stored if stored.coding in ("q2", "l2")}
-        found: dict[Hashable, float] = {}
-        for role, coding in codings.items():
-            low, high = self._range(role)
-            half = (high - low) / _STEPS / 2
-            found[role] = float(np.expm1(half)) if coding == "l2" else half
-        return found
+    def _ranges(self) -> dict[int, Range]:
+        """Index -> the range that an array is quantised over."""
+        own: dict[Hashable, dict[int, Range]] = {}
+        for index, stored in enumerate(self._stored):
+            if stored.coding in ("q2", "l2"):
+                values = _scaled(stored.array, stored.coding)
+                finite = values[np.isfinite(values)]
+                ends = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+                own.setdefault((stored.role, stored.coding), {})[index] = ends
+        return {index: ends for group in own.values() for index, ends in _shared(group).items()}
 
-    def _range(self, role: Hashable) -> tuple[float, float]:
-        values = [_scaled(s.array, s.coding) for s in self._stored if s.role == role and s.coding in ("q2", "l2")]
-        finite = np.concatenate([v[np.isfinite(v)] for v in values])
-        return (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
+
+def _shared(own: dict[int, Range]) -> dict[int, Range]:
+    """The ranges of some arrays, widened to a common one where each fills enough of it; so too those that are left.
+
+    >>> _shared({0: (0.0, 2.0), 1: (0.0, 1.0), 2: (0.0, 2e7), 3: (5.0, 5.0)})
+    {2: (0.0, 20000000.0), 0: (0.0, 2.0), 1: (0.0, 2.0), 3: (5.0, 5.0)}
+    """
+    found: dict[int, Range] = {}
+    left = dict(own)
+    while left:
+        low, high = min(low for low, _ in left.values()), max(high for _, high in left.values())
+        wide = [index for index, ends in left.items() if ends[1] - ends[0] >= _FILLED * (high - low)]
+        if not wide:
+            return found | left
+        found |= dict.fromkeys(wide, (low, high))
+        left = {index: ends for index, ends in left.items() if index not in found}
+    return found
+
+
+def _as_drawn(values: ArrayLike) -> NDArray[np.float64]:
+    """Float64, infinite where a browser's float32 is."""
+    array = np.ascontiguousarray(values, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        beyond = np.isinf(array.astype(np.float32))
+    return np.where(beyond, np.copysign(np.inf, array), array)
 
 
 def quantise(values: ArrayLike, low: float, high: float) -> NDArray[np.uint16]:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from lwidgets.export.arrays import ArrayTable
 from lwidgets.export.recording import Recording
 from lwidgets.pictures import Picture
-from lwidgets.pictures.base import Coding
+from lwidgets.pictures.base import Coding, checked
 from lwidgets.study.sliders import Slider, value_text
 
 FORMAT = "lwidgets.companion"
@@ -33,7 +33,7 @@ def document(recordings: Sequence[Recording], title: str, *, exact: bool = False
         recordings: The studies at all their positions.
         title: Of the whole.
         exact: Keep float32 values; otherwise they are rounded to 65,533 steps over their range, or over that of their
-            logarithm where that is on show.
+            logarithm where that is on show; see `ArrayTable`.
         still: A picture as a ``data:`` URI, for a reader that lacks something of what this document ``needs``.
 
     Returns:
@@ -116,7 +116,7 @@ def _plain(picture: Picture, arrays: ArrayTable, panel: tuple[int, int], exact: 
     def keep(array: ArrayLike, *role: Any, coding: Coding = "f4") -> dict[str, int]:
         return {"array": arrays.add(array, "f4" if exact and coding != "u1" else coding, (*panel, *role))}
 
-    found: dict[str, Any] = _short(picture.plain(keep))
+    found: dict[str, Any] = _short(checked(picture, "document: picture of a panel", "be").plain(keep))
     return found
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from lwidgets.export.document import MIME, document
 from lwidgets.export.recording import Recording, picture_of, recording_of, snapshot
+from lwidgets.export.stills import DPI, still_of
 from lwidgets.landscape import Landscape
 from lwidgets.pictures import Picture, Words
-from lwidgets.pictures.stills import encoded, png
+from lwidgets.pictures.stills import png
 from lwidgets.study import Study
 from lwidgets.where import in_notebook
 
@@ -21,7 +22,6 @@ BUDGET = 1_000_000
 _TOO_LARGE = "This picture is too large for a notebook to keep. Run the cell again, or use to_html."
 _UNFINISHED = "This picture was not finished when the notebook was saved. Run the cell again to see it."
 _STEPS = (1, 4, 16)  # each a tenth of the size of the one before
-_DPI = 96  # pixels an inch: a still is about as wide as the live picture of a narrow cell
 
 
 def bundle(landscape: Landscape) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def bundle(landscape: Landscape) -> dict[str, Any]:
     """
     if not in_notebook():
         return {"text/plain": repr(landscape)}
-    return _bundle(recording_of(picture_of(landscape)), repr(landscape), png(landscape, dpi=_DPI))
+    return _bundle(recording_of(picture_of(landscape)), repr(landscape), png(landscape, dpi=DPI))
 
 
 def bundle_of_study(study: Study, text: str, live: dict[str, Any], *, still: bool) -> dict[str, Any]:
@@ -54,16 +54,6 @@ def bundle_of_study(study: Study, text: str, live: dict[str, Any], *, still: boo
     if not shown.panels:
         shown = replace(recording_of(Words(_UNFINISHED, tone="note")), title=shown.title, fixed=shown.fixed)
     return _bundle(shown, text, still_of(shown) if still else None) | live
-
-
-def still_of(recording: Recording) -> bytes | None:
-    """The first picture of the first frame that can be drawn as a PNG file; a figure rather than words."""
-    pictures = [picture for picture in recording.frames[0] if picture is not None]
-    for picture in sorted(pictures, key=lambda one: not one.drawn):
-        figure = picture.still()
-        if figure is not None:
-            return encoded(figure, format="png", dpi=_DPI)
-    return None
 
 
 def _bundle(recording: Recording, text: str, still: bytes | None) -> dict[str, Any]:

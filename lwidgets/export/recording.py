@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lwidgets.check import Check
 from lwidgets.landscape import Landscape, drawable
-from lwidgets.pictures import Curves, Picture, Series, Surface
+from lwidgets.pictures import Curves, Picture, Series, Surface, checked
 from lwidgets.study import Study
 from lwidgets.study.sliders import Slider
 
@@ -65,6 +65,14 @@ class Recording:
     frames: tuple[tuple[Picture | None, ...], ...]
     words: Mapping[str, str]
     checks: Mapping[str, Check]
+
+    @property
+    def opening(self) -> tuple[Picture | None, ...]:
+        """The frame at which a page opens."""
+        place = 0
+        for name, values in self.positions.items():
+            place = place * len(values) + self.starts[name]
+        return self.frames[place]
 
 
 OnFrame = Callable[[int, int, Callable[[], Recording]], None]
@@ -164,7 +172,13 @@ def _recording(
 
 
 def recording_of(picture: Picture, name: str = "picture") -> Recording:
-    """A picture by itself, and no slider."""
+    """A picture by itself, and no slider.
+
+    Raises:
+        TypeError: It is no picture.
+        ValueError: Of a kind nobody has registered.
+    """
+    checked(picture, "recording_of: picture", "be")
     return Recording("", (), {}, {}, {}, (), (Shown(name, picture.kind),), ((picture,),), {}, {})
 
 

@@ -13,20 +13,24 @@ from lwidgets.doors import through
 from lwidgets.export.document import document, size_of
 from lwidgets.export.page import page, size_of_scripts
 from lwidgets.export.recording import OnFrame, Recording, picture_of, record, recording_of, snapshot
+from lwidgets.export.stills import SMALL, small_still
 from lwidgets.files import write_whole
 from lwidgets.landscape import Landscape
+from lwidgets.progress import Progress
 from lwidgets.study import Study
 from lwidgets.study.sliders import PositionArgument, positions_of
 from lwidgets.where import in_notebook
 
 _MB = 1_000_000
 _HOPELESS = 1.5  # times the budget at which an estimate from the first frames ends the work
-_ROUNDED = "Numbers are rounded to 1 part in 131,000 of their range."
+_ROUNDED = (
+    "Numbers are rounded to 1 part in 13,000, or finer, of the range that each curve or surface covers: of values on a "
+    "linear scale, of their logarithms on a logarithmic one."
+)
 
 Kind = Literal["figure", "page"]
 """What draws: our own views with native controls, or the very widgets of the notebook."""
 
-Progress = Callable[[int, int], None]
 """``progress(done, total)``, called after every frame; raise in it to stop."""
 
 
@@ -86,8 +90,8 @@ def write_page(
         citation: The same, at the end.
         kind: "figure" for our own views with the browser's controls, small enough for a paper; "page" for the very
             widgets of the notebook, ipywidgets' controls and bqplot's curves, 0.7 MB more.
-        exact: Store float32 values; they are rounded to 1 part in 131,000 of their range otherwise, and the page says
-            so.
+        exact: Store float32 values; they are rounded otherwise, to 1 part in 13,000 or finer of the range that each
+            curve or surface covers, and the page says so.
         budget: Most megabytes.
         progress: Called after every frame; in a notebook, a bar is shown by default.
 
@@ -142,7 +146,7 @@ def expected(studies: Sequence[tuple[Study | Shows, Alive]], *, kind: Kind = "fi
         KeyError: A name that is not a slider's.
         ValueError: A position that a slider does not allow.
     """
-    frames, size = [], size_of_scripts(widgets=kind == "page")
+    frames, size = [], size_of_scripts(widgets=kind == "page") + SMALL
     for study, alive in map(_study, studies):
         study.start()
         study.wait()
@@ -165,7 +169,7 @@ def write(
     """Write recordings as a page; see `write_page`."""
     _check(kind)
     note = "" if exact else _ROUNDED
-    content = document(recordings, title, exact=exact)
+    content = document(recordings, title, exact=exact, still=small_still(recordings[0]))
     widgets = through("page widgets")(recordings, content) if kind == "page" else None
     text = page(content, title=title, note=note, widgets=widgets, **prose)
     size = len(text.encode())

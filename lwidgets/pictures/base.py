@@ -95,12 +95,13 @@ def register(kind: P) -> P:
     return kind
 
 
-def checked(picture: Any, where: str) -> Picture:
+def checked(picture: Any, where: str, must: Literal["be", "return"] = "return") -> Picture:
     """A picture of a kind that is registered.
 
     Args:
         picture: Anything.
-        where: Who made it, for the message.
+        where: What it is, or who made it, for the message.
+        must: Whether that must be or return a picture; who returns one may return None, which is not for here.
 
     Raises:
         TypeError: It is no picture.
@@ -109,12 +110,12 @@ def checked(picture: Any, where: str) -> Picture:
     if not isinstance(picture, Picture):
         known = ", ".join(kind.__name__ for kind in KINDS.values())
         raise TypeError(
-            f"{where} must return one of {known} or None, got {type(picture).__name__}. Return a picture, or None for "
-            "not now."
+            f"{where} must {must} one of {known}{' or None' if must == 'return' else ''}, got "
+            f"{type(picture).__name__}. Make a picture{', or return None for not now' if must == 'return' else ''}."
         )
     if picture.kind not in KINDS:
         raise ValueError(
-            f"{where} must return a kind of picture that is registered, got {picture.kind!r}, and known are "
+            f"{where} must {must} a kind of picture that is registered, got {picture.kind!r}, and known are "
             f"{', '.join(KINDS)}. Call lwidgets.pictures.register({type(picture).__name__})."
         )
     return picture

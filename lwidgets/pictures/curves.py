@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lwidgets.check import Check
 from lwidgets.landscape import drawable
-from lwidgets.palette import BLUE, GRAY, GREEN, ORANGE, PURPLE, SKY, VERMILLION
+from lwidgets.palette import CYCLE, GRAY
 from lwidgets.pictures.axes import padded, roomiest_corner
 from lwidgets.pictures.base import Keep, Picture, numbers
 
@@ -25,10 +25,10 @@ Style = Literal["solid", "dashed", "points", "band", "bars", "stems"]
 Sense = Literal["equal", "below", "above"]
 Scales = Literal["", "x", "y", "xy"]
 
-_COLORS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 _FILL, _BAR = 0.15, 0.45  # how much of a band's, and of a bar's, colour is seen
 _THIN, _MANY = 1.2, 8  # pixels of a line of an ensemble; lines from which on each is seen through
 _LEGEND_WIDTH, _LEGEND_ROW, _TALL = 0.4, 20, 320.0  # a share of the figure, pixels, and pixels
+_AROUND = 1.5  # heights of a picture from its middle: what lies further off is out of sight
 _CLOSER = 64  # points of a line for which room is left
 _WIDTH, _SMALL = 5.0, 8.0  # inches and points of a still
 
@@ -95,8 +95,8 @@ class Reference(Series):
 
     Attributes:
         of: Label of that series; by default the one with this label, or the only one there is.
-        tol: By how much it may be missed, relative to the largest value of the reference; None: it is drawn, and no
-            check.
+        tol: By how much it may be missed, relative to the largest value of the reference; with neither this nor atol it
+            is drawn, and no check.
         atol: By how much in addition, in the unit of y.
         sense: Whether the series must agree with it, or lie below or above.
     """
@@ -108,6 +108,27 @@ class Reference(Series):
     tol: float | None = None
     atol: float = 0.0
     sense: Sense = "equal"
+
+    def __post_init__(self) -> None:
+        """Take the numbers as float64.
+
+        Raises:
+            ValueError: As of a series, an unknown sense, or a tolerance that is none.
+        """
+        super().__post_init__()
+        if self.sense not in get_args(Sense):
+            raise ValueError(
+                f"Reference: sense must be one of {', '.join(get_args(Sense))}, got {self.sense!r}. Use one of these."
+            )
+        if not ((self.tol is None or self.tol >= 0) and self.atol >= 0):
+            raise ValueError(
+                f"Reference: tolerances must be 0 or more, got tol={self.tol!r}, atol={self.atol!r}. Pass tol=1e-6."
+            )
+
+    @property
+    def claims(self) -> bool:
+        """Whether it is a check, rather than drawn alone."""
+        return self.tol is not None or self.atol > 0
 
 
 @dataclass(frozen=True)
@@ -199,7 +220,8 @@ class Curves(Picture):
 
         Raises:
             TypeError: An item that is none.
-            ValueError: An unknown scale, a range that does not increase, or a reference to a series that is not there.
+            ValueError: An unknown scale, a logarithmic one with equal units, a range that does not increase, or a
+                reference to a series that is not there.
         """
         items = (self.items,) if isinstance(self.items, Series | Rule) else tuple(self.items)
         object.__setattr__(self, "items", items)
@@ -211,12 +233,16 @@ class Curves(Picture):
                 )
         if self.log not in get_args(Scales):
             raise ValueError(f'Curves: log must be one of "", "x", "y" and "xy", got {self.log!r}. Name the axes.')
+        if self.equal and self.log:
+            raise ValueError(f"Curves: equal must be for linear axes, got log={self.log!r}. Leave out one of them.")
         for name in ("x_range", "y_range"):
             ends = getattr(self, name)
             if ends is not None and not (np.isfinite(ends).all() and ends[0] < ends[1]):
                 raise ValueError(f"Curves: {name} must be (low, high) with low < high, got {ends!r}. Leave it out.")
+            if ends is not None and name[0] in self.log and ends[0] <= 0:
+                raise ValueError(f"Curves: {name} must be positive on a log scale, got {ends!r}. Leave it out.")
         for item in items:
-            if isinstance(item, Reference) and (item.tol is not None or item.of):
+            if isinstance(item, Reference) and (item.claims or item.of):
                 self._meant(item)
 
     # --- what is drawn ---
@@ -253,7 +279,7 @@ class Curves(Picture):
             if item.color:
                 yield item
             else:
-                yield replace(item, color=_COLORS[taken % len(_COLORS)])
+                yield replace(item, color=CYCLE[taken % len(CYCLE)])
                 taken += 1
 
     # --- a picture ---
@@ -273,7 +299,7 @@ class Curves(Picture):
         told: list[str] = []
         fine = True
         for item in self.items:
-            if isinstance(item, Reference) and item.tol is not None:
+            if isinstance(item, Reference) and item.claims:
                 series = self._meant(item)
                 good, words = _agrees(series, item)
                 fine, told = fine and good, [*told, words]
@@ -296,7 +322,9 @@ class Curves(Picture):
         """See `Picture.plain`."""
         (x_range, y_range), log = self.ranges, "y" in self.log
 
-        def coding(stroke: Stroke) -> Literal["l2", "q2"]:
+        def coding(stroke: Stroke) -> Literal["f4", "l2", "q2"]:
+            if _leaves(stroke.y, y_range, log):
+                return "f4"  # steps of a part of it would show
             return "l2" if log and not (stroke.y < 0).any() else "q2"
 
         return {
@@ -341,7 +369,7 @@ class Curves(Picture):
         axes.tick_params(labelsize=_SMALL - 1)
         axes.grid(alpha=0.2)
         for one in self.strokes:
-            look = {"color": one.color, "label": one.label or "_", "alpha": one.opacity}
+            look: Any = {"color": one.color, "label": one.label or "_", "alpha": one.opacity}
             if one.style == "band":
                 axes.fill_between(one.x, *one.y, **look)
             elif one.style == "points":
@@ -379,8 +407,11 @@ def _agrees(series: Series, reference: Reference) -> tuple[bool, str]:
     if not inside.any():
         return False, f"{name} and its reference share no point"
     what = {"equal": "within", "below": "above the reference by at most", "above": "below the reference by at most"}
-    share = worst / size if size else worst
-    return worst <= room, f"{name} {what[reference.sense]} {max(share, 0.0):.2g} of it (tolerance {reference.tol:g})"
+    relative = reference.tol is not None and size > 0
+    far = f"{worst / size if relative else worst:.2g}{' of it' if relative else ''}"
+    limits = ("tolerance", reference.tol), ("absolute", reference.atol or None)
+    told = " and ".join(f"{words} {limit:g}" for words, limit in limits if limit is not None)
+    return worst <= room, f"{name} {what[reference.sense]} {far} ({told})"
 
 
 def _placed(item: Item, log: str) -> tuple[Array, Array]:
@@ -409,8 +440,9 @@ def _strokes(item: Item, log: str, ranges: tuple[tuple[float, float], tuple[floa
     """What an item consists of."""
     if isinstance(item, Rule):
         (x0, x1), (y0, y1) = ranges
-        x, y = ([item.x] * 2, [y0, y1]) if item.x is not None else ([x0, x1], [item.y] * 2)
-        yield Stroke(np.array(x, float), np.array(y, float), item.label, item.color, "dashed", 1.0, 1.0)
+        stands = item.x is not None
+        ends = np.array([[item.x, item.x], [y0, y1]] if stands else [[x0, x1], [item.y, item.y]], dtype=np.float64)
+        yield Stroke(ends[0], ends[1], item.label, item.color, "dashed", 1.0, 1.0)
         return
     x, y = drawable(item.x, "x" in log), drawable(item.y, "y" in log)
     look: dict[str, Any] = {"color": item.color, "width": item.width, "opacity": item.opacity}
@@ -471,6 +503,11 @@ def _along(stroke: Stroke) -> Array:
         return np.empty((2, 0))
     closer, each = np.linspace(0, stroke.x.size - 1, _CLOSER), np.arange(stroke.x.size)
     return np.stack([np.interp(closer, each, stroke.x), np.interp(closer, each, stroke.y)])
+
+
+def _leaves(values: Array, ends: tuple[float, float], log: bool) -> bool:
+    """Whether what is on show is only a part of a line, as where the range was chosen."""
+    return bool(np.isfinite(values).any() and np.nanmax(np.abs(_shares(values, ends, log) - 0.5)) > _AROUND)
 
 
 def _shares(values: Array, ends: tuple[float, float], log: bool) -> Array:

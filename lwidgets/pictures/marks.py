@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lwidgets.palette import BLUE
 from lwidgets.pictures.base import numbers
 
 _HEX = re.compile("#[0-9a-fA-F]{6}")
@@ -48,7 +47,7 @@ class Path:
         x: Along the first axis, shape (n,), two or more, finite.
         y: Along the second, shape (n,).
         label: In the legend; empty for none.
-        color: As #rrggbb.
+        color: As #rrggbb; by default the next of the palette.
         dashed: For one whose loss is not that of the picture below it.
         time: Of each point, shape (n,), as the step of a training run.
         loss: At each point itself, shape (n,); the picture below has that of the plane.
@@ -58,7 +57,7 @@ class Path:
     x: ArrayLike
     y: ArrayLike
     label: str = ""
-    color: str = BLUE
+    color: str = ""
     dashed: bool = False
     time: ArrayLike | None = None
     loss: ArrayLike | None = None
@@ -83,7 +82,7 @@ class Path:
             along = getattr(self, part)
             if along is not None and along.shape != x.shape:
                 raise ValueError(f"{name}: {part} must be as long as x, {x.shape}, got {along.shape}. Pass one each.")
-        if not isinstance(self.color, str) or not _HEX.fullmatch(self.color):
+        if self.color != "" and not (isinstance(self.color, str) and _HEX.fullmatch(self.color)):
             raise ValueError(f"{name}: color must be #rrggbb, got {self.color!r}. lwidgets.palette has some.")
 
 

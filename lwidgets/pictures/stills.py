@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import textwrap
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -203,7 +203,9 @@ def note(landscape: Landscape, metric: str, *, log: bool = False, barrier: Barri
 
     Example:
         >>> x, every = np.linspace(-1, 1, 65), np.arange(65) % 4 == 0
-        >>> curve = Landscape((x,), ("x",), ("x",), {"loss": x**2}, every, 17, {"loss": 0.002}, {"batchnorm": "frozen"})
+        >>> from lwidgets.landscape import Sampling
+        >>> frozen = Sampling(batchnorm="frozen")
+        >>> curve = Landscape((x,), ("x",), ("x",), {"loss": x**2}, every, 17, {"loss": 0.002}, sampling=frozen)
         >>> *_, missed, batchnorm = note(curve, "loss").split(" · ")
         >>> missed, batchnorm
         ('may miss features below 4.6 % of the curve', 'BatchNorm frozen')
@@ -212,7 +214,7 @@ def note(landscape: Landscape, metric: str, *, log: bool = False, barrier: Barri
     told = [plain(landscape.accuracy(metric, log=log))]
     if not landscape.final:
         told.append("not final")
-    batchnorm = _BATCHNORM.get(str(landscape.provenance.get("batchnorm")))
+    batchnorm = _BATCHNORM.get(landscape.sampling.batchnorm)
     if batchnorm:
         told.append(f"BatchNorm {batchnorm}")
     if barrier:
@@ -371,20 +373,13 @@ def _mark_models(ax: Axes, landscape: Landscape, shown: Array) -> None:
 
 def _models(landscape: Landscape) -> list[tuple[tuple[float, ...], str]]:
     """Where the vertices of the subspace are, and their letters; none for an analytic objective."""
-    subspace = _mapping(landscape.provenance, "subspace")
-    names = subspace.get("models")
-    if not isinstance(names, list) or subspace.get("kind") == "identity":
+    names = landscape.sampling.models
+    if not names or landscape.sampling.kind == "identity":
         return []
     axes = len(landscape.shape)
     corners = np.vstack([np.zeros(axes), np.eye(axes)])
     letters = [plain(str(name).partition(":")[0], 12) for name in names] if len(names) > 1 else ["model"]
     return [(tuple(map(float, corner)), letter) for corner, letter in zip(corners, letters, strict=False)]
-
-
-def _mapping(provenance: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """A part of the provenance, which in a stranger's file may be anything."""
-    part = provenance.get(key)
-    return part if isinstance(part, Mapping) else {}
 
 
 def draw_paths(axes: Axes, paths: Sequence[Path]) -> None:
@@ -393,7 +388,11 @@ def draw_paths(axes: Axes, paths: Sequence[Path]) -> None:
     for path in paths:
         light = np.dot(to_rgb(path.color), (0.299, 0.587, 0.114)) > 0.55
         halo = withStroke(linewidth=3.4, foreground=(0, 0, 0, 0.6) if light else (1, 1, 1, 0.85))
-        look = {"linestyle": (0, (3.5, 2)) if path.dashed else "-", "linewidth": 1.5, "color": path.color}
+        look: dict[str, Any] = {
+            "linestyle": (0, (3.5, 2)) if path.dashed else "-",
+            "linewidth": 1.5,
+            "color": path.color,
+        }
         (line,) = axes.plot(path.x, path.y, path_effects=[halo], zorder=3, **look)
         if path.label and line.get_path().intersects_bbox(axes.viewLim, filled=False):
             named.append((line, plain(path.label, _LONGEST)))

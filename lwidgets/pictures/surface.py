@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lwidgets.landscape import Landscape
-from lwidgets.palette import COLORMAPS
+from lwidgets.palette import COLORMAPS, CYCLE
 from lwidgets.pictures.base import Keep, Picture, numbers
 from lwidgets.pictures.marks import Marker, Path
 
@@ -218,9 +219,8 @@ class Surface(Picture):
             "colormap": self.colormap,
             "final": found.final,
             "missable": found.missable if found.blind_spot else "",
-            "outside": self.outside,
             "markers": [{"x": float(m.x), "y": float(m.y), "label": m.label} for m in self.markers],
-            "paths": [_plain_path(path, keep) for path in self.paths],
+            "paths": [_plain_path(path, keep) for path in self.colored],
             "description": self.description,
             "panes": list(self.panes),
             "camera": {name: float(value) for name, value in self.camera.items()},
@@ -228,6 +228,17 @@ class Surface(Picture):
             "contours": self.contours,
             **({"names": [list(axis) for axis in self.cells]} if self.cells else {}),
         }
+
+    @property
+    def colored(self) -> tuple[Path, ...]:
+        """The paths, each with a colour of its own.
+
+        >>> ways = [Path([0, 1], [0, 1]), Path([0, 1], [1, 0], color="#000000"), Path([0, 1], [1, 1])]
+        >>> [path.color for path in Surface(None, paths=ways).colored]
+        ['#0072B2', '#000000', '#D55E00']
+        """
+        colors = itertools.cycle(CYCLE)
+        return tuple(path if path.color else replace(path, color=next(colors)) for path in self.paths)
 
     @property
     def outside(self) -> str:
@@ -274,7 +285,7 @@ class Surface(Picture):
             show_models=not self.markers,
             also=self.outside,
         )
-        draw_paths(still.axes[0], self.paths)
+        draw_paths(still.axes[0], self.colored)
         draw_markers(still.axes[0], self.markers)
         if still.axes[0].get_legend():
             fit_height(still)

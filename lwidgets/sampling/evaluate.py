@@ -10,17 +10,25 @@ once. What differs from the loop by more than rounding, or fails, is left out, a
 A graph is a program of what the code was when it was traced. So a plan belongs to a `Meaning`, and is made anew when
 what the code reads has changed; and a graph is compared with the loop at points far apart before it is used, at one
 point whenever a picture begins, and at random ones while it is used.
+
+Source: Frigo and Johnson, "The Design and Implementation of FFTW3", Proceedings of the IEEE 93, 2005, for programs that
+time their own variants. New here: on work that is wanted anyway, and again and again, since a shared machine changes.
+
+The constants are choices: by them trying costs little against what it can save. `benchmarks/table.py` tells what comes
+of them, on five models.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, get_args
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -29,7 +37,7 @@ from numpy.typing import NDArray
 from lwidgets.basis import Basis
 from lwidgets.failures import discreet
 from lwidgets.metrics import counts_samples
-from lwidgets.objective import FunctionObjective, Objective
+from lwidgets.objective import Objective, modelled
 from lwidgets.sampling.identity import Meaning, meaning
 from lwidgets.sampling.threads import thread_counts, using_threads
 from lwidgets.sampling.traced import Programs, Traced
@@ -48,9 +56,8 @@ _TRACE = 0.2  # seconds that tracing takes, about
 _TRIED = 10  # points' worth of time that trying the traced strategies takes
 _WORTH = 3.0  # they are tried when so many times as long has been spent, or is still to be spent, in the loop
 _TRIALS = 2  # points by which each candidate is timed before any is preferred
-_RECENT = (
-    5  # points by which a strategy is known: being interrupted once or twice by other programs makes none slow ...
-)
+# Points by which a strategy is known: being interrupted once or twice by other programs makes none slow ...
+_RECENT = 5
 _MOMENT = 0.05  # ... unless it takes so many seconds, as when threads wait for each other on a core that is taken
 _RETRY = 20  # one that was slow of late is tried again after so many times as long
 _LARGE = 1 << 28  # bytes that move from which on the loop's own copy of them is worth avoiding at once
@@ -157,6 +164,21 @@ class Plan:
         return self._arm(strategy, threads).now
 
 
+_plans: WeakKeyDictionary[Objective, dict[Any, Plan]] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def plans_of(objective: Objective) -> dict[Any, Plan]:
+    """What has been found out about an objective, by kind of evaluation, kept as long as the objective is.
+
+    It is kept for the thing itself, not for what is equal to it: the same model on other data (`Objective.on`) and
+    another model on the same data (`Objective.with_model`) are other objectives and begin with nothing, since a graph
+    has in it what it was traced with.
+    """
+    with _lock:
+        return _plans.setdefault(objective, {})
+
+
 class Distrusted(Exception):
     """A strategy that had agreed with the loop does not any more: what it gave is to be measured again.
 
@@ -203,14 +225,14 @@ class Local:
 
     def facts(self) -> dict[str, Any]:
         """For provenance: points by strategy and threads, and why others were not used."""
-        failed = {} if isinstance(self.objective, FunctionObjective) else self.plan.failed
+        failed = {} if self.objective.at_once else self.plan.failed
         return {"strategies": dict(self.used), **({"not used": dict(failed)} if failed else {})}
 
     def __call__(self, coefficients: Array) -> Iterator[Array]:
         """Rows of metrics for rows of coefficients."""
         if not len(coefficients):
             return
-        if isinstance(self.objective, FunctionObjective):
+        if self.objective.at_once:
             self.used["function"] += len(coefficients)
             for values in self.objective.evaluate(self.basis, coefficients):
                 yield np.array(list(values.values()), dtype=np.float64)
@@ -233,9 +255,10 @@ class Local:
         kind = self.objective.device.type  # a graph keeps the casts of the context that it was traced in
         casts = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
         key = self.batchnorm, self.basis.moving, casts
-        plan: Plan | None = self.objective.plans.get(key)
+        plans = plans_of(self.objective)
+        plan = plans.get(key)
         if plan is None or plan.meaning != self._read:
-            plan = self.objective.plans[key] = Plan(failed=_not_to_trace(self._read), meaning=self._read)
+            plan = plans[key] = Plan(failed=_not_to_trace(self._read), meaning=self._read)
         return plan
 
     def _some(self, left: Array, loop: _Loop) -> tuple[Array, str]:
@@ -354,7 +377,7 @@ class Local:
         fold = strategy == "folded" or (strategy == "batched" and "folded" not in plan.failed)
         if fold not in self._traced:
             if plan.programs is None:
-                plan.programs = Programs(self.objective, self.batchnorm, self.basis.moving)
+                plan.programs = Programs(modelled(self.objective, "sample"), self.batchnorm, self.basis.moving)
             memory = free_memory(self.objective.device) / 4
             self._traced[fold] = Traced(plan.programs, self.basis, fold=fold, memory=memory)
         traced = self._traced[fold]

@@ -38,9 +38,9 @@ from lwidgets.sampling.identity import Meaning, meaning
 Array = NDArray[np.float64]
 
 CHUNK_SECONDS = 0.075
-"""Work per task: many times what sending one costs, and still smooth progress and a quick stop."""
+"""Work per task: many times what sending one costs, and still smooth progress and a quick stop. A choice."""
 _AHEAD = 2  # tasks out for each worker: one runs, one waits, and little is computed in vain after a stop
-_WORKERS = 8  # when an executor does not tell
+_WORKERS = 8  # when an executor does not tell; a choice, too many only lengthen the queue
 _KEPT = 3  # objectives, bases and evaluations that a worker remembers of each
 _BORN = uuid4().hex  # with the process id, what tells processes apart, on one machine (forks) and on many
 

@@ -1,4 +1,8 @@
-"""Nested grids of pixels, and the step of interpolation from each to the next."""
+"""Nested grids of pixels, and the step of interpolation from each to the next.
+
+Source: de Boor, "A Practical Guide to Splines", 1978, chapter IV, for not-a-knot cubic splines; tensor products of them
+for two axes, chapter XVII.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,9 @@
 Two identities are equal only if every point has the same value: weights and directions, data in their order and
 batches, BatchNorm mode, the code of model, loss and metrics, versions and settings of torch. Names do not count;
 content does, so a value is found again by another process.
+
+Source: Mokhov et al., "Build Systems a la Carte", ICFP 2018, who call a value that is found by the hashes of all it was
+made from a deep constructive trace.
 """
 
 from __future__ import annotations
@@ -22,10 +25,11 @@ import torch
 
 from lwidgets.basis import Basis
 from lwidgets.data import Batches
-from lwidgets.objective import FunctionObjective, Objective
+from lwidgets.objective import ModelObjective, Objective
 from lwidgets.sampling.content import Content, name_of
 from lwidgets.version import __version__
 
+# Choices: what a change may go unseen for, and that looking takes at most two hundredths of the time.
 _PAUSE = 0.02  # seconds between two looks at what may have changed ...
 _SHARE = 50  # ... and so many times as long as a look takes
 
@@ -60,10 +64,7 @@ def identity(objective: Objective, basis: Basis, batchnorm: str, read: Meaning |
         [True, False]
     """
     content = Content().add((read or meaning(objective, batchnorm)).digest, _once(basis, _of_basis))
-    if not isinstance(objective, FunctionObjective):
-        content.add(_once(objective.data, _of_batches))
-        if batchnorm == "recalibrate":
-            content.add(_once(objective.train, _of_batches))
+    content.add(*(_once(data, _of_batches) for data in objective.data_read(batchnorm)))
     return content.hexdigest()
 
 
@@ -96,12 +97,11 @@ def meaning(objective: Objective, batchnorm: str) -> Meaning:
     if objective in _restless:
         return Meaning(content.add(name_of(objective)).hexdigest(), ("something that changes while it is evaluated",))
     try:
-        if isinstance(objective, FunctionObjective):
-            content.add(objective.function)
-        else:
-            module = _once(objective, _of_module)
+        module: _Module | None = _once(objective, _of_module) if objective.has_model else None
+        if module is not None:
             content.add(module.digest, *map(_referent, module.code))
-            content.add(*((m.takes_model, m.function) for m in objective._measures.values()))
+        content.add(*objective.reads)
+        if module is not None:
             content.unread |= dict.fromkeys(module.unread)
             content.compiled |= module.compiled
     except Exception as error:  # whatever the user's objects raise, too deep a nesting included
@@ -215,7 +215,7 @@ class _Module:
     compiled: bool
 
 
-def _of_module(objective: Objective) -> _Module:
+def _of_module(objective: ModelObjective) -> _Module:
     code: list[weakref.ref[Any]] = []
     with objective.replica() as replica:
         brought = {id(p): name for name, p in replica.parameters.items()}

@@ -4,6 +4,14 @@ The loss on a part of the data has the shape of the loss on all of them, and wha
 So the part's landscape, moved to where the full data were measured, is a first look while these are few. Where it
 follows the full data closely it then stays as a guide: what is interpolated is the difference, a control variate, which
 needs far fewer evaluations of all the data.
+
+Sources: Heinrich, "Multilevel Monte Carlo Methods", 2001, for integrals that depend on a parameter: there, as here, the
+difference of two samples of unlike size is interpolated from few points, the small one from many; Peherstorfer et al.,
+"Survey of Multifidelity Methods in Uncertainty Propagation, Inference, and Optimization", SIAM Review 60, 2018, for
+control variates in general. New here: whether a part is followed at all is decided by measured values.
+
+The constants are choices. `benchmarks/calibration.py` tries guides for networks of any size, and `benchmarks/table.py`
+tells what they save of all the data.
 """
 
 from __future__ import annotations

@@ -4,6 +4,11 @@ In each gap between exact values a cubic predicts the path, and what the values 
 neighbours says how wrong it can be. The path is measured where prediction and error reach highest, until they reach
 nowhere much higher than the best value measured. So a bound is known at every step, a second top is measured only if it
 could win, and something that the curve's own error estimate allows to hide is looked for.
+
+Source: Piyavskii, "An algorithm for finding the absolute extremum of a function", 1972; Shubert, "A Sequential Method
+Seeking the Global Maximum of a Function", SIAM Journal on Numerical Analysis 9, 1972: measure where the upper bound is
+highest, until it is hardly above the best value. New here: in place of a Lipschitz constant that is known, the bound is
+a cubic's prediction and what its neighbours were off theirs; so it is an estimate, as `SAFETY` says.
 """
 
 from __future__ import annotations
@@ -16,17 +21,19 @@ from numpy.typing import NDArray
 from lwidgets.barrier import Barrier, BarrierKind, not_finite, reference, widest_gap
 from lwidgets.landscape import Landscape
 from lwidgets.objective import Objective
+from lwidgets.progress import Progress
 from lwidgets.sampling.measure import CacheArgument, Measure
-from lwidgets.sampling.sample import Progress
 from lwidgets.subspaces import Subspace
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
+# Those without a source are choices; tests/sampling/test_polish.py holds them against tops that are known.
 LIMIT = 24
 """Most evaluations. Smooth and kinked tops take one to ten; the top of a staircase is never known."""
 SAFETY = 3.0
-"""How many times the largest miss of its two ends a prediction may be wrong."""
+"""How many times the largest miss of its two ends a prediction may be wrong. A choice: the larger, the more evaluations
+and the fewer tops that are missed."""
 _FEWEST = 5  # exact values between the models, below which nothing is predicted
 _ROUNDING = 4 * float(np.finfo(np.float32).eps)  # of the largest value: below this a path is noise, not structure
 _PLACES = np.linspace(0, 1, 33)[1:-1]  # where a gap is looked at, in shares of its width

@@ -8,6 +8,15 @@ measured tells how wrong it still is.
 Surpluses know nothing of what lies between the nodes, and what vanishes on every coarse grid looks flat. So some pixels
 of every round are even ones, in the middle of the largest gaps and on no grid in particular, and no picture is settled
 before enough of them were as predicted. What is smaller than the gaps that are left, no sample excludes.
+
+Sources: Bungartz and Griebel, "Sparse grids", Acta Numerica 13, 2004, for hierarchical surpluses and refining by them;
+Jakeman and Roberts, "Local and Dimension Adaptive Sparse Grid Interpolation and Quadrature", 2011, for surpluses as the
+local error of functions that are not smooth; Eldar et al., "The Farthest Point Strategy for Progressive Image
+Sampling", IEEE Transactions on Image Processing 6, 1997, for the even pixels. New here: the grids are full tensor
+products of at most two axes, a surplus belongs to a global spline, and the estimate is a statistic of residuals.
+
+Constants without a source of their own are choices. `benchmarks/calibration.py` tells what they give, over many
+landscapes: how often an estimate was exceeded, what was missed, and how many evaluations the pictures took.
 """
 
 from __future__ import annotations
@@ -24,39 +33,55 @@ from lwidgets.sampling.grids import Array, Mask, mask_of, nested_grids, nested_s
 Pixels = NDArray[np.intp]
 
 FIRST = {1: 4, 2: 3}
-"""Axes -> grids that are measured whole before anything else: up to 17 points, or 9 x 9; one fewer if a guide does."""
+"""Axes -> grids that are measured whole before anything else: up to 17 points, or 9 x 9; one fewer if a guide does.
+A choice: a smooth plane needs little more for 1 %, the digits MLP of benchmarks/table.py 101."""
 BATCH = {1: 8, 2: 20}
 """Axes -> fewest pixels a round ..."""
 GROWTH = 0.25
-"""... and their share of what was measured before it, so that the rounds are few."""
+"""... and their share of what was measured before it, so that the rounds are few: geometric growth makes their number
+the logarithm of what is measured. A choice."""
 EVEN = 0.3
-"""Share of a round that is spread evenly: only these find what the surpluses do not know of."""
+"""Share of a round that is spread evenly: only these find what the surpluses do not know of. A choice between missing
+small features and paying for large ones, judged by benchmarks/calibration.py."""
 QUIET = {1: 4, 2: 10}
-"""Axes -> even pixels that must have been as predicted before a picture is settled; a whole batch once one was not."""
+"""Axes -> even pixels that must have been as predicted before a picture is settled; a whole batch once one was not.
+Where a share p of the picture is not as predicted, n of them miss it with probability (1 - p)^n at most about: 10 see
+what covers a quarter in 94 of 100 pictures. Judged by benchmarks/calibration.py."""
 GUIDED = 2
 """Batches of even pixels that a guided picture takes in place of the grid it does without: the part may lack what the
 whole of the data has."""
 FAR = 0.5
 """Even pixels are at least this share of the largest distance there is away from what was measured: near enough to the
-middle of a gap to find what lies in it, free enough to lie on no coarser grid."""
+middle of a gap to find what lies in it, free enough to lie on no coarser grid. At 1 it would be the farthest point
+strategy itself, whose points fall on dyadic grids."""
 FINE = 0.15
-"""How much likelier an even pixel is for every odd index: a wave that vanishes at even ones is seen by no others."""
-_SEQUENCE = {1: (0.6180339887498949,), 2: (0.7548776662466927, 0.5698402909980532)}  # Roberts 2018: even from the first
+"""How much likelier an even pixel is for every odd index: a wave that vanishes at even ones is seen by no others. A
+choice, judged by the waves of benchmarks/calibration.py."""
+# Source: Roberts, "The Unreasonable Effectiveness of Quasirandom Sequences", 2018: multiples of 1/g, and of 1/p and
+# 1/p^2, where g^2 = g + 1 and p^3 = p + 1, are even from the first on.
+_SEQUENCE = {1: (0.6180339887498949,), 2: (0.7548776662466927, 0.5698402909980532)}
 NEED = 0.05
-"""Pixels are worth a look when the surplus expected of them is more than this share of the error that is allowed."""
+"""Pixels are worth a look when the surplus expected of them is more than this share of the error that is allowed. A
+choice: far below 1, since what is expected of a pixel is only as good as `DECAY`."""
 DECAY = 0.25
-"""Expected surplus of a node, relative to the largest around it on the grid before: smooth 1/16, a kink 1/2."""
+"""Expected surplus of a node, relative to the largest around it on the grid before. A cubic spline is wrong by at most
+5/384 h^4 times the largest fourth derivative, so half the step leaves 1/16; a kink leaves 1/2. This is between them.
+Source: Hall and Meyer, "Optimal Error Bounds for Cubic Spline Interpolation", J. Approximation Theory 16, 1976."""
 ROUNDS = 2
-"""Rounds whose residuals make the estimate."""
+"""Rounds whose residuals make the estimate. A choice: one may be lucky, and older ones speak of a coarser picture."""
 DOUBT = 6.0
-"""An estimate is 1 + this / n^(1/3) times the largest of n residuals: few can miss what many would find. From
-benchmarks/calibration.py."""
+"""An estimate is 1 + this / n^(1/3) times the largest of n residuals: few can miss what many would find. Measured here
+by benchmarks/calibration.py, form and factor: no theorem bounds what was not sampled."""
 EXPECTED = 1.6
-"""An estimate is at least this many times the largest surplus expected of any pixel."""
+"""An estimate is at least this many times the largest surplus expected of any pixel. Judged by
+benchmarks/calibration.py."""
 RING = 2 - 3**0.5
-"""What is left one node further on of a cubic spline's ringing around a node that stands out."""
+"""What is left one node further on of a cubic spline's ringing around a node that stands out: the pole of the filter
+that makes the spline. Source: Unser, "Splines: A Perfect Fit for Signal and Image Processing", IEEE Signal Processing
+Magazine 16, 1999."""
 RINGING = 2.0
-"""Linear interpolation replaces the spline where it was this many times better: a spline rings around a cliff."""
+"""Linear interpolation replaces the spline where it was this many times better: a spline rings around a cliff. A
+choice, well above 1, so that no smooth picture loses its spline by chance."""
 _ROUNDING = 4 * float(np.finfo(np.float32).eps)  # of the largest value: below this a landscape is noise, not structure
 
 

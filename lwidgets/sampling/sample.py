@@ -21,8 +21,9 @@ import torch
 from numpy.typing import NDArray
 
 from lwidgets.failures import hand_over, words_of
-from lwidgets.landscape import Landscape
+from lwidgets.landscape import Landscape, Sampling
 from lwidgets.objective import Objective
+from lwidgets.progress import Progress
 from lwidgets.sampling.evaluate import Distrusted
 from lwidgets.sampling.identity import follow_no_more
 from lwidgets.sampling.measure import CacheArgument, Changed, Measure
@@ -35,8 +36,6 @@ from lwidgets.version import __version__
 Array = NDArray[np.float64]
 _TRIES = 5  # pictures begun, and given up because what they show had changed, before it is taken as it comes
 Plan = Generator[tuple[Pixels, Picture | None], Mapping[str, Array], Picture]
-Progress = Callable[[int, int], None]
-"""``progress(evaluated, total)``, called after every point; raise in it to stop."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -146,8 +145,8 @@ def stream(
         executor: See there.
         cache: See there.
         progress: See there.
-        first_look: Where an evaluation is slow, begin with a picture from a part of the data. Such a picture has
-            "first look" in its provenance's "sampling", and its error is nan.
+        first_look: Where an evaluation is slow, begin with a picture from a part of the data. Such a picture says in
+            ``sampling.first_look`` from which part, and its error is nan.
 
     Yields:
         A Landscape whenever a grid or a round is complete. Each is a value of its own.
@@ -359,7 +358,7 @@ class _Run:
 
     def landscape(self, picture: Picture, *, final: bool = False) -> Landscape:
         """The picture with all that is known about it."""
-        sampling = {
+        told = {
             **self.asked.told(),
             **({} if self.evaluate is None else self.evaluate.facts()),
             "seconds": round(time.perf_counter() - self._began, 3),
@@ -367,14 +366,16 @@ class _Run:
             "settled": picture.settled,
         }
         if any(self.rounded.values()):
-            sampling["storage error"] = self.rounded
+            told["storage error"] = self.rounded
+        first_look, settled = "", bool(picture.settled)
         if self.seen is not None:
             shaped = self.seen.under(picture)
             if shaped is not picture or 0 in picture.level:
-                sampling["first look"] = self.seen.label
+                told["first look"] = first_look = self.seen.label
                 picture = shaped
         if self.followed:
-            sampling["guide"] = self.followed
+            told["guide"] = self.followed
+        space = self.objective.space
         return Landscape(
             coords=self.coords,
             axes=tuple(axis.name for axis in self.subspace.axes),
@@ -388,9 +389,21 @@ class _Run:
                 **self._where_from,
                 "batchnorm": self.batchnorm,
                 "split": self.objective.split,
-                "sampling": sampling,
+                "sampling": told,
             },
             final=final,
+            sampling=Sampling(
+                settled=settled,
+                first_look=first_look,
+                batchnorm=self.batchnorm,
+                split=self.objective.split,
+                kind=self.subspace.kind,
+                models=self.subspace.model_labels,
+                directions=tuple(direction.label for direction in self.subspace.directions),
+                moves=str(space) if self.objective.has_model else "",
+                frozen=space.count(space.frozen),
+                without_effect=self.objective.without_effect,
+            ),
         )
 
     def landscape_so_far(self) -> Landscape:

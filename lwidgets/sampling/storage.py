@@ -1,4 +1,7 @@
-"""What it costs in accuracy that directions are kept in half precision."""
+"""What it costs in accuracy that directions are kept in half precision.
+
+`_FACTOR` was measured here, on the planes and lines that `storage_error` tells of; the other constants are choices.
+"""
 
 from __future__ import annotations
 

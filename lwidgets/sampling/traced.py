@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from lwidgets.basis import Basis, combination
 from lwidgets.data import Batches
-from lwidgets.objective import Objective
+from lwidgets.objective import ModelObjective
 from lwidgets.parameters import State, as_held
 from lwidgets.pauses import pause
 from lwidgets.replica import Replica
@@ -35,13 +36,15 @@ Task = Literal["measure", "collect"]
 # threads that import torch's own modules at once may leave them half made, until the process is started again.
 _ = symbolic_shapes, torch.vmap(torch.neg)(torch.zeros(1))
 
-_HELD = 1 << 28  # bytes of weights that are kept combined over the batches of a point; larger ones are made when used
+# Bytes of weights that are kept combined over the batches of a point; larger ones are made when used. A choice: 67
+# million numbers in float32; benchmarks/memory.py holds the peak of a model with more.
+_HELD = 1 << 28
 
 
 class Programs:
     """The graphs of an objective: traced once for every shape of batch, whatever the basis."""
 
-    def __init__(self, objective: Objective, batchnorm: str, moving: Sequence[str]) -> None:
+    def __init__(self, objective: ModelObjective, batchnorm: str, moving: Sequence[str]) -> None:
         """Nothing is traced before it is asked for.
 
         Args:
@@ -49,7 +52,8 @@ class Programs:
             batchnorm: A resolved mode.
             moving: Names of the parameters that differ from point to point.
         """
-        self.objective, self.batchnorm, self.moving = objective, batchnorm, tuple(moving)
+        self._objective = weakref.ref(objective)  # whose plans hold this: it would keep itself alive
+        self.batchnorm, self.moving = batchnorm, tuple(moving)
         with objective.replica() as replica:
             collected = replica.batchnorms if batchnorm == "recalibrate" else ()
             names = {id(buffer): name for name, buffer in replica.buffers.items()}
@@ -58,6 +62,14 @@ class Programs:
         self.fixed = tuple(name for name in tensors if name not in {*self.moving, *self.statistics})
         self._graphs: dict[Any, GraphModule] = {}
         self._splits: dict[Any, Split] = {}
+
+    @property
+    def objective(self) -> ModelObjective:
+        """What is evaluated, which whoever evaluates holds."""
+        objective = self._objective()
+        if objective is None:
+            raise ReferenceError("Programs: objective must be held by whoever evaluates it, got one that is gone.")
+        return objective
 
     def split(self, task: Task, basis: Basis, leaves: Sequence[Tensor], structure: Any, fold: bool) -> Split:
         """The graph for batches of this shape; traced at the basis' origin when it is not there yet.

@@ -7,6 +7,9 @@ operation, and tensors without memory of their own (`Symbol`) keep values from b
 
 What is traced must be a function of its inputs: an operation that needs a value, draws random numbers or fails on the
 way is refused by name, also when the code catches the failure and goes on.
+
+Source: Reed et al., "torch.fx: Practical Program Capture and Transformation for Deep Learning in Python", MLSys 2022,
+for the graph; its removal of mutation is that of `torch.func.functionalize`.
 """
 
 from __future__ import annotations

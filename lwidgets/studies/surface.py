@@ -10,10 +10,11 @@ import numpy as np
 
 from lwidgets.directions import NORMALIZATIONS, Normalization
 from lwidgets.landscape import Landscape, drawable
-from lwidgets.objective import FunctionObjective, Objective
+from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, COLORMAPS, GRAY
 from lwidgets.parameters import Source, State
 from lwidgets.pictures import Curves, Marker, Series, Surface
+from lwidgets.progress import Progress
 from lwidgets.sampling import stream
 from lwidgets.sampling.identity import version
 from lwidgets.studies.parts import checks
@@ -41,7 +42,7 @@ def surface(objective: Objective, model: Source | Subspace | None = None, *, tit
         A study with the views ``surface_picture`` and ``envelope_picture``.
     """
     beside_cells(objective)
-    if model is None and isinstance(objective, FunctionObjective):
+    if model is None and not objective.has_model:
         model = Subspace.identity(objective.space.size, names=objective.coordinate_names)
     study = Study(title or "Loss surface", version=partial(version, objective))
     centre = None
@@ -95,7 +96,7 @@ def _add_surface(study: Study, objective: Objective) -> None:
         resolution: int,
         tolerance: float,
         log_height: bool,
-        progress: Any,
+        progress: Progress,
     ) -> Iterator[Landscape]:
         plane.basis  # noqa: B018  made here, once for every span, and not at all for a surface that is remembered
         as_it_is = span == (plane.axes[0].low, plane.axes[0].high)  # a given plane keeps its own extents till then
@@ -132,7 +133,7 @@ def _add_envelope(study: Study, objective: Objective, centre: State) -> None:
 
     @study.node
     def directions(
-        envelope: int, normalize: Normalization, span: float, tolerance: float, progress: Any
+        envelope: int, normalize: Normalization, span: float, tolerance: float, progress: Progress
     ) -> Iterator[tuple[Landscape, ...]]:
         curves: tuple[Landscape, ...] = ()
         yield curves

@@ -53,8 +53,9 @@ def agreement(told: Any, tol: float, atol: float = 0.0) -> Check | None:
         by = f"off by {off:.2g}"
     limit = " and ".join(words for words, given in ((f"tolerance {tol:g}", tol), (f"absolute {atol:g}", atol)) if given)
     place = f" at [{', '.join(map(str, worst))}]" if worst else ""
-    a, b = _told(found[worst], known[worst])
-    return Check.that(bool(excess[worst] <= 0), f"found {a}, expected {b}{place} ({by}, {limit or 'to be equal'})")
+    agrees = bool(excess[worst] <= 0)
+    a, b = _told(found[worst], known[worst], apart=not agrees)
+    return Check.that(agrees, f"found {a}, expected {b}{place} ({by}, {limit or 'to be equal'})")
 
 
 def _array(side: Any) -> Any:
@@ -67,10 +68,10 @@ def _array(side: Any) -> Any:
     return array if array.dtype.kind == "c" else array.astype(np.float64)
 
 
-def _told(found: Any, known: Any) -> tuple[str, str]:
-    """Both with as many digits as tell them apart, six to seventeen."""
-    for digits in (6, 9, 12, 17):
+def _told(found: Any, known: Any, *, apart: bool) -> tuple[str, str]:
+    """Both with six digits, or as many as tell them apart."""
+    for digits in (6, 9, 12, 17) if apart else (6,):
         a, b = f"{found:.{digits}g}", f"{known:.{digits}g}"
-        if a != b or found == known:
+        if a != b:
             break
     return a, b

@@ -94,7 +94,8 @@ class Declares(ABC):
 
         Args:
             function: Returns a picture, or None for "not now". Its name is the panel's, the first line of its
-                docstring what a reader calls it.
+                docstring what a reader calls it. An argument with a default is not waited for: until it is there, the
+                picture is made without.
             on: Give a layer to this panel instead, declared earlier; its picture must be of the same kind.
             beside: Let its panel stand in one row with this one, where there is room.
         """
@@ -104,7 +105,9 @@ class Declares(ABC):
             )
 
         def declare(f: View) -> View:
-            return self._declare(f, "view", on=on, beside=beside)
+            arguments = inspect.signature(f).parameters.items()
+            optional = frozenset(name for name, one in arguments if one.default is not inspect.Parameter.empty)
+            return self._declare(f, "view", on=on, beside=beside, optional=optional)
 
         return declare if function is None else declare(function)
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from inspect import isgeneratorfunction
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
+from lwidgets.progress import Progress as Progress
 from lwidgets.study.sliders import Slider
 
 PROGRESS = "progress"
@@ -23,13 +24,6 @@ Role = Literal["node", "view", "check", "oracle"]
 
 _JUDGES = ("view", "check", "oracle")
 _serials = itertools.count(1)
-
-
-class Progress(Protocol):
-    """To be called between steps. It reports, and it ends work that a newer position has made stale."""
-
-    def __call__(self, done: int, total: int) -> None:
-        """So many steps of so many."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +65,7 @@ class Function:
         slow: Whether it runs on release, on a thread of its own.
         on: Panel that a view gives a layer to, or "".
         beside: Panel that a view's own panel stands beside, or "".
+        optional: Arguments of a view that it does without, having a default, while they are not there.
         depends: Sliders and sources that what it takes depends on, however far back.
         serial: Another number for every function that was ever declared, or depends on one that was.
     """
@@ -84,6 +79,7 @@ class Function:
     slow: bool = False
     on: str = ""
     beside: str = ""
+    optional: frozenset[str] = frozenset()
     depends: tuple[str, ...] = ()
     serial: int = field(default_factory=lambda: next(_serials))
 
@@ -188,19 +184,24 @@ class Graph:
                 "Change one docstring."
             )
         panels = _panels(functions)
-        self.functions, self.panels = functions, panels
-        self.renew({function.name} | self.dependents(function.name), first=function.name)
+        self._renew(functions, self.dependents(function.name))
+        self.panels = panels
 
-    def renew(self, names: set[str], *, first: str = "") -> None:
-        """Functions as if they were declared anew, in an order in which each stands behind what it takes."""
-        waiting, done = dict(self.functions), dict[str, Function]()
+    def renew(self, names: set[str]) -> None:
+        """Let functions be as if they were declared anew: nothing that was computed for them holds any more."""
+        self._renew(self.functions, names)
+
+    def _renew(self, functions: Mapping[str, Function], names: set[str]) -> None:
+        """Put functions in an order in which each stands behind what it takes; those named get new numbers."""
+        waiting, done = dict(functions), dict[str, Function]()
         while waiting:
             for name, function in list(waiting.items()):
                 if waiting.keys().isdisjoint(function.takes.values()):
                     depends = self._depends(function, done)
-                    new = {} if name == first or name not in names else {"serial": next(_serials)}
-                    unchanged = not new and depends == function.depends
-                    done[name] = function if unchanged else replace(function, depends=depends, **new)
+                    serial = next(_serials) if name in names else function.serial
+                    if (serial, depends) != (function.serial, function.depends):
+                        function = replace(function, depends=depends, serial=serial)
+                    done[name] = function
                     del waiting[name]
                     break
         self.functions = done

@@ -91,6 +91,11 @@ class LatestWins:
         return self._begun
 
     @property
+    def ending(self) -> bool:
+        """Whether the present computation is to be given up."""
+        return self._stopping or self._closed
+
+    @property
     def awaited(self) -> bool:
         """Whether somebody is in `wait`."""
         return self._waiting > 0
@@ -122,7 +127,7 @@ class LatestWins:
             Stopped: The computation was stopped or closed.
         """
         self.pace()
-        if self._stopping or self._closed:
+        if self.ending:
             raise Stopped
         return self._wanted
 
@@ -136,7 +141,7 @@ class LatestWins:
             Stopped: The computation was stopped or closed.
         """
         with self._news:
-            self._news.wait_for(lambda: self._wanted or self._stopping or self._closed or self._nudged, timeout)
+            self._news.wait_for(lambda: self._wanted or self.ending or self._nudged, timeout)
             self._nudged = False
         return self.poll()
 

@@ -198,9 +198,9 @@ class Worker:
 
     def _forget_what_was_replaced(self) -> None:
         known = set(self._graph.functions.values())
-        for table in (self._memo, self._seconds):
-            for function in set(table) - known:
-                del table[function]  # type: ignore[attr-defined]
+        for function in (self._memo.keys() | self._seconds.keys()) - known:
+            self._memo.pop(function, None)
+            self._seconds.pop(function, None)
         self._paused &= known
 
     def _is_steady(self) -> bool:
@@ -383,7 +383,7 @@ class Worker:
         else:
             rest = self._until_release()
             if not rest:
-                slow = self._slow = _Slow(node, self.key(node), self._inputs(node), self.latest.nudge)
+                slow = self._slow = _Slow(node, self.key(node), self._inputs(node), self.latest)
                 arguments, threads = self._arguments(node), self._threads.chosen(node)
                 self.latest.beside(lambda: slow.run(arguments, threads))
                 rest = None
@@ -631,25 +631,33 @@ class Worker:
             if name in self._graph.functions
             else self._constant(name, self.current)
             for argument, name in function.takes.items()
+            if argument not in function.optional or self._is_there(name)
         }
 
     def _inputs(self, function: Function) -> tuple[Any, ...] | None:
         """What a function would be given now: positions, versions and serial numbers; None when one is not there."""
         inputs: list[Any] = []
-        for name in function.takes.values():
-            taken = self._graph.functions.get(name)
-            if taken is not None:
-                entry = self.world.get(name)
-                if entry is None or entry.key != self.key(taken):
+        for argument, name in function.takes.items():
+            if name in self._graph.functions:
+                if self._is_there(name):
+                    inputs.append(self.world[name].serial)
+                elif argument in function.optional:
+                    inputs.append(None)
+                else:
                     return None
-                inputs.append(entry.serial)
             elif name in self.current:
                 value = self.current[name]
                 inputs.append(value.version if isinstance(value, Pushed) else value)
         return tuple(inputs)
 
+    def _is_there(self, name: str) -> bool:
+        """Whether a function has a value for where the sliders are; what is no function always has."""
+        taken, entry = self._graph.functions.get(name), self.world.get(name)
+        return taken is None or (entry is not None and entry.key == self.key(taken))
+
     def _inputs_final(self, function: Function) -> bool:
-        return all(self.world[name].final for name in function.takes.values() if name in self._graph.functions)
+        taken = [name for name in function.takes.values() if name in self._graph.functions]
+        return all(self._is_there(name) and self.world[name].final for name in taken)
 
     def _is_due(self, node: Function) -> bool:
         entry = self.world.get(node.name)
@@ -679,12 +687,12 @@ class _Slow:
         total: Of how many.
     """
 
-    def __init__(self, function: Function, key: Key, inputs: tuple[Any, ...] | None, nudge: Callable[[], None]) -> None:
+    def __init__(self, function: Function, key: Key, inputs: tuple[Any, ...] | None, latest: LatestWins) -> None:
         self.function, self.key, self.inputs = function, key, inputs
         self.began = time.monotonic()
         self.ended = False
         self.done = self.total = 0
-        self._nudge, self._told = nudge, self.began
+        self._latest, self._told = latest, self.began
         self._news: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
 
     def end(self) -> None:
@@ -724,10 +732,10 @@ class _Slow:
 
     def _tell(self, kind: str, value: Any) -> None:
         self._news.put((kind, value))
-        self._nudge()
+        self._latest.nudge()
 
     def _heed(self) -> None:
-        if self.ended:
+        if self.ended or self._latest.ending:
             raise Superseded
 
     def _progress(self, done: int, total: int) -> None:
@@ -735,7 +743,7 @@ class _Slow:
         self.done, self.total = done, total
         if time.monotonic() - self._told > _STATUS_INTERVAL:
             self._told = time.monotonic()
-            self._nudge()
+            self._latest.nudge()
 
 
 def kept_in_bounds(graph: Graph, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -358,7 +358,11 @@ class Subspace:
         Raises:
             ValueError: A point does not fit; or this is a curve with bends, which is not affine.
         """
-        single = isinstance(points, str | torch.nn.Module | Tensor) or not isinstance(points, Sequence)
+        single = (
+            isinstance(points, str | torch.nn.Module | Tensor)
+            or not isinstance(points, Sequence)
+            or (len(points) > 0 and all(isinstance(u, float | int | np.number) for u in points))
+        )
         sources = cast(list[Source], [points] if single else list(cast(Sequence[Source], points)))
         start, slopes = self._affine()
         gram = self.basis.gram()
@@ -392,11 +396,16 @@ class Subspace:
         scale = np.sqrt(angle[0, 0] * angle[1, 1])
         return float(angle[0, 1] / scale) if scale > 0 else None
 
+    @property
+    def model_labels(self) -> tuple[str, ...]:
+        """Labels of the models in it, at the origin and then at the ends of the axes."""
+        return tuple(vertex.label for vertex in self.vertices)
+
     def provenance(self) -> dict[str, Any]:
         """What is needed to say where the points were, as plain values."""
         return {
             "kind": self.kind,
-            "models": [vertex.label for vertex in self.vertices],
+            "models": list(self.model_labels),
             "directions": [direction.label for direction in self.directions],
             "axes": [
                 {"name": a.name, "label": label, "span": [a.low, a.high]}

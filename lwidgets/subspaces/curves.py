@@ -61,10 +61,14 @@ class _Curve(Subspace):
             )
         return super()._affine()
 
+    @property
+    def model_labels(self) -> tuple[str, ...]:
+        """Labels of the models that it goes through."""
+        return tuple(model.label for model in self.models.values())
+
     def provenance(self) -> dict[str, Any]:
         """What is needed to say where the points were, as plain values."""
-        told = {**super().provenance(), "models": [model.label for model in self.models.values()]}
-        return {**told, "bends": [bend.label for bend in self.bends]}
+        return {**super().provenance(), "bends": [bend.label for bend in self.bends]}
 
 
 class Bezier(_Curve):

@@ -183,7 +183,7 @@ class Layerwise(Subspace):
                 return vertex
         row, origin = self._shares(alphas[None])[0], self.basis.origin
         parts = self.basis.vector_at(row)
-        point = self.basis.point(row) if parts is None else State({**origin.parameters, **parts}, origin.buffers)
+        point = self.basis.point(row) if parts is None else origin.with_parameters(parts, "point")
         return replace(point, label=self._label(alphas))
 
     def _label(self, alphas: NDArray[np.float64]) -> str:
@@ -227,10 +227,14 @@ class Layerwise(Subspace):
         ]
         return _Parts((stays, *moves), replace(a, parameters={**a.parameters, **stays}), 1)
 
+    @property
+    def model_labels(self) -> tuple[str, ...]:
+        """Labels of the models that it goes through."""
+        return tuple(model.label for model in self.models.values())
+
     def provenance(self) -> dict[str, Any]:
         """What is needed to say where the points were, as plain values."""
-        told = {**super().provenance(), "models": [model.label for model in self.models.values()]}
-        return {**told, "groups": dict(zip(self.names, self.start.tolist(), strict=True))}
+        return {**super().provenance(), "groups": dict(zip(self.names, self.start.tolist(), strict=True))}
 
 
 class _Parts(Basis):

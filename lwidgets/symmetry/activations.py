@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from lwidgets.batch import mapped
 from lwidgets.modes import ThreadMode
-from lwidgets.objective import Objective
+from lwidgets.objective import ModelObjective
 from lwidgets.parameters import State, as_held
+from lwidgets.progress import Progress
 from lwidgets.symmetry.elements import Element, Level, Matrix, Permutation, Value
-from lwidgets.symmetry.matching import Descent, Match, Progress, assignment, units, weight_blocks
+from lwidgets.symmetry.matching import Descent, Match, assignment, units, weight_blocks
 from lwidgets.symmetry.spec import Spec
 
 _PROBED = 4  # examples by which it is found where groups act
@@ -30,7 +31,7 @@ _PASSES = 100
 
 
 def match_activations(
-    spec: Spec, a: State, b: State, objective: Objective, *, progress: Progress | None = None
+    spec: Spec, a: State, b: State, objective: ModelObjective, *, progress: Progress | None = None
 ) -> Match:
     """The element under which b's features on the objective's data resemble a's most.
 
@@ -175,7 +176,7 @@ class Place:
         return found.movedim(self.dim, 0).flatten(1)
 
 
-def carriers(spec: Spec, state: State, objective: Objective) -> dict[str, tuple[Place, ...]]:
+def carriers(spec: Spec, state: State, objective: ModelObjective) -> dict[str, tuple[Place, ...]]:
     """Where groups act on activations: group name -> dimensions of results, for groups without copies.
 
     A result carries a group along a dimension if, once a random element of the group alone has moved the weights, it
@@ -188,7 +189,7 @@ def carriers(spec: Spec, state: State, objective: Objective) -> dict[str, tuple[
 
 
 def _carriers(
-    spec: Spec, state: State, objective: Objective, dtype: torch.dtype | None
+    spec: Spec, state: State, objective: ModelObjective, dtype: torch.dtype | None
 ) -> dict[str, tuple[Place, ...]]:
     batch = next(iter((objective.part(_PROBED) or objective).data))[0]
 
@@ -233,7 +234,7 @@ def cast(state: State, dtype: torch.dtype | None) -> State:
     return replace(state, parameters=parameters, buffers=buffers)
 
 
-def models_at(objective: Objective, *states: State, dtype: torch.dtype | None) -> list[nn.Module]:
+def models_at(objective: ModelObjective, *states: State, dtype: torch.dtype | None) -> list[nn.Module]:
     """New modules in eval mode that hold the tensors of states as they are, in a dtype."""
     models = []
     for state in states:
@@ -245,7 +246,7 @@ def models_at(objective: Objective, *states: State, dtype: torch.dtype | None) -
     return models
 
 
-def _chunks(objective: Objective) -> Iterator[Any]:
+def _chunks(objective: ModelObjective) -> Iterator[Any]:
     """The data, batches that can be divided into examples in parts."""
     data = objective.divisible()
     for batch, count in zip(data.batches, data.sizes, strict=True):
@@ -257,7 +258,7 @@ def _chunks(objective: Objective) -> Iterator[Any]:
 
 
 def _results(
-    objective: Objective, model: nn.Module, batch: Any, wanted: frozenset[int] | None
+    objective: ModelObjective, model: nn.Module, batch: Any, wanted: frozenset[int] | None
 ) -> Iterator[tuple[int, Tensor]]:
     """The results of the operations of one pass, by number; copies, and without those that only view others.
 

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from lwidgets.batch import mapped
 from lwidgets.calls import calls_of
 from lwidgets.distances import l2
-from lwidgets.objective import FunctionObjective, Objective
+from lwidgets.objective import ModelObjective, Objective, modelled
 from lwidgets.parameters import ParameterSpace, Source, State
+from lwidgets.progress import Progress
 from lwidgets.symmetry.activations import cast, in_dtype, match_activations, models_at
 from lwidgets.symmetry.derive import derived
 from lwidgets.symmetry.elements import Element, Level
 from lwidgets.symmetry.learned import match_learned, match_straight_through
-from lwidgets.symmetry.matching import Progress, match_weights
+from lwidgets.symmetry.matching import match_weights
 from lwidgets.symmetry.spec import Certificate, Spec
 from lwidgets.symmetry.trace import tensors_in
 from lwidgets.symmetry.universe import Universe, match_many
@@ -130,8 +131,7 @@ def align(
     for name, number in {"steps": steps, "batch": batch}.items():
         if number < 1:
             raise ValueError(f"align: {name} must be at least 1, got {number}. Leave it out for the usual.")
-    if isinstance(objective, FunctionObjective):
-        raise ValueError("align: objective must have a model, got an analytic one. Use Objective(model, data).")
+    objective = modelled(objective, "align")
     stays, moves = (_point(objective, name, source) for name, source in (("a", a), ("b", b)))
     chosen_from = _movable(spec or symmetries_of(objective, stays), objective.space)
     _check_fit(chosen_from, stays)
@@ -194,8 +194,7 @@ def align_many(
         >>> universe.change < 1e-10, universe.trace[-1] <= universe.trace[0]
         (True, True)
     """
-    if isinstance(objective, FunctionObjective):
-        raise ValueError("align_many: objective must have a model, got an analytic one. Use Objective(model, data).")
+    objective = modelled(objective, "align_many")
     states = [_point(objective, f"model {i}", model) for i, model in enumerate(models)]
     if not states:
         raise ValueError("align_many: models must be one or more, got none. Pass align_many([a, b, c], objective).")
@@ -253,7 +252,7 @@ def _check_fit(spec: Spec, state: State) -> None:
     spec.apply(Element(spec.groups, {n: g.identity(spec.copies(n)) for n, g in spec.groups.items()}), state)
 
 
-def _change(objective: Objective, spec: Spec, element: Element, state: State) -> float:
+def _change(objective: ModelObjective, spec: Spec, element: Element, state: State) -> float:
     """Largest change of an output when a state is moved, relative to the largest output."""
     try:
         return _relative_change(objective, spec, element, state, torch.float64)
@@ -262,7 +261,7 @@ def _change(objective: Objective, spec: Spec, element: Element, state: State) ->
 
 
 def _relative_change(
-    objective: Objective, spec: Spec, element: Element, state: State, dtype: torch.dtype | None
+    objective: ModelObjective, spec: Spec, element: Element, state: State, dtype: torch.dtype | None
 ) -> float:
     part = objective.part(_LOOKED_AT) or objective
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from lwidgets.calls import Calls
 from lwidgets.noise import private_noise
-from lwidgets.objective import FunctionObjective, Objective
+from lwidgets.objective import Objective, modelled
 from lwidgets.replica import Replica, private_copy
 from lwidgets.symmetry.certify import difference, private
 from lwidgets.symmetry.circuits import find_circuits
@@ -140,10 +140,10 @@ def recast(objective: Objective, canonical: Canonical) -> Objective:
         >>> abs(recast(objective, folded).measure(folded.module)["loss"] - objective.measure(model)["loss"]) < 1e-6
         True
     """
-    if isinstance(objective, FunctionObjective) or len(objective.space.moved) < len(objective.space.shapes):
-        got = "an analytic one" if isinstance(objective, FunctionObjective) else "one in which some parameters stay"
+    if len(modelled(objective, "recast").space.moved) < len(objective.space.shapes):
         raise ValueError(
-            f"recast: objective must have a model all of whose parameters move, got {got}. Leave params out."
+            "recast: objective must have a model all of whose parameters move, got one in which some parameters stay. "
+            "Leave params out."
         )
     return objective.with_model(canonical.module)
 

@@ -19,7 +19,7 @@ from lwidgets.symmetry import atoms
 from lwidgets.symmetry.atoms import Atom, Axes, Refs
 from lwidgets.symmetry.certify import certified, private
 from lwidgets.symmetry.elements import Group, Level
-from lwidgets.symmetry.follow import Follower
+from lwidgets.symmetry.follow import follow
 from lwidgets.symmetry.spec import Axis, Factor, Pinned, Spec, Sum
 from lwidgets.symmetry.trace import Trace, trace
 
@@ -65,12 +65,12 @@ def derived(model: nn.Module, calls: Calls, *, certify: bool = True) -> Spec:
 def _spec(recorded: Trace, aliases: Mapping[str, str]) -> Spec:
     """Follow the trace until no more of its splits turn out to be those of sums."""
     stacks: frozenset[atoms.Site] = frozenset()
-    while (follower := Follower(recorded, stacks)).wanted - stacks:
-        stacks |= follower.wanted
+    while (flow := follow(recorded, stacks)).wanted - stacks:
+        stacks |= flow.wanted
     used = sorted(recorded.tensors.items(), key=lambda item: item[1].key)  # in the order in which they were
-    axes = {name: follower.axes(slot) for name, slot in used}
+    axes = {name: flow.axes(slot) for name, slot in used}
     sides = _sides(axes)
-    copies = _copies(axes.values(), follower.together)
+    copies = _copies(axes.values(), flow.together)
     names = _names(axes, sides, copies)
     groups = {
         name: Group(name, atom.size, atom.level, atom.reason, names[copies[atom]] if atom in copies else None)
@@ -92,7 +92,7 @@ def _spec(recorded: Trace, aliases: Mapping[str, str]) -> Spec:
         return tuple(factors(refs)) if any(ref.atom in names for ref in atoms.leaves(refs)) else ()
 
     def pinned() -> Iterator[Pinned]:
-        for call, touched in follower.pins:
+        for call, touched in flow.pins:
             atoms_ = {atoms.find(ref).atom for ref in touched}
             on = tuple(n for n, own in axes.items() if any(r.atom in atoms_ for a in own for r in atoms.leaves(a)))
             if on:

@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lwidgets.gradients import DifferentiableLoss, mini_batches
+from lwidgets.gradients import DifferentiableLoss
 from lwidgets.objective import Objective
 from lwidgets.parameters import State
+from lwidgets.progress import Progress
 from lwidgets.symmetry.elements import Element, Group, Level, Matrix, Permutation, Value
-from lwidgets.symmetry.matching import Descent, Match, Progress, assignment, weight_blocks
+from lwidgets.symmetry.matching import Descent, Match, assignment, weight_blocks
 from lwidgets.symmetry.spec import Factor, Spec, blocks, copied_along
 
 _CHECKS = 20  # how often the loss midway is measured on all data
@@ -65,7 +66,7 @@ def match_straight_through(
     midway = _Midway(spec, a, b, objective)
     target = {name: a.parameters[name].clone() for name in midway.loss.names}
     optimizer = torch.optim.SGD(list(target.values()), lr=lr, momentum=0.9)
-    batches = mini_batches(objective, batch, np.random.default_rng(seed))
+    batches = objective.mini_batches(batch, np.random.default_rng(seed))
     midway.note(element := start)
     for step, examples in zip(range(steps), batches, strict=False):
         point = midway.point(spec.apply(element, b))
@@ -132,7 +133,7 @@ def match_learned(
     leaves = [leaf for latent in latents for leaf in latent.leaves]
     action = _Action(spec, origin, midway.loss.names, objective)
     rng = np.random.default_rng(seed)
-    batches = mini_batches(objective, batch, rng)
+    batches = objective.mini_batches(batch, rng)
     midway.note(start)
     if not leaves:
         return midway.match()

@@ -17,10 +17,10 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from lwidgets.parameters import State
+from lwidgets.progress import Progress
 from lwidgets.symmetry.elements import Element, Group, Level, Matrix, Permutation, Value
 from lwidgets.symmetry.spec import Factor, Spec, act, blocks, copied_along
 
-Progress = Callable[[int, int], None]
 """Called with (steps done, steps at most); raise in it to stop."""
 
 _PASSES = 100

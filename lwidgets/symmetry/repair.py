@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from lwidgets.batchnorm import batchnorm_layers
 from lwidgets.features import watch
-from lwidgets.objective import FunctionObjective, Objective
+from lwidgets.objective import Objective, modelled
 from lwidgets.parameters import Source, State
 
 _NAME = "repair"
@@ -63,8 +63,7 @@ def repair(objective: Objective, a: Source, b: Source) -> Repaired:
         >>> landscape.provenance["batchnorm"]
         'recalibrate'
     """
-    if isinstance(objective, FunctionObjective):
-        raise ValueError("repair: objective must have a model, got an analytic one. Use Objective(model, data).")
+    objective = modelled(objective, "repair")
     ends = [objective.space.select(State.of(source)) for source in (a, b)]
     if batchnorm_layers(objective.module):
         return Repaired(objective.with_model(objective.module, batchnorm="recalibrate"), *ends)

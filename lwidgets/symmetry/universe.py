@@ -16,9 +16,10 @@ import numpy as np
 import torch
 
 from lwidgets.parameters import State
+from lwidgets.progress import Progress
 from lwidgets.symmetry.activations import cast
 from lwidgets.symmetry.elements import Element
-from lwidgets.symmetry.matching import Descent, Progress, match_weights, weight_blocks
+from lwidgets.symmetry.matching import Descent, match_weights, weight_blocks
 from lwidgets.symmetry.spec import Spec
 
 _PASSES = 100

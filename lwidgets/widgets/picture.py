@@ -12,14 +12,14 @@ import traitlets
 from numpy.typing import ArrayLike
 
 from lwidgets.assets import script
-from lwidgets.pictures import Picture
+from lwidgets.pictures import Picture, checked
 
 
 class PictureView(anywidget.AnyWidget):
     """A picture on show.
 
-    Arrays cross once: ``arrays`` holds those of the newest picture by a number that stays as long as the array does,
-    and ``picture`` refers to them, so that a marker that moves over a surface sends no surface.
+    Arrays cross once: ``arrays`` holds those of the newest picture by a number that stays as long as their content
+    does, and ``picture`` refers to them, so that a marker that moves over a surface sends no surface.
 
     Attributes:
         picture: Kind and plain values, from `show`; ``{}`` before the first. Its ``tag`` counts what was shown, so that
@@ -39,25 +39,27 @@ class PictureView(anywidget.AnyWidget):
         # In a row of widgets nothing else asks for a width: the picture adapts to what it is given.
         super().__init__(**{"layout": {"width": "100%", "min_width": "280px"}, **kwargs})
         self._numbers, self._tags = itertools.count(), itertools.count(1)
-        self._sent: dict[
-            tuple[int, str], tuple[ArrayLike, int]
-        ] = {}  # what was sent, kept so that its id stays its own
+        self._sent: dict[tuple[Any, ...], int] = {}  # what the browser has, by its content
 
     def show(self, picture: Picture) -> None:
-        """Draw a picture."""
-        sent: dict[tuple[int, str], tuple[ArrayLike, int]] = {}
+        """Draw a picture.
+
+        Raises:
+            TypeError: It is none.
+            ValueError: Of a kind nobody has registered.
+        """
+        sent: dict[tuple[Any, ...], int] = {}
         arrays: dict[str, dict[str, Any]] = {}
 
         def keep(array: ArrayLike, *role: Any, coding: str = "f4") -> dict[str, int]:
-            coding = "u1" if coding == "u1" else "f4"
-            key = id(array), coding
-            sent[key] = self._sent.get(key) or (array, next(self._numbers))
-            number = sent[key][1]
-            if str(number) not in arrays:
-                arrays[str(number)] = self.arrays.get(str(number)) or _packed(array, coding)
-            return {"array": number}
+            packed = _packed(array, coding)
+            key = packed["coding"], *packed["shape"], packed["data"]
+            if key not in sent:
+                sent[key] = self._sent[key] if key in self._sent else next(self._numbers)
+                arrays[str(sent[key])] = packed
+            return {"array": sent[key]}
 
-        plain = picture.plain(keep)
+        plain = checked(picture, "PictureView.show: picture", "be").plain(keep)
         self._sent = sent
         if arrays.keys() != self.arrays.keys():
             self.arrays = arrays
@@ -80,4 +82,4 @@ class PictureView(anywidget.AnyWidget):
 def _packed(array: ArrayLike, coding: str) -> dict[str, Any]:
     with np.errstate(over="ignore"):  # beyond float32 a value is drawn as the infinity it would show as
         numbers = np.ascontiguousarray(array, dtype=np.uint8 if coding == "u1" else "<f4")
-    return {"coding": coding, "shape": list(numbers.shape), "data": numbers.tobytes()}
+    return {"coding": "u1" if coding == "u1" else "f4", "shape": list(numbers.shape), "data": numbers.tobytes()}

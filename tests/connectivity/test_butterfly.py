@@ -12,7 +12,6 @@ import lwidgets as lw
 from lwidgets.connectivity.butterfly import butterfly
 from lwidgets.directions import gaussian
 from lwidgets.distances import l2
-from lwidgets.gradients import mini_batches
 from tests.models import CNN, MLP, TRANSFORMER, named, same
 
 
@@ -96,7 +95,7 @@ def test_batch_noise_is_a_gradient_of_the_length_that_gaussian_noise_has():
     trainer(MLP)(lambda step, model: starts.update({step: named(model)}))
     length = np.sqrt(sum(float(t.double().var(correction=0)) * t.numel() for t in starts[0].values()))
     assert found.forks[0].moved == pytest.approx(0.05 * length, rel=1e-5)
-    X, y = next(mini_batches(objective, 64, np.random.default_rng(4)))
+    X, y = next(objective.mini_batches(64, np.random.default_rng(4)))
 
     def noise(model):
         slopes = torch.autograd.grad(F.cross_entropy(model(X), y), list(model.parameters()))

@@ -10,7 +10,7 @@ import torch
 import lwidgets as lw
 from lwidgets.connectivity.connect import _away, _rate, connect, connector, simplexes
 from lwidgets.connectivity.simplex_barrier import simplex_barrier
-from lwidgets.gradients import DifferentiableLoss, mini_batches
+from lwidgets.gradients import DifferentiableLoss
 from lwidgets.sampling.measure import Measure
 from lwidgets.subspaces import Bezier, Chain, Simplex
 from tests.models import CASES, CNN, MLP, everything_about, flat, named, same
@@ -64,7 +64,7 @@ def by_hand(case, a, b, kind, steps, batch, lr, seed):
     optimizer = torch.optim.Adam(bend.values(), lr=lr)
     rng = np.random.default_rng(seed)
     objective = lw.Objective(a, case.samples(torch.float64), loss=case.loss)
-    batches = mini_batches(objective, batch, rng)
+    batches = objective.mini_batches(batch, rng)
     model = case.model(0, torch.float64)
     for part in model.modules():
         part.train(isinstance(part, torch.nn.BatchNorm2d))
@@ -253,7 +253,7 @@ def connector_by_hand(case, models, steps, batch, lr, seed):
     off = torch.zeros_like(mean).requires_grad_()
     optimizer = torch.optim.Adam([off], lr=lr)
     objective = lw.Objective(models[0], case.samples(torch.float64), loss=case.loss)
-    batches = mini_batches(objective, batch, np.random.default_rng(seed))
+    batches = objective.mini_batches(batch, np.random.default_rng(seed))
     model = case.model(0, torch.float64)
     for part in model.modules():
         part.train(isinstance(part, torch.nn.BatchNorm2d))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-BUNDLES = {f"lwidgets/static/{name}.js" for name in ("picture", "status", "checks", "companion", "page")}
+BUNDLES = {f"lwidgets/static/{name}.js" for name in ("picture", "status", "checks", "companion", "page", "unpack")}
 EXTENSION = ".data/data/share/jupyter/labextensions/lwidgets"
 WIDGET_LIBRARIES = {"ipywidgets", "bqplot", "anywidget", "IPython"}
 

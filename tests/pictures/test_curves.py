@@ -64,9 +64,14 @@ def test_nothing_at_all_is_a_picture(style):
         (lambda: Rule(x=1, y=2), "one of x and y must be given"),
         (lambda: Curves([X]), "items must be Series, Reference or Rule, got ndarray at 0"),
         (lambda: Curves([], log="z"), 'log must be one of "", "x", "y" and "xy"'),
+        (lambda: Curves([], log="x", equal=True), "equal must be for linear axes, got log='x'"),
         (lambda: Curves([], x_range=(1, 0)), "x_range must be"),
+        (lambda: Curves([], log="y", y_range=(0, 1)), "y_range must be positive on a log scale"),
         (lambda: Curves([Series(X, X, "a"), Reference(X, X, of="b", tol=1)]), r"got of='b', and there are 'a'"),
         (lambda: Curves([Reference(X, X, tol=1)]), "there are none"),
+        (lambda: Curves([Reference(X, X, atol=1)]), "there are none"),
+        (lambda: Reference(X, X, tol=-1), "tolerances must be 0 or more, got tol=-1, atol=0.0"),
+        (lambda: Reference(X, X, sense="under"), "sense must be one of equal, below, above, got 'under'"),
         (lambda: Curves([Series(X, X, "a"), Series(X, X, "b"), Reference(X, X, "c", tol=1)]), "there are 'a', 'b'"),
     ],
 )
@@ -78,12 +83,14 @@ def test_what_does_not_fit_is_named(make, message):
 @given(st.lists(st.floats(), max_size=20), st.sampled_from(["", "x", "y", "xy"]))
 def test_what_is_not_finite_is_masked_anywhere(values, log):
     """In x or in y: what reaches a document has finite coordinates along x, and NaN in y where there is no place."""
+    with np.errstate(over="ignore"):
+        known = np.isfinite(np.float32(values)) if len(values) else np.zeros(0, bool)
     y = np.linspace(0.5, 2.0, len(values))
     for picture in (Curves([Series(values, y)], log=log), Curves([Series(y, values)], log=log)):
         (stroke,) = picture.strokes
         assert np.isfinite(stroke.x).all()
         assert stroke.x.shape == stroke.y.shape
-        lost = ~np.isfinite(np.float32(values)) if len(values) else np.zeros(0, bool)
+        lost = ~known
         axis = "x" if picture.items[0].x.shape and np.array_equal(picture.items[0].y, y) else "y"
         if axis in log:
             lost = lost | ~(np.asarray(values) > 0)
@@ -152,6 +159,8 @@ def test_a_layer_lies_on_the_base():
         (Reference(X, X**2, tol=1e-9), "pass"),
         (Reference(X, X**2 + 0.01, tol=1e-3), "fail"),
         (Reference(X, X**2 + 0.01, tol=1e-3, atol=0.02), "pass"),
+        (Reference(X, X**2 + 0.01, atol=0.02), "pass"),
+        (Reference(X, X**2 + 0.03, atol=0.02), "fail"),
         (Reference(X, X**2 + 0.01, tol=0.0, sense="below"), "pass"),
         (Reference(X, X**2 - 0.01, tol=0.0, sense="below"), "fail"),
         (Reference(X, X**2 - 0.01, tol=0.0, sense="above"), "pass"),
@@ -177,6 +186,18 @@ def test_a_reference_of_an_ensemble():
     assert Curves([Series(X, runs), Reference(X, X, tol=1e-12)]).judge().state == "fail"
 
 
+def test_the_words_of_a_check_have_the_unit_of_its_tolerance():
+    told = [
+        Curves([Series(X, X, "found"), Reference(X, X + 0.5, **room)]).judge().detail
+        for room in ({"tol": 1.0}, {"atol": 1.0}, {"tol": 1.0, "atol": 2.0})
+    ]
+    assert told == [
+        "found within 0.33 of it (tolerance 1)",
+        "found within 0.5 (absolute 1)",
+        "found within 0.33 of it (tolerance 1 and absolute 2)",
+    ]
+
+
 def test_one_that_is_only_drawn_claims_nothing():
     assert Curves([Series(X, X), Reference(X, X + 9)]).judge() is None
 
@@ -193,7 +214,6 @@ def test_a_still_has_every_stroke():
     picture = Curves(
         [Series(X, X + 1, "a"), Series(X, np.stack([X, X + 2]), style="band"), Series(X, X + 1, style="points")],
         log="xy",
-        equal=True,
         caption="$not maths_",
     )
     axes = picture.still().axes[0]

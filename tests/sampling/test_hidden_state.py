@@ -389,7 +389,7 @@ def test_a_graph_that_lies_is_found_out_and_its_values_are_measured_again(monkey
     objective = lw.Objective(net(0), (X, Y), loss=F.cross_entropy)
     plane = lw.Plane.random(objective.module, (0, 1))
     lw.sample(objective, plane, resolution=9, tolerance=0, cache=False)
-    assert next(iter(objective.plans.values())).verified
+    assert next(iter(evaluate.plans_of(objective).values())).verified
     honest = evaluate.Traced.row, evaluate.Traced.rows
     monkeypatch.setattr(evaluate.Traced, "row", lambda self, c: honest[0](self, c) + 0.1)
     monkeypatch.setattr(evaluate.Traced, "rows", lambda self, c: honest[1](self, c) + 0.1)

@@ -14,7 +14,7 @@ from torch.utils import _python_dispatch
 
 import lwidgets as lw
 from lwidgets.modes import ThreadMode
-from lwidgets.sampling.evaluate import Local
+from lwidgets.sampling.evaluate import Local, plans_of
 from lwidgets.sampling.tracing import Untraceable, trace
 
 ROOT = Path(__file__).parents[2]
@@ -226,7 +226,7 @@ def test_where_an_operation_fails_the_other_branch_is_taken(name):
     right = np.array([next(objective.evaluate(plane.basis, [row]))["loss"] for row in rows])
     assert 5 < (right == 100).sum() < 55, "both branches are met"
     for chosen in (None, "loop"):
-        objective.plans.clear()
+        plans_of(objective).clear()
         found = np.ravel(list(Local(objective, plane.basis, "none", strategy=chosen)(rows)))
         np.testing.assert_allclose(found, right, rtol=1e-5)
     local = Local(objective, plane.basis, "none")  # a graph, even where it is verified on one branch only

@@ -7,65 +7,67 @@ import time
 from lwidgets.study.latest import LatestWins, Stopped
 
 
-def make(steps, seen):
-    """A worker that takes `steps` polls a job and records which values it finished."""
+def make(steps, seen, polls=3):
+    """A worker that polls so many times a job, each time when told to, and records which values it finished."""
 
     def work():
         values = worker.take()
-        for _ in range(steps):
-            time.sleep(0.001)
+        for _ in range(polls):
             if worker.poll():
                 return
         seen.append(dict(values))
 
-    worker = LatestWins(work, "test")
+    worker = LatestWins(work, "test", pace=steps)
     return worker
 
 
-def test_of_a_burst_of_requests_only_the_last_is_finished():
+def test_of_a_burst_of_requests_only_the_last_is_finished(steps):
     seen = []
-    worker = make(200, seen)
-    for i in range(20):
+    worker = make(steps, seen)
+    worker.request({"i": 0})
+    steps.arrive()
+    for i in range(1, 20):
         worker.request({"i": i})
-        time.sleep(0.002)
+        steps.go()  # hears of it, and stands before the first poll of the next job
+    steps.run()
     assert worker.wait(10)
-    assert seen[-1] == {"i": 19}
-    assert len(seen) <= 2
+    assert seen == [{"i": 19}]
     worker.close()
 
 
-def test_request_returns_at_once_and_wait_blocks_until_idle():
+def test_request_returns_at_once_and_wait_blocks_until_idle(steps):
     seen = []
-    worker = make(100, seen)
-    began = time.monotonic()
+    worker = make(steps, seen)
     worker.request({"i": 1})
-    assert time.monotonic() - began < 0.05
+    steps.arrive()
+    assert seen == []
     assert not worker.wait(0.01)
+    assert not worker.wait(0)
+    steps.run()
     assert worker.wait(10)
     assert seen == [{"i": 1}]
     worker.close()
 
 
-def test_stop_ends_the_job_within_a_step_and_the_next_request_runs():
+def test_stop_ends_the_job_within_a_step_and_the_next_request_runs(steps):
     seen = []
-    worker = make(10_000, seen)
+    worker = make(steps, seen)
     worker.request({"i": 1})
-    time.sleep(0.05)
+    steps.arrive()
     worker.stop()
-    assert worker.wait(1)
+    steps.run()
+    assert worker.wait(5)
     assert seen == []
-    quick = []
-    other = make(1, quick)
-    other.request({"i": 2})
-    assert other.wait(5)
-    assert quick == [{"i": 2}]
+    worker.request({"i": 2})
+    assert worker.wait(5)
+    assert seen == [{"i": 2}]
     worker.close()
-    other.close()
 
 
-def test_stopping_an_idle_worker_does_not_stop_the_next_job():
+def test_stopping_an_idle_worker_does_not_stop_the_next_job(steps):
     seen = []
-    worker = make(3, seen)
+    worker = make(steps, seen)
+    steps.run()
     worker.stop()
     worker.request({"i": 1})
     assert worker.wait(5)
@@ -73,41 +75,75 @@ def test_stopping_an_idle_worker_does_not_stop_the_next_job():
     worker.close()
 
 
-def test_close_ends_the_thread_and_is_repeatable():
-    started = threading.Event()
-
-    def work():
-        worker.take()
-        started.set()
-        while True:
-            time.sleep(0.001)
-            worker.poll()
-
-    worker = LatestWins(work, "closing")
+def test_close_ends_the_thread_and_is_repeatable(steps):
+    worker = make(steps, [], polls=1_000_000_000)
     worker.request({})
-    assert started.wait(5)
+    steps.arrive()
     worker.close()
     worker.close()
     assert worker.closed
     assert worker.wait(0)
+    steps.run()
     assert worker.join(5)
-    assert "closing" not in {thread.name for thread in threading.enumerate()}
+    assert "test" not in {thread.name for thread in threading.enumerate()}
     worker.request({"late": 1})  # ignored
+    assert worker.wait(0)
+
+
+def test_a_worker_that_rests_hears_of_news_nudges_waiting_and_stops(steps):
+    told = queue.SimpleQueue()
+
+    def work():
+        worker.take()
+        for _ in range(3):
+            told.put(worker.rest())
+        worker.rest()
+
+    worker = LatestWins(work, "resting")
+    worker.request({})
+    worker.nudge()
+    assert told.get(timeout=10) is False
+    waiting = threading.Thread(target=worker.wait, args=(20,))
+    assert not worker.awaited
+    waiting.start()
+    assert told.get(timeout=10) is False
+    assert worker.awaited
+    worker.request({"i": 1})
+    assert told.get(timeout=10) is True
+    worker.stop()
+    waiting.join(10)
+    assert not waiting.is_alive()
+    worker.close()
+
+
+def test_join_waits_for_what_runs_beside():
+    go = threading.Event()
+    worker = LatestWins(lambda: worker.take(), "helped")
+    worker.request({})
+    thread = worker.beside(lambda: go.wait(20))
+    worker.close()
+    assert not worker.join(0.01)
+    go.set()
+    assert worker.join(10)
+    assert not thread.is_alive()
 
 
 def test_stopped_is_not_an_exception_so_handlers_of_errors_let_it_pass():
     assert not issubclass(Stopped, Exception)
 
 
-def test_a_thread_that_nobody_needs_ends_and_the_next_request_starts_another(monkeypatch):
+def test_a_thread_that_nobody_needs_ends_and_the_next_request_starts_another(steps, monkeypatch):
     monkeypatch.setattr("lwidgets.study.latest._PATIENCE", 0.02)
     seen = []
-    worker = make(1, seen)
+    worker = make(steps, seen)
+    steps.run()
     for i in range(3):
         worker.request({"i": i})
         assert worker.wait(5)
-        time.sleep(0.1)
-        assert "test" not in {thread.name for thread in threading.enumerate()}
+        thread = worker._thread
+        if thread is not None:
+            thread.join(10)
+        assert worker._thread is None
     assert seen == [{"i": 0}, {"i": 1}, {"i": 2}]
 
 

@@ -1,8 +1,10 @@
 """Slider: every kind holds what it may, refuses the rest by name, and knows where it goes next."""
 
+import numpy as np
 import pytest
 
-from lwidgets.study.sliders import Slider
+from lwidgets.study import Study
+from lwidgets.study.sliders import RESERVED, Slider, positions_of, value_text
 
 
 @pytest.mark.parametrize(
@@ -115,3 +117,123 @@ def test_a_slider_is_shown_with_the_values_of_another_that_it_speaks_of():
     shown = {(m, t) for m in ("ties", "dare", "mean") for t in (True, False) if keep.is_shown({"method": m, "more": t})}
     assert shown == {("ties", True), ("dare", True)}
     assert Slider("keep", 0.2, low=0.0, high=1.0).is_shown({})
+
+
+# --- kinds, logarithms, play, names ---
+
+
+def test_a_whole_number_makes_integers_only_where_everything_is_whole():
+    assert Slider("n", 10, low=0, high=20, step=2).kind == "integer"
+    assert Slider("n", 10, low=0.0, high=20.0).kind == "integer"
+    for spec in ({"step": 0.5}, {"low": 0.5, "high": 20}, {"low": 1, "high": 100, "log": True}):
+        slider = Slider("alpha", 10, **spec)
+        assert slider.kind == "number"
+        assert isinstance(slider.value, float)
+        assert slider.coerce(10.5) == 10.5
+
+
+def test_a_pair_keeps_what_a_program_gives_it():
+    pair = Slider("span", (0.0, 1.0), low=-1.0, high=2.0, step=0.1, limits=(-100.0, 100.0))
+    for value in ([-4, 5], (0.123456789, 7.0), np.array([-4.0, 5.5])):
+        assert pair.coerce(value) == tuple(float(v) for v in value)
+    study = Study("pair")
+    study.slider("span", (0.0, 1.0), low=-1.0, high=2.0, step=0.1, limits=(-100.0, 100.0))
+    study.set(span=(-2, 3))
+    assert study.values["span"] == (-2.0, 3.0)
+    study.close()
+    assert Slider("t", True).coerce(np.bool_(False)) is False
+
+
+RATE = {"low": 1e-3, "high": 10.0, "step": 0.5, "log": True}
+
+
+def test_a_logarithmic_slider_goes_by_factors():
+    rate = Slider("rate", 0.1, **RATE)
+    assert rate.neighbours(0.1, 0.01) == pytest.approx((0.1 * 10**0.5, 0.1 / 10**0.5, 1.0), rel=1e-12)
+    assert rate.neighbours(1e-3 * 10**0.5, 0.01) == (1e-3, pytest.approx(0.01))
+    assert all(rate.coerce(place) == place for place in rate.neighbours(0.1, 1.0))
+    at = 1e-3
+    for _ in range(8):
+        at *= 10**0.5
+    assert rate.position(at) == 10.0
+    assert rate.position(rate.position(0.3)) == rate.position(0.3)
+    assert rate.position(0.3) != rate.position(0.3001)
+    assert Slider("r", 0.3, low=0.3, high=0.7, step=0.1, log=True).position(0.1 + 0.2) == 0.3
+    with pytest.raises(ValueError, match=r"rate must lie in \[0\.001, 10\], got 0"):
+        rate.coerce(0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"value": 1.0, "low": 0.0, "high": 1.0, "log": True}, "must have positive ends and a positive value, got x"),
+        ({"value": 0.5, "low": -1.0, "high": 1.0, "log": True}, "must have positive ends"),
+        ({"value": 0.5, "log": True}, "must have positive ends"),
+        ({"value": 1.0, "low": 0.5, "high": 2.0, "limits": (0.0, 9.0), "log": True}, "must have positive ends"),
+        ({"value": True, "log": True}, "log must be for a number, got x, a toggle"),
+        ({"value": (1.0, 2.0), "low": 1, "high": 3, "log": True}, "log must be for a number, got x, a pair"),
+        (
+            {"value": "a", "options": ("a",), "play": True},
+            "play must be for a number or an integer .*, got x, a choice",
+        ),
+        ({"value": 0.5, "low": 0.0, "high": 1.0, "play": True}, "play must be for .*step=None"),
+        ({"value": 3, "low": 0, "play": True}, "play must be for .*high=None"),
+    ],
+)
+def test_logarithms_and_play_have_conditions(spec, message):
+    with pytest.raises(ValueError, match=message):
+        Slider("x", **spec)
+
+
+def test_what_plays():
+    assert Slider("t", 0, low=0, high=10, play=True).play
+    assert Slider("t", 0.1, low=0.1, high=10, step=0.1, log=True, play=True).play
+
+
+def test_names_that_the_widget_uses_are_refused_with_a_hint():
+    with pytest.raises(
+        ValueError, match=r"got 'log', which it uses for itself. Choose another, for example 'log_height'"
+    ):
+        Study("s").slider("log", False)
+    for name in ("layout", "children", "comm", "close", "controls", "verify"):
+        with pytest.raises(ValueError, match=f"must be free in the widget, got '{name}'"):
+            Slider(name, 1)
+    for name in ("class", "not a name", "1st"):
+        with pytest.raises(ValueError, match="must be usable as an argument"):
+            Slider(name, 1)
+
+
+def test_the_reserved_names_are_all_that_the_widget_has():
+    ipywidgets = pytest.importorskip("ipywidgets")
+    assert {name for name in dir(ipywidgets.VBox) if not name.startswith("_")} <= RESERVED
+    study = Study("Bare")
+    widget = study.show()
+    assert {name for name in dir(widget) if not name.startswith("_")} <= RESERVED
+    widget.close()
+
+
+def test_values_in_words_and_positions_by_kind():
+    sliders = {
+        "choice": Slider("choice", "x", options=("x", "y")),
+        "toggle": Slider("toggle", False),
+        "pair": Slider("pair", (0.0, 1.0)),
+        "bank": Slider("bank", (0.0, 1.0), low=0, high=1, parts=("a", "b")),
+        "integer": Slider("integer", 3, low=0, high=10),
+        "number": Slider("number", 0.5, low=0.0, high=1.0),
+        "rate": Slider("rate", 0.1, **RATE),
+    }
+    told = [value_text(slider, slider.value) for slider in sliders.values()]
+    assert told == ["x", "no", "0 to 1", "a 0, b 1", "3", "0.5", "0.1"]
+    asked = {"choice": None, "toggle": None, "pair": [(0, 2)], "integer": 3, "number": 3, "rate": 5}
+    found = positions_of(sliders, asked)
+    assert found == {
+        "choice": ("x", "y"),
+        "toggle": (False, True),
+        "pair": ((0.0, 2.0),),
+        "integer": (0, 5, 10),
+        "number": (0.0, 0.5, 1.0),
+        "rate": (1e-3, pytest.approx(1e-2), pytest.approx(0.1), pytest.approx(1.0), 10.0),
+    }
+    for wrong, message in (({"pair": 3}, "to_html: pair must have its positions listed"), ({"bank": None}, "listed")):
+        with pytest.raises(ValueError, match=message):
+            positions_of(sliders, wrong)

@@ -60,7 +60,7 @@ def test_a_slider_that_returns_costs_nothing(study, calls):
     assert study["double"] == 22
 
 
-def test_views_are_painted_once_for_each_new_value_and_only_when_shown(study):
+def test_views_are_run_once_for_each_new_value_also_when_nobody_watches(study, watched):
     painted = []
 
     @study.view
@@ -69,8 +69,8 @@ def test_views_are_painted_once_for_each_new_value_and_only_when_shown(study):
 
     study.set(a=1)
     study.wait(10)
-    assert painted == []
-    study.start(paint=True)
+    assert painted == [(22, 10)]
+    watched(study)
     study.wait(10)
     study.set(a=1)
     study.wait(10)
@@ -79,7 +79,7 @@ def test_views_are_painted_once_for_each_new_value_and_only_when_shown(study):
     assert painted == [(22, 10), (42, 20)]
 
 
-def test_a_generator_shows_every_value_and_its_last_counts(calls):
+def test_a_generator_shows_every_value_and_its_last_counts(calls, watched):
     study = Study("stream")
     study.slider("n", 3, low=1, high=10)
     painted = []
@@ -98,7 +98,7 @@ def test_a_generator_shows_every_value_and_its_last_counts(calls):
     def show(length):
         painted.append(length)
 
-    study.start(paint=True)
+    watched(study)
     assert study.wait(10)
     assert painted[-1] == 3
     assert painted == sorted(painted)
@@ -106,85 +106,86 @@ def test_a_generator_shows_every_value_and_its_last_counts(calls):
     study.close()
 
 
-def slow_study(steps=2000):
-    """`slow` depends on x only, `quick` on y only."""
+@pytest.fixture
+def slow_study(steps):
+    """`slow` depends on x only and takes three steps, each when told to; `quick` on y only."""
     study = Study("slow")
     study.slider("x", 0, low=0, high=100)
     study.slider("y", 0, low=0, high=100)
-    runs, completed = [], []
+    study.runs, study.completed = [], []
 
     @study.node
     def slow(x, progress):
-        runs.append(x)
+        study.runs.append(x)
         yield ("coarse", x)
-        for i in range(steps):
-            time.sleep(0.001)
-            progress(i, steps)
-        completed.append(x)
+        for i in range(3):
+            steps()
+            progress(i, 3)
+        study.completed.append(x)
         yield ("fine", x)
 
     @study.node
     def quick(y):
         return y * y
 
-    return study, runs, completed
+    yield study
+    study.close()
 
 
-def test_the_newest_position_wins_and_stale_work_stops():
-    study, _, completed = slow_study(steps=100)
-    painted = []
+def test_the_newest_position_wins_and_stale_work_stops(slow_study, steps):
+    study, painted = slow_study, []
 
     @study.view
     def show(slow):
         painted.append(slow)
 
-    study.start(paint=True)
+    study.start()
+    steps.arrive()
     for x in range(1, 21):
         study.set(x=x)
-        time.sleep(0.005)
+        steps.go()  # the run at x - 1 hears of it at its next step, and that at x begins
+    steps.run()
     assert study.wait(20)
     assert study["slow"] == ("fine", 20)
-    assert painted[-1] == ("fine", 20)
+    assert study.runs == list(range(21))
+    assert study.completed == [20]  # the others were given up between two steps
     assert [p for p in painted if p[0] == "fine"] == [("fine", 20)]
-    assert completed == [20]  # the others were given up between two steps
-    study.close()
 
 
-def test_news_that_does_not_concern_the_running_node_is_dealt_with_while_it_runs():
-    study, runs, _ = slow_study(steps=400)
-    painted = []
+def test_news_that_does_not_concern_the_running_node_is_dealt_with_while_it_runs(slow_study, steps, watched):
+    study, painted = slow_study, []
 
     @study.view
     def show(quick):
-        painted.append((quick, study.status.phase))
+        painted.append(quick)
 
-    study.start(paint=True)
-    time.sleep(0.05)
+    watched(study)
+    steps.arrive()
     for y in (3, 5):
         study.set(y=y)
-        time.sleep(0.05)
+        steps.go()
     assert not study.wait(0)
-    assert [value for value, _ in painted] == [0, 9, 25]
+    assert painted == [0, 9, 25]
+    steps.run()
     assert study.wait(20)
-    assert runs == [0]  # never restarted
-    study.close()
+    assert study.runs == [0]  # never restarted
 
 
-def test_stop_keeps_what_is_there_and_a_later_move_goes_on():
-    study, _, _ = slow_study(steps=5000)
+def test_stop_keeps_what_is_there_and_a_later_move_goes_on(slow_study, steps):
+    study = slow_study
     study.start()
-    time.sleep(0.05)
+    steps.arrive()
     study.stop()
-    assert study.wait(1)
+    steps.run()
+    assert study.wait(5)
     assert study.status.phase == "stopped"
     assert study["slow"] == ("coarse", 0)
     study.set(y=2)
-    time.sleep(0.05)
-    assert study["quick"] == 4
-    study.close()
+    assert study.wait(5)
+    assert (study["quick"], study["slow"]) == (4, ("fine", 0))
 
 
-def test_an_exception_is_shown_in_its_own_words_and_the_last_picture_stays():
+def test_an_exception_is_shown_in_its_own_words_and_the_last_picture_stays(watched):
     study = Study("fails")
     study.slider("x", 1, low=-10, high=10)
     painted = []
@@ -203,7 +204,7 @@ def test_an_exception_is_shown_in_its_own_words_and_the_last_picture_stays():
     def show(root):
         painted.append(root)
 
-    study.start(paint=True)
+    watched(study)
     study.wait(10)
     study.set(x=-4)
     study.wait(10)
@@ -315,8 +316,8 @@ def test_together_keeps_the_newest_of_each():
     assert list(together({"a": iter([1]), "b": iter([2, 3])})) == [{"a": 1, "b": 2}, {"a": 1, "b": 3}]
 
 
-def test_a_failure_of_an_old_position_does_not_block_the_new_one():
-    study, _, _ = slow_study(steps=200)
+def test_a_failure_of_an_old_position_does_not_block_the_new_one(slow_study, steps):
+    study = slow_study
 
     @study.node
     def touchy(y):
@@ -325,29 +326,69 @@ def test_a_failure_of_an_old_position_does_not_block_the_new_one():
         return y
 
     study.start()
-    time.sleep(0.05)
+    steps.arrive()
     study.set(y=5)
+    steps.run()
     assert study.wait(20)
     assert (study.status.phase, study["touchy"]) == ("done", 5)
-    study.close()
 
 
-def test_a_plain_node_that_reports_progress_is_computed_again_for_news():
-    study = Study("plain")
+def test_progress_ends_stale_work_in_a_plain_node(steps):
+    study, begun, ended = Study("plain"), [], []
     study.slider("x", 0, low=0, high=9)
 
     @study.node
     def value(x, progress):
-        for i in range(100):
-            time.sleep(0.001)
-            progress(i, 100)
+        begun.append(x)
+        for i in range(3):
+            steps()
+            progress(i, 3)
+        ended.append(x)
         return x
 
     study.start()
-    time.sleep(0.03)
+    steps.arrive()
     study.set(x=7)
+    steps.go()
+    study.set(x=8)
+    steps.run()
     assert study.wait(20)
-    assert study["value"] == 7
+    assert study["value"] == 8
+    assert begun == [0, 7, 8]
+    assert ended == [8]
+    study.close()
+
+
+def test_a_plain_node_that_reports_lets_others_be_dealt_with(steps):
+    study, shown = Study("plain"), []
+    study.slider("x", 0, low=0, high=9)
+    study.slider("y", 0, low=0, high=9)
+
+    @study.node
+    def value(x, progress):
+        for i in range(3):
+            steps()
+            progress(i, 3)
+        return x
+
+    @study.node
+    def other(y, progress):
+        progress(1, 2)
+        return y
+
+    @study.view
+    def show(other):
+        shown.append(other)
+
+    study.start()
+    steps.arrive()
+    study.set(y=4)
+    steps.go()
+    assert shown == [4]
+    assert not study.wait(0)
+    steps.run()
+    assert study.wait(20)
+    assert (study["value"], study["other"]) == (0, 4)
     study.close()
 
 
@@ -379,22 +420,27 @@ def test_a_broken_listener_does_not_end_the_worker(study, capsys):
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
-def test_waiting_inside_a_view_is_refused_and_does_not_hang(study):
+def test_waiting_inside_a_view_is_refused_and_does_not_hang(study, watched):
     @study.view
     def waits(double):
         study.wait()
 
-    study.start(paint=True)
+    watched(study)
     assert study.wait(10)
     assert study.status.message.startswith("RuntimeError: Study.wait: caller must be outside the study's functions")
 
 
-def test_verify_after_a_stop_claims_nothing():
-    study, _, _ = slow_study(steps=5000)
-    threading.Timer(0.1, study.stop).start()
+def test_verify_after_a_stop_claims_nothing(slow_study, steps):
+    def stop():
+        steps.arrive()
+        slow_study.stop()
+        steps.run()
+
+    thread = threading.Thread(target=stop)
+    thread.start()
     with pytest.raises(RuntimeError, match=r"checks must run to their end, got a stop. Call verify\(\) again"):
-        study.verify(20)
-    study.close()
+        slow_study.verify(20)
+    thread.join()
 
 
 def test_checks_of_other_positions_are_not_reported():
@@ -418,7 +464,7 @@ def test_checks_of_other_positions_are_not_reported():
     study.close()
 
 
-def test_a_view_that_fails_on_the_way_and_succeeds_in_the_end_has_not_failed():
+def test_a_view_that_fails_on_the_way_and_succeeds_in_the_end_has_not_failed(watched):
     study = Study("view")
     study.slider("x", 1, low=0, high=9)
 
@@ -431,7 +477,7 @@ def test_a_view_that_fails_on_the_way_and_succeeds_in_the_end_has_not_failed():
     def show(grows):
         assert grows > 0
 
-    study.start(paint=True)
+    watched(study)
     assert study.wait(10)
     assert study.status.phase == "done"
     study.close()
@@ -443,7 +489,7 @@ def test_two_checks_of_one_title_are_refused(study):
         """Same."""
         return Check("pass", "")
 
-    with pytest.raises(ValueError, match="a check must have a title of its own, got 'Same' twice"):
+    with pytest.raises(ValueError, match="check two must have a title of its own, got 'Same' twice"):
 
         @study.check
         def two(a):
@@ -464,7 +510,7 @@ def test_followers_hear_of_every_slider_that_moved(study):
 def at_rest(study):
     """A function that blocks until the worker has used its idle time once more."""
     ends = queue.SimpleQueue()
-    leisure = study._worker._leisure
+    leisure = study._work.latest._leisure
 
     def told():
         try:
@@ -472,15 +518,15 @@ def at_rest(study):
         finally:
             ends.put(None)
 
-    study._worker._leisure = told
+    study._work.latest._leisure = told
     return lambda: ends.get(timeout=10)
 
 
-def test_nothing_is_prefetched_before_a_slider_moves_on_show(study, calls):
+def test_nothing_is_prefetched_before_a_slider_moves_on_show(study, calls, watched):
     rest = at_rest(study)
     study.set(a=5)
     rest()
-    study.start(paint=True)
+    watched(study)
     rest()
     study.set(a=5)
     rest()
@@ -489,9 +535,9 @@ def test_nothing_is_prefetched_before_a_slider_moves_on_show(study, calls):
     assert calls == [("total", 5, 10), ("only_b", 10), ("double", 15)]
 
 
-def test_the_next_positions_are_computed_once_and_nothing_else(study, calls):
+def test_the_next_positions_are_computed_once_and_nothing_else(study, calls, watched):
     rest = at_rest(study)
-    study.start(paint=True)
+    watched(study)
     rest()
     computed = []
     for move in ({"a": 4}, {}, {"a": 5}, {"b": 9}):
@@ -510,18 +556,18 @@ def test_the_next_positions_are_computed_once_and_nothing_else(study, calls):
     ]
 
 
-def test_a_prefetched_position_is_shown_without_a_call(study, calls):
+def test_a_prefetched_position_is_shown_without_a_call(study, calls, watched):
     rest, painted = at_rest(study), []
 
     @study.view
     def show(double):
         painted.append(double)
 
-    study.start(paint=True)
+    watched(study)
     rest()
     study.set(a=2)
     rest()
-    study._worker._leisure = lambda: None
+    study._work.latest._leisure = lambda: None
     calls.clear()
     for a in (3, 4, 3, 1):
         study.set(a=a)
@@ -530,7 +576,7 @@ def test_a_prefetched_position_is_shown_without_a_call(study, calls):
     assert painted == [22, 24, 26, 28, 26, 22]
 
 
-def test_prefetching_is_seen_by_nobody():
+def test_prefetching_is_seen_by_nobody(watched):
     study = Study("unseen")
     study.slider("x", 0, low=0, high=9)
     seen = []
@@ -554,7 +600,7 @@ def test_prefetching_is_seen_by_nobody():
         return Check("pass", f"{value}")
 
     rest = at_rest(study)
-    study.start(paint=True)
+    watched(study)
     rest()
     study.listen(lambda study: seen.append(study.status.phase))
     study.set(x=4)
@@ -615,9 +661,9 @@ FORMS = ["a plain node that reports progress", "a stream that reports progress",
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("moved", [1, 2, 5])
-def test_prefetching_is_given_up_for_news_and_leaves_nothing_behind(form, moved):
+def test_prefetching_is_given_up_for_news_and_leaves_nothing_behind(form, moved, watched):
     study, begun = endless_ahead(form)
-    study.start(paint=True)
+    watched(study)
     assert study.wait(10)
     study.set(x=1)
     assert begun.wait(10)
@@ -629,9 +675,9 @@ def test_prefetching_is_given_up_for_news_and_leaves_nothing_behind(form, moved)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_nobody_waits_for_prefetching(form):
+def test_nobody_waits_for_prefetching(form, watched):
     study, begun = endless_ahead(form)
-    study.start(paint=True)
+    watched(study)
     assert study.wait(10)
     study.set(x=1)
     assert begun.wait(10)
@@ -643,10 +689,10 @@ def test_nobody_waits_for_prefetching(form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_stop_and_close_end_prefetching(form):
+def test_stop_and_close_end_prefetching(form, watched):
     study, begun = endless_ahead(form)
     rest = at_rest(study)
-    study.start(paint=True)
+    watched(study)
     rest()
     study.set(x=1)
     assert begun.wait(10)
@@ -658,11 +704,11 @@ def test_stop_and_close_end_prefetching(form):
     assert begun.wait(10)
     study.close()
     rest()
-    assert study._worker.join(5)
+    assert study._work.latest.join(5)
     assert "lwidgets: endless" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_plain_nodes_are_given_up_one_by_one():
+def test_plain_nodes_are_given_up_one_by_one(watched):
     study = Study("chain")
     study.slider("x", 0, low=0, high=9)
     begun, go, computed = threading.Event(), threading.Event(), []
@@ -679,7 +725,7 @@ def test_plain_nodes_are_given_up_one_by_one():
         computed.append(first)
         return first
 
-    study.start(paint=True)
+    watched(study)
     assert study.wait(10)
     study.set(x=1)
     assert begun.wait(10)
@@ -692,7 +738,7 @@ def test_plain_nodes_are_given_up_one_by_one():
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-def test_what_fails_ahead_is_told_only_to_those_who_go_there(error):
+def test_what_fails_ahead_is_told_only_to_those_who_go_there(error, watched):
     study = Study("fails ahead")
     study.slider("x", 0, low=0, high=9)
     computed = []
@@ -705,7 +751,7 @@ def test_what_fails_ahead_is_told_only_to_those_who_go_there(error):
         return x
 
     rest = at_rest(study)
-    study.start(paint=True)
+    watched(study)
     rest()
     study.set(x=2)
     rest()
@@ -719,10 +765,10 @@ def test_what_fails_ahead_is_told_only_to_those_who_go_there(error):
     study.close()
 
 
-def test_what_takes_long_is_not_prefetched(study, calls, monkeypatch):
+def test_what_takes_long_is_not_prefetched(study, calls, monkeypatch, watched):
     monkeypatch.setattr("lwidgets.study.worker._PREFETCHED", -1.0)
     rest = at_rest(study)
-    study.start(paint=True)
+    watched(study)
     rest()
     study.set(a=2)
     rest()
@@ -731,17 +777,17 @@ def test_what_takes_long_is_not_prefetched(study, calls, monkeypatch):
     assert [call for call in calls if call[0] == "total"] == [("total", 1, 10), ("total", 2, 10)]
 
 
-def test_what_takes_long_elsewhere_does_not_count(study, calls):
+def test_what_takes_long_elsewhere_does_not_count(study, calls, watched):
     rest = at_rest(study)
-    study.start(paint=True)
+    watched(study)
     rest()
-    study._seconds[study._nodes["only_b"]] = 1e9
+    study._work._seconds[study._graph.functions["only_b"]] = 1e9
     study.set(a=2)
     rest()
     assert [call[1] for call in calls if call[0] == "total"] == [1, 2, 3, 4]
 
 
-def test_a_node_without_room_is_computed_ahead_only_for_others_and_not_kept():
+def test_a_node_without_room_is_computed_ahead_only_for_others_and_not_kept(watched):
     study = Study("room")
     study.slider("x", 0, low=0, high=9)
     calls = []
@@ -762,18 +808,18 @@ def test_a_node_without_room_is_computed_ahead_only_for_others_and_not_kept():
         return large[0]
 
     rest = at_rest(study)
-    study.start(paint=True)
+    watched(study)
     rest()
     calls.clear()
     study.set(x=5)
     rest()
     here = [("large", 5), ("three", 5), ("small", 5)]
     assert calls == [*here, *((name, x) for x in (6, 4, 7) for name in ("large", "small"))]
-    assert [list(memo.values()) for memo in study._memo.values()] == [[[5]], [0, 5], [6, 4, 7, 5]]
+    assert [list(memo.values()) for memo in study._work._memo.values()] == [[[5]], [0, 5], [6, 4, 7, 5]]
     study.close()
 
 
-def test_a_bound_that_would_move_in_takes_its_slider_along_ahead_too():
+def test_a_bound_that_would_move_in_takes_its_slider_along_ahead_too(watched):
     study = Study("bounds ahead")
     study.slider("span", (0.0, 1.0), low=0.0, high=1.0, step=0.1)
     study.slider("alpha", 0.85, low=0.0, high=1.0, step=0.01, bounds="span")
@@ -784,7 +830,7 @@ def test_a_bound_that_would_move_in_takes_its_slider_along_ahead_too():
         calls.append((span, alpha))
 
     rest = at_rest(study)
-    study.start(paint=True)
+    watched(study)
     rest()
     study.set(span=(0.0, 0.9))
     rest()

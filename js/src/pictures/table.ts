@@ -2,7 +2,7 @@
 
 import { el, same } from '../core/dom';
 import { makeRoot } from '../core/root';
-import { colour, fault, flag, list, PROSE, text } from '../core/strict';
+import { colour, fault, flag, list, PROSE, text, whole } from '../core/strict';
 import type { Kind } from './base';
 
 interface Table {
@@ -11,6 +11,8 @@ interface Table {
   readonly rows: readonly (readonly string[])[];
   /** One for each row, or none. */
   readonly colors: readonly string[];
+  /** The row that is on show elsewhere. */
+  readonly chosen: number | null;
   readonly notes: readonly string[];
   readonly folded: boolean;
 }
@@ -26,6 +28,7 @@ const STYLE = /* css */ `
 .lw-table caption { padding: 0 0 4px; text-align: left; font-weight: 600; color: inherit; }
 .lw-table th, .lw-table td { padding: 2px 16px 2px 0; text-align: left; vertical-align: top; border: 0; font-weight: inherit; overflow-wrap: normal; }
 .lw-table thead th { font-weight: 600; border-bottom: 1px solid var(--lw-muted); }
+.lw-table tr[aria-current] { font-weight: 600; }
 .lw-swatch { display: inline-block; width: 10px; height: 10px; margin-right: 6px; border: 1px solid var(--lw-line); border-radius: 2px; }
 `;
 
@@ -45,6 +48,7 @@ export const table: Kind<Table, Table> = {
       head,
       rows: given.map((row, k) => texts(row, `${at}.rows[${k}]`, head.length)),
       colors: colors.map((one, k) => colour(one, `${at}.colors[${k}]`, '')),
+      chosen: raw.chosen == null ? null : whole(raw.chosen, `${at}.chosen`, given.length),
       notes: texts(raw.notes, `${at}.notes`),
       folded: flag(raw.folded, `${at}.folded`),
     };
@@ -58,8 +62,8 @@ export const table: Kind<Table, Table> = {
     return {
       el: place,
       dispose: home.dispose,
-      show({ title, head, rows, colors, notes, folded }) {
-        const now = { title, head, rows, colors, notes, folded };
+      show({ title, head, rows, colors, chosen, notes, folded }) {
+        const now = { title, head, rows, colors, chosen, notes, folded };
         if (same(now, shown)) return;
         // What a reader has opened stays open.
         const open = home.root.querySelector('details')?.open ?? false;
@@ -74,7 +78,7 @@ export const table: Kind<Table, Table> = {
   },
 };
 
-function tableOf({ title, head, rows, colors, folded }: Table): HTMLElement {
+function tableOf({ title, head, rows, colors, chosen, folded }: Table): HTMLElement {
   const cellsOf = (row: readonly string[], color: string) => row.map((cell, c) => {
     if (c) return el('td', { text: cell });
     const swatch = el('i', { class: 'lw-swatch', 'aria-hidden': 'true' });
@@ -84,6 +88,6 @@ function tableOf({ title, head, rows, colors, folded }: Table): HTMLElement {
   return el('div', { class: 'lw-table', tabindex: '0', role: 'group', 'aria-label': title || 'Table', 'data-lm-suppress-shortcuts': 'true' }, el('table', {},
     ...(title && !folded ? [el('caption', { text: title })] : []),
     el('thead', {}, el('tr', {}, ...head.map((name) => el('th', { scope: 'col', text: name })))),
-    el('tbody', {}, ...rows.map((row, r) => el('tr', {}, ...cellsOf(row, colors[r] ?? '')))),
+    el('tbody', {}, ...rows.map((row, r) => el('tr', { 'aria-current': r === chosen ? 'true' : undefined }, ...cellsOf(row, colors[r] ?? '')))),
   ));
 }

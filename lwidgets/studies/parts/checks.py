@@ -31,7 +31,7 @@ def reproduces(objective: Objective, subspace: Subspace, landscape: Landscape) -
     Where BatchNorm is recalibrated, or frozen to another model's statistics, the values belong to other statistics
     than the model's own, and the check says how far apart they are instead of failing.
     """
-    metric, mode = objective.names[0], landscape.provenance["batchnorm"]
+    metric, mode = objective.names[0], landscape.sampling.batchnorm
     worst, told = 0.0, []
     for point, model in subspace.models.items():
         if all(c[0] <= u <= c[-1] for c, u in zip(landscape.coords, point, strict=True)):
@@ -75,13 +75,13 @@ def add_sampled(study: Study, node: str) -> None:
     @study.check(shown=node)
     def what_moves(shown: Landscape | Mapping[str, Landscape]) -> Check:
         """What moves."""
-        told = [one.provenance.get("objective", {}).get("moves") for one in _each(shown)]
+        told = [one.sampling.moves for one in _each(shown)]
         return Check("info", next(filter(None, told), "every coordinate" if told else _NOTHING))
 
     @study.check(shown=node)
     def statistics(shown: Landscape | Mapping[str, Landscape]) -> Check:
         """BatchNorm."""
-        return Check("info", _MODES[_each(shown)[0].provenance["batchnorm"]] if _each(shown) else _NOTHING)
+        return Check("info", _MODES[_each(shown)[0].sampling.batchnorm] if _each(shown) else _NOTHING)
 
     @study.check(shown=node)
     def depends(shown: Landscape | Mapping[str, Landscape]) -> Check:
@@ -100,11 +100,9 @@ def add_sampled(study: Study, node: str) -> None:
     @study.check(shown=node)
     def error_known(shown: Landscape | Mapping[str, Landscape], tolerance: float) -> Check:
         """The interpolation error meets the tolerance."""
-        met = all(one.provenance["sampling"]["settled"] for one in _each(shown))
+        met = all(one.sampling.settled for one in _each(shown))
         told = [
-            f"{one.provenance['split']} {name} within {one.error[name]:.2g}"
-            for one in _each(shown)
-            for name in one.metrics
+            f"{one.sampling.split} {name} within {one.error[name]:.2g}" for one in _each(shown) for name in one.metrics
         ]
         told = [f"{'; '.join(told) or _NOTHING} (tolerance {tolerance:g} of the range)"]
         widest = max(_each(shown), key=lambda one: one.blind_spot, default=None)
@@ -119,7 +117,7 @@ def _depends(shown: Sequence[Landscape]) -> Check:
         metric = one.metrics[0]
         values = one.values[metric][one.evaluated & np.isfinite(one.values[metric])]
         if values.size > 1 and values.min() == values.max():
-            still.append(metric in one.provenance["objective"].get("without effect", ()))
+            still.append(metric in one.sampling.without_effect)
             told.append(f"{metric} is {values[0]:.6g} at all {values.size:,} points evaluated")
         elif values.size:
             told.append(f"{metric} {values.min():.6g} to {values.max():.6g}")

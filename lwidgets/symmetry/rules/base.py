@@ -1,25 +1,19 @@
 """What a rule is, and how it reads a call.
 
-A rule is a function of the follower and a call that returns the axes of the result, or a tuple of them for several
+A rule is a function of the flow and a call that returns the axes of the result, or a tuple of them for several
 results; results beyond those are fixed. It raises `NoRule` for a case it does not cover, which is then pinned.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lwidgets.symmetry.atoms import Axes
+from lwidgets.symmetry.flow import Flow, NoRule
 from lwidgets.symmetry.trace import Call, Slot
 
-if TYPE_CHECKING:
-    from lwidgets.symmetry.follow import Follower
-
-Rule = Callable[["Follower", Call], Axes | tuple[Axes, ...]]
-
-
-class NoRule(Exception):
-    """A rule does not cover this call."""
+Rule = Callable[[Flow, Call], Axes | tuple[Axes, ...]]
 
 
 RULES: dict[str, Rule] = {}

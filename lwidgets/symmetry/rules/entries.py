@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lwidgets.symmetry import atoms
 from lwidgets.symmetry.atoms import Axes
 from lwidgets.symmetry.elements import Level
-from lwidgets.symmetry.rules.base import RULES, NoRule, Rule, dim_of, rule, shape_of, slot_of
+from lwidgets.symmetry.flow import Flow, NoRule
+from lwidgets.symmetry.rules.base import RULES, Rule, dim_of, rule, shape_of, slot_of
 from lwidgets.symmetry.trace import Call, Slot
 
-if TYPE_CHECKING:
-    from lwidgets.symmetry.follow import Follower
 
-
-def pointwise(f: Follower, call: Call) -> Axes:
+def pointwise(f: Flow, call: Call) -> Axes:
     """Any function of entries: what permutes them all in the same way is all that may act."""
     slots = f.slots(call)
     axes = f.join(call, slots, shape_of(call))
@@ -24,7 +20,7 @@ def pointwise(f: Follower, call: Call) -> Axes:
 
 
 def _unary(level: Level) -> Rule:
-    def apply(f: Follower, call: Call) -> Axes | tuple[Axes, ...]:
+    def apply(f: Flow, call: Call) -> Axes | tuple[Axes, ...]:
         if len(f.slots(call)) != 1:
             return pointwise(f, call)
         axes = f.axes(f.slots(call)[0])
@@ -41,14 +37,14 @@ RULES |= dict.fromkeys(ODD, _unary(Level.SIGNED))
 
 
 @rule("clamp_min", "clamp", "threshold")
-def _clamp(f: Follower, call: Call) -> Axes | tuple[Axes, ...]:
+def _clamp(f: Flow, call: Call) -> Axes | tuple[Axes, ...]:
     given = call.inputs
     at_zero = given.get("min", given.get("threshold")) == 0 and given.get("max") is None and given.get("value", 0) == 0
     return _unary(Level.SCALED if at_zero else Level.PERMUTATION)(f, call)
 
 
 @rule("add", "sub", "rsub")
-def _add(f: Follower, call: Call) -> Axes:
+def _add(f: Flow, call: Call) -> Axes:
     slots = f.slots(call)
     axes = f.join(call, slots, shape_of(call), broadcast=Level.PERMUTATION)
     if len(slots) < 2 and call.inputs["other"] != 0:
@@ -57,7 +53,7 @@ def _add(f: Follower, call: Call) -> Axes:
 
 
 @rule("mul")
-def _mul(f: Follower, call: Call) -> Axes:
+def _mul(f: Flow, call: Call) -> Axes:
     slots = f.slots(call)
     if len(slots) == 2 and slots[0] == slots[1]:
         return f.square(call, slots[0])
@@ -65,7 +61,7 @@ def _mul(f: Follower, call: Call) -> Axes:
 
 
 @rule("div")
-def _div(f: Follower, call: Call) -> Axes:
+def _div(f: Flow, call: Call) -> Axes:
     if call.inputs.get("rounding_mode") is not None:
         raise NoRule
     axes = f.join(call, f.slots(call), shape_of(call), both=Level.PERMUTATION)
@@ -75,19 +71,19 @@ def _div(f: Follower, call: Call) -> Axes:
 
 
 @rule("pow")
-def _pow(f: Follower, call: Call) -> Axes | tuple[Axes, ...]:
+def _pow(f: Flow, call: Call) -> Axes | tuple[Axes, ...]:
     if call.inputs.get("exponent") == 2:
         return f.square(call, slot_of(call, "self"))
     return pointwise(f, call)
 
 
 @rule("square")
-def _square(f: Follower, call: Call) -> Axes:
+def _square(f: Flow, call: Call) -> Axes:
     return f.square(call, slot_of(call, "self"))
 
 
 @rule("maximum", "minimum")
-def maximum(f: Follower, call: Call) -> Axes:
+def maximum(f: Flow, call: Call) -> Axes:
     """The larger or smaller of two; scales that are the same for both go through."""
     axes = f.join(call, f.slots(call), shape_of(call), broadcast=Level.PERMUTATION)
     f.restrict(call, axes, Level.SCALED)
@@ -95,7 +91,7 @@ def maximum(f: Follower, call: Call) -> Axes:
 
 
 @rule("masked_fill")
-def _masked_fill(f: Follower, call: Call) -> Axes:
+def _masked_fill(f: Flow, call: Call) -> Axes:
     x, mask, value = slot_of(call, "self"), slot_of(call, "mask"), call.inputs["value"]
     axes = f.join(call, [x, mask], shape_of(call), both=Level.PERMUTATION)
     if isinstance(value, Slot) or value != 0:
@@ -104,7 +100,7 @@ def _masked_fill(f: Follower, call: Call) -> Axes:
 
 
 @rule("where")
-def _where(f: Follower, call: Call) -> Axes:
+def _where(f: Flow, call: Call) -> Axes:
     """One mask for a whole axis leaves it free; a mask of its own has been compared with something, entry by entry."""
     values = [slot_of(call, "self"), slot_of(call, "other")]
     axes = f.join(call, values, shape_of(call), broadcast=Level.PERMUTATION)
@@ -115,7 +111,7 @@ def _where(f: Follower, call: Call) -> Axes:
 
 
 @rule("prelu", "_prelu_kernel")
-def _prelu(f: Follower, call: Call) -> Axes:
+def _prelu(f: Flow, call: Call) -> Axes:
     x, slopes = slot_of(call, "self"), slot_of(call, "weight")
     axes, own = f.axes(x), f.axes(slopes)
     if slopes.ndim == 1 and call.op == "prelu":
@@ -129,7 +125,7 @@ def _prelu(f: Follower, call: Call) -> Axes:
 
 
 @rule("glu")
-def _glu(f: Follower, call: Call) -> Axes:
+def _glu(f: Flow, call: Call) -> Axes:
     slot = slot_of(call, "self")
     dim = dim_of(call, slot.ndim)
     half = slot.shape[dim] // 2
@@ -140,7 +136,7 @@ def _glu(f: Follower, call: Call) -> Axes:
 
 
 @rule("native_dropout")
-def _dropout(f: Follower, call: Call) -> tuple[Axes, ...]:
+def _dropout(f: Flow, call: Call) -> tuple[Axes, ...]:
     if call.inputs["train"]:
         raise NoRule
     return (f.axes(slot_of(call, "input")),)

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lwidgets.symmetry import atoms
 from lwidgets.symmetry.atoms import Axes
 from lwidgets.symmetry.elements import Level
-from lwidgets.symmetry.rules.base import FRESH, NoRule, dim_of, dims_of, rule, shape_of, slot_of
+from lwidgets.symmetry.flow import Flow, NoRule
+from lwidgets.symmetry.rules.base import FRESH, dim_of, dims_of, rule, shape_of, slot_of
 from lwidgets.symmetry.trace import Call
 
-if TYPE_CHECKING:
-    from lwidgets.symmetry.follow import Follower
 
-
-def _zeros(f: Follower, call: Call) -> Axes:
+def _zeros(f: Flow, call: Call) -> Axes:
     """Zero stays zero whatever acts."""
     return [atoms.leaf(n) for n in shape_of(call)]
 
 
-def _ones(f: Follower, call: Call) -> Axes:
+def _ones(f: Flow, call: Call) -> Axes:
     """A constant is the same in any order."""
     return [atoms.constant(n, call.where) for n in shape_of(call)]
 
@@ -30,7 +26,7 @@ FRESH |= dict.fromkeys(("ones", "ones_like", "new_ones", "full", "full_like", "n
 
 
 @rule("fill", "zero")
-def _fill(f: Follower, call: Call) -> Axes:
+def _fill(f: Flow, call: Call) -> Axes:
     axes = f.axes(slot_of(call, "self"))
     if call.inputs.get("value", 0) != 0:
         f.restrict(call, axes, Level.PERMUTATION)
@@ -38,7 +34,7 @@ def _fill(f: Follower, call: Call) -> Axes:
 
 
 @rule("view", "_unsafe_view", "reshape", "_reshape_alias", "_reshape_copy", "view_copy", structural=True)
-def _view(f: Follower, call: Call) -> Axes:
+def _view(f: Flow, call: Call) -> Axes:
     if "dtype" in call.inputs:
         raise NoRule
     refs = [ref for axis in f.raw(slot_of(call, "self")) for ref in axis]
@@ -49,7 +45,7 @@ def _view(f: Follower, call: Call) -> Axes:
 
 
 @rule("clone", "detach", "alias", "contiguous", "_to_copy", "lift_fresh", "positive", "lift", structural=True)
-def _same(f: Follower, call: Call) -> Axes:
+def _same(f: Flow, call: Call) -> Axes:
     axes = f.raw(slot_of(call, "self"))
     if (dtype := call.inputs.get("dtype")) is not None and not (dtype.is_floating_point or dtype.is_complex):
         f.restrict(call, axes, Level.PERMUTATION)  # rounding
@@ -57,7 +53,7 @@ def _same(f: Follower, call: Call) -> Axes:
 
 
 @rule("as_strided", structural=True)
-def _as_strided(f: Follower, call: Call) -> Axes:
+def _as_strided(f: Flow, call: Call) -> Axes:
     """Only where it leaves every value at its place, as pooling does to say how its result lies in memory."""
     slot, new = slot_of(call, "self"), call.inputs
     steps = [(a, b) for n, a, b in zip(slot.shape, slot.strides, new["stride"], strict=False) if n > 1]
@@ -67,12 +63,12 @@ def _as_strided(f: Follower, call: Call) -> Axes:
 
 
 @rule("neg")
-def _neg(f: Follower, call: Call) -> Axes:
+def _neg(f: Flow, call: Call) -> Axes:
     return f.axes(slot_of(call, "self"))
 
 
 @rule("t", "transpose", "permute", structural=True)
-def _permute(f: Follower, call: Call) -> Axes:
+def _permute(f: Flow, call: Call) -> Axes:
     axes = f.raw(slot_of(call, "self"))
     order = list(range(len(axes)))
     if call.op == "permute":
@@ -84,21 +80,21 @@ def _permute(f: Follower, call: Call) -> Axes:
 
 
 @rule("squeeze", structural=True)
-def _squeeze(f: Follower, call: Call) -> Axes:
+def _squeeze(f: Flow, call: Call) -> Axes:
     slot = slot_of(call, "self")
     dims = set(dims_of(call, slot.ndim))
     return [axis for d, axis in enumerate(f.raw(slot)) if not (d in dims and slot.shape[d] == 1)]
 
 
 @rule("unsqueeze", structural=True)
-def _unsqueeze(f: Follower, call: Call) -> Axes:
+def _unsqueeze(f: Flow, call: Call) -> Axes:
     axes = f.raw(slot_of(call, "self"))
     d = dim_of(call, len(axes) + 1)
     return [*axes[:d], [], *axes[d:]]
 
 
 @rule("expand", structural=True)
-def _expand(f: Follower, call: Call) -> Axes:
+def _expand(f: Flow, call: Call) -> Axes:
     slot, shape = slot_of(call, "self"), shape_of(call)
     new = len(shape) - slot.ndim
     return [
@@ -111,7 +107,7 @@ FRESH["expand"] = _expand  # also where nothing acts on what is expanded
 
 
 @rule("repeat")
-def _repeat(f: Follower, call: Call) -> Axes:
+def _repeat(f: Flow, call: Call) -> Axes:
     axes = f.axes(slot_of(call, "self"))
     times = call.inputs["repeats"]
     padded: Axes = [[]] * (len(times) - len(axes)) + axes
@@ -119,21 +115,21 @@ def _repeat(f: Follower, call: Call) -> Axes:
 
 
 @rule("select", structural=True)
-def _select(f: Follower, call: Call) -> Axes:
+def _select(f: Flow, call: Call) -> Axes:
     slot = slot_of(call, "self")
     dim = dim_of(call, slot.ndim)
     return f.pick(call, f.raw(slot), dim, call.inputs["index"] % slot.shape[dim])
 
 
 @rule("unbind", structural=True)
-def _unbind(f: Follower, call: Call) -> tuple[Axes, ...]:
+def _unbind(f: Flow, call: Call) -> tuple[Axes, ...]:
     slot = slot_of(call, "self")
     dim = dim_of(call, slot.ndim)
     return tuple(f.pick(call, f.raw(slot), dim, i) for i in range(slot.shape[dim]))
 
 
 @rule("slice", structural=True)
-def _slice(f: Follower, call: Call) -> Axes:
+def _slice(f: Flow, call: Call) -> Axes:
     slot, shape = slot_of(call, "self"), shape_of(call)
     axes, dim = f.raw(slot), dim_of(call, slot.ndim)
     if shape == slot.shape:
@@ -146,7 +142,7 @@ def _slice(f: Follower, call: Call) -> Axes:
 
 
 @rule("split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes", "split_copy", "chunk", structural=True)
-def _split(f: Follower, call: Call) -> tuple[Axes, ...]:
+def _split(f: Flow, call: Call) -> tuple[Axes, ...]:
     slot = slot_of(call, "self")
     dim, start, parts = dim_of(call, slot.ndim), 0, []
     for i in range(len(call.outputs)):
@@ -158,7 +154,7 @@ def _split(f: Follower, call: Call) -> tuple[Axes, ...]:
 
 
 @rule("cat")
-def _cat(f: Follower, call: Call) -> Axes:
+def _cat(f: Flow, call: Call) -> Axes:
     slots = [slot for slot in call.inputs["tensors"] if slot.shape != (0,)]
     dim = dim_of(call, slots[0].ndim)
     given = [f.axes(slot) for slot in slots]
@@ -170,7 +166,7 @@ def _cat(f: Follower, call: Call) -> Axes:
 
 
 @rule("stack", structural=True)
-def _stack(f: Follower, call: Call) -> Axes:
+def _stack(f: Flow, call: Call) -> Axes:
     """Nothing is asked of the tensors before it is clear that they are not only taken apart again."""
     given = [f.axes(slot) for slot in call.inputs["tensors"]]
     (over,) = atoms.leaf(len(given), Level.FIXED) or [atoms.Ref(atoms.Atom(1, Level.FIXED, ""))]
@@ -183,7 +179,7 @@ def _stack(f: Follower, call: Call) -> Axes:
 
 
 @rule("constant_pad_nd")
-def _pad(f: Follower, call: Call) -> Axes:
+def _pad(f: Flow, call: Call) -> Axes:
     axes, pad = list(f.axes(slot_of(call, "self"))), call.inputs["pad"]
     level = Level.GENERAL if call.inputs["value"] == 0 else Level.PERMUTATION
     if min(pad) < 0:
@@ -200,7 +196,7 @@ def _pad(f: Follower, call: Call) -> Axes:
 
 
 @rule("flip", "roll", "cumsum")
-def _along(f: Follower, call: Call) -> Axes:
+def _along(f: Flow, call: Call) -> Axes:
     axes = f.axes(slot_of(call, "self"))
     dims = dims_of(call, len(axes), "dim" if call.op == "cumsum" else "dims")
     f.restrict(call, [axes[d] for d in dims], Level.FIXED)
@@ -208,14 +204,14 @@ def _along(f: Follower, call: Call) -> Axes:
 
 
 @rule("tril", "triu")
-def _triangle(f: Follower, call: Call) -> Axes:
+def _triangle(f: Flow, call: Call) -> Axes:
     axes = f.axes(slot_of(call, "self"))
     f.restrict(call, axes[-2:], Level.FIXED)
     return axes
 
 
 @rule("copy")
-def _copy(f: Follower, call: Call) -> Axes:
+def _copy(f: Flow, call: Call) -> Axes:
     target, source = slot_of(call, "self"), slot_of(call, "src")
     axes = f.axes(target)
     new = f.join(call, [target, source], target.shape, broadcast=Level.PERMUTATION)
@@ -225,7 +221,7 @@ def _copy(f: Follower, call: Call) -> Axes:
 
 
 @rule("pixel_shuffle")
-def _pixel_shuffle(f: Follower, call: Call) -> Axes:
+def _pixel_shuffle(f: Flow, call: Call) -> Axes:
     *batch, channels, height, width = f.axes(slot_of(call, "self"))
     r, (c, h, w) = call.inputs["upscale_factor"], shape_of(call)[-3:]
     parts = atoms.regroup(channels, [c, r * r])
@@ -236,7 +232,7 @@ def _pixel_shuffle(f: Follower, call: Call) -> Axes:
 
 
 @rule("channel_shuffle", "native_channel_shuffle")
-def _channel_shuffle(f: Follower, call: Call) -> Axes:
+def _channel_shuffle(f: Flow, call: Call) -> Axes:
     batch, channels, *space = f.axes(slot_of(call, "input", "self"))
     groups = call.inputs["groups"]
     parts = atoms.regroup(channels, [groups, atoms.size_of(channels) // groups])
@@ -246,14 +242,14 @@ def _channel_shuffle(f: Follower, call: Call) -> Axes:
 
 
 @rule("embedding")
-def _embedding(f: Follower, call: Call) -> Axes:
+def _embedding(f: Flow, call: Call) -> Axes:
     table, indices = f.axes(slot_of(call, "weight")), f.axes(slot_of(call, "indices"))
     f.restrict(call, [table[0], *indices], Level.FIXED)
     return [*indices, table[1]]
 
 
 @rule("_embedding_bag", "_embedding_bag_forward_only")
-def _embedding_bag(f: Follower, call: Call) -> tuple[Axes, ...]:
+def _embedding_bag(f: Flow, call: Call) -> tuple[Axes, ...]:
     table = f.axes(slot_of(call, "weight"))
     others = [axis for slot in f.slots(call) for axis in f.axes(slot) if slot != slot_of(call, "weight")]
     f.restrict(call, [table[0], *others], Level.FIXED)
@@ -263,7 +259,7 @@ def _embedding_bag(f: Follower, call: Call) -> tuple[Axes, ...]:
 
 
 @rule("index_select", "gather")
-def _index_select(f: Follower, call: Call) -> Axes:
+def _index_select(f: Flow, call: Call) -> Axes:
     slot, index = slot_of(call, "self"), slot_of(call, "index")
     axes = f.axes(slot)
     dim = dim_of(call, len(axes))
@@ -279,7 +275,7 @@ def _index_select(f: Follower, call: Call) -> Axes:
 
 
 @rule("index")
-def _index(f: Follower, call: Call) -> Axes:
+def _index(f: Flow, call: Call) -> Axes:
     """Advanced indexing: the indexed dimensions are fixed, the others go through."""
     axes, indices, shape = f.axes(slot_of(call, "self")), call.inputs["indices"], shape_of(call)
     dims: list[int | None] = []  # of the result: those of the tensor that go through
@@ -307,7 +303,7 @@ def _index(f: Follower, call: Call) -> Axes:
 
 
 @rule("scatter_add", "index_add", "scatter_reduce", "index_copy", "scatter")
-def _scatter(f: Follower, call: Call) -> Axes:
+def _scatter(f: Flow, call: Call) -> Axes:
     target, source, index = slot_of(call, "self"), slot_of(call, "src", "source"), slot_of(call, "index")
     axes, own = f.axes(target), f.axes(source)
     dim = dim_of(call, len(axes))

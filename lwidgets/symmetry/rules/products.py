@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING
 
 from lwidgets.symmetry import atoms
 from lwidgets.symmetry.atoms import Axes
 from lwidgets.symmetry.elements import Level
-from lwidgets.symmetry.rules.base import RULES, NoRule, Rule, rule, shape_of, slot_of
+from lwidgets.symmetry.flow import Flow, NoRule
+from lwidgets.symmetry.rules.base import RULES, Rule, rule, shape_of, slot_of
 from lwidgets.symmetry.trace import Call, Slot
-
-if TYPE_CHECKING:
-    from lwidgets.symmetry.follow import Follower
 
 
 @rule("mm", "bmm", "mv", "dot", "addmm", "baddbmm", "addmv", "vdot", "_sparse_mm", "_sparse_addmm")
-def _matmul(f: Follower, call: Call) -> Axes:
+def _matmul(f: Flow, call: Call) -> Axes:
     a = f.axes(slot_of(call, "mat1", "batch1", "mat", "sparse", "self"))
     b = f.axes(slot_of(call, "mat2", "batch2", "vec", "tensor", "other", "dense"))
     if call.op in ("bmm", "baddbmm"):
@@ -40,7 +37,7 @@ def _matmul(f: Follower, call: Call) -> Axes:
 
 
 @rule("convolution")
-def _convolution(f: Follower, call: Call) -> Axes:
+def _convolution(f: Flow, call: Call) -> Axes:
     x, weight = f.axes(slot_of(call, "input")), f.axes(slot_of(call, "weight"))
     groups, shape = call.inputs["groups"], shape_of(call)
     into, out = (weight[0], weight[1]) if call.inputs["transposed"] else (weight[1], weight[0])
@@ -65,7 +62,7 @@ def _convolution(f: Follower, call: Call) -> Axes:
 
 
 def _spatial(level: Level) -> Rule:
-    def apply(f: Follower, call: Call) -> Axes:
+    def apply(f: Flow, call: Call) -> Axes:
         slot = slot_of(call, "self", "input")
         found = re.search(r"(\d)d", call.op)
         if found is None or len(shape_of(call)) != slot.ndim:
@@ -94,7 +91,7 @@ for _op in (
 
 
 @rule("im2col")
-def _im2col(f: Follower, call: Call) -> Axes:
+def _im2col(f: Flow, call: Call) -> Axes:
     batch, channels, *space = f.axes(slot_of(call, "self"))
     f.restrict(call, space, Level.FIXED)
     window = math.prod(call.inputs["kernel_size"])

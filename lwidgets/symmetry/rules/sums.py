@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from lwidgets.symmetry import atoms
 from lwidgets.symmetry.atoms import Axes
 from lwidgets.symmetry.elements import Level
-from lwidgets.symmetry.rules.base import NoRule, dims_of, rule, shape_of, slot_of
+from lwidgets.symmetry.flow import Flow, NoRule
+from lwidgets.symmetry.rules.base import dims_of, rule, shape_of, slot_of
 from lwidgets.symmetry.rules.entries import maximum
 from lwidgets.symmetry.trace import Call, Slot
-
-if TYPE_CHECKING:
-    from lwidgets.symmetry.follow import Follower
 
 
 def _left(axes: Axes, dims: Sequence[int], call: Call) -> Axes:
@@ -22,7 +19,7 @@ def _left(axes: Axes, dims: Sequence[int], call: Call) -> Axes:
 
 
 @rule("sum", "mean")
-def _sum(f: Follower, call: Call) -> Axes:
+def _sum(f: Flow, call: Call) -> Axes:
     slot = slot_of(call, "self")
     squared = f.is_square(slot)
     axes, dims = f.axes(slot), dims_of(call, slot.ndim)
@@ -35,7 +32,7 @@ def _sum(f: Follower, call: Call) -> Axes:
 
 
 @rule("linalg_vector_norm", "norm")
-def _norm(f: Follower, call: Call) -> Axes:
+def _norm(f: Flow, call: Call) -> Axes:
     slot = slot_of(call, "self")
     axes, dims = f.axes(slot), dims_of(call, slot.ndim)
     euclidean = call.inputs.get("ord", call.inputs.get("p")) in (2, None)
@@ -46,7 +43,7 @@ def _norm(f: Follower, call: Call) -> Axes:
 
 
 @rule("amax", "amin")
-def _extreme(f: Follower, call: Call) -> Axes:
+def _extreme(f: Flow, call: Call) -> Axes:
     slot = slot_of(call, "self")
     axes, dims = f.axes(slot), dims_of(call, slot.ndim)
     f.restrict(call, [axes[d] for d in dims], Level.PERMUTATION)
@@ -56,7 +53,7 @@ def _extreme(f: Follower, call: Call) -> Axes:
 
 
 @rule("var", "std", "var_mean", "std_mean", "logsumexp", "prod", "any", "all")
-def _statistic(f: Follower, call: Call) -> tuple[Axes, ...]:
+def _statistic(f: Flow, call: Call) -> tuple[Axes, ...]:
     slot = slot_of(call, "self")
     axes = f.axes(slot)
     f.restrict(call, axes, Level.PERMUTATION)
@@ -64,7 +61,7 @@ def _statistic(f: Follower, call: Call) -> tuple[Axes, ...]:
 
 
 @rule("max", "min", "argmax", "argmin", "median", "topk", "sort", "argsort", "kthvalue", "cumprod")
-def _ordered(f: Follower, call: Call) -> Axes | tuple[Axes, ...]:
+def _ordered(f: Flow, call: Call) -> Axes | tuple[Axes, ...]:
     if "other" in call.inputs:
         return maximum(f, call)
     slot = slot_of(call, "self")
@@ -88,7 +85,7 @@ def _ordered(f: Follower, call: Call) -> Axes | tuple[Axes, ...]:
     "_batch_norm_no_update",
     "_batch_norm_with_update",
 )
-def _batch_norm(f: Follower, call: Call) -> tuple[Axes, ...]:
+def _batch_norm(f: Flow, call: Call) -> tuple[Axes, ...]:
     axes = f.axes(slot_of(call, "input"))
     for name in ("weight", "bias", "running_mean", "running_var"):
         if isinstance(given := call.inputs.get(name), Slot):
@@ -98,7 +95,7 @@ def _batch_norm(f: Follower, call: Call) -> tuple[Axes, ...]:
 
 
 @rule("native_layer_norm")
-def _layer_norm(f: Follower, call: Call) -> tuple[Axes, ...]:
+def _layer_norm(f: Flow, call: Call) -> tuple[Axes, ...]:
     axes = f.axes(slot_of(call, "input"))
     inner = axes[-len(call.inputs["normalized_shape"]) :]
     for name in ("weight", "bias"):
@@ -110,7 +107,7 @@ def _layer_norm(f: Follower, call: Call) -> tuple[Axes, ...]:
 
 
 @rule("native_group_norm")
-def _group_norm(f: Follower, call: Call) -> tuple[Axes, ...]:
+def _group_norm(f: Flow, call: Call) -> tuple[Axes, ...]:
     """Groups may change places, and channels within a group."""
     axes = f.axes(slot_of(call, "input"))
     groups = call.inputs["group"]
@@ -127,7 +124,7 @@ def _group_norm(f: Follower, call: Call) -> tuple[Axes, ...]:
 
 
 @rule("_weight_norm_interface")
-def _weight_norm(f: Follower, call: Call) -> tuple[Axes, ...]:
+def _weight_norm(f: Flow, call: Call) -> tuple[Axes, ...]:
     """Scales times unit vectors, one for each index of one dimension."""
     axes, scale, dim = f.axes(slot_of(call, "v")), f.axes(slot_of(call, "g")), call.inputs["dim"]
     atoms.unify(axes[dim], scale[dim], call.where)

@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 import weakref
+from dataclasses import replace
 
 import ipywidgets
 import numpy as np
@@ -16,8 +17,12 @@ from torch import nn
 from torch.nn import functional as F
 
 import lwidgets as lw
+from lwidgets.objective import ModelObjective
+from lwidgets.pictures import Rule
 from lwidgets.sampling.evaluate import Local
+from lwidgets.studies.parts import checks
 from tests.models import MLP
+from tests.studies.reading import on_show, picture, view
 
 WAIT = 60
 
@@ -70,8 +75,10 @@ def test_the_readout_at_alpha_is_measured_there(curve, digits):
     curve.alpha = 0.37
     assert curve.wait(WAIT)
     expected = plain_loss(objective, a, a, b, 0.37)
-    assert f"train loss {expected:.4g}" in curve.readout.value
-    assert "(measured)" in curve.readout.value
+    shown = picture(curve, "reading")
+    assert shown.title == "alpha 0.37"
+    assert f"train loss {expected:.4g}" in shown.text
+    assert "(measured)" in shown.text
 
 
 def test_the_barrier_follows_its_definition_and_split(curve):
@@ -85,7 +92,7 @@ def test_the_barrier_follows_its_definition_and_split(curve):
     assert (curve.barriers["test"].split, curve.barriers["test"].kind) == ("test", "mean")
     curve.barrier = "error"
     assert curve.barriers["train"].metric == "error"
-    assert "Frankle" in curve.plot.caption.value
+    assert "Frankle" in picture(curve, "curves_picture").caption
 
 
 def test_alpha_moves_a_marker_and_computes_no_curve(curve):
@@ -93,8 +100,9 @@ def test_alpha_moves_a_marker_and_computes_no_curve(curve):
     curve.alpha = 0.75
     assert curve.wait(WAIT)
     assert curve.landscape is before
-    line = next(m for m in curve.plot.figure.marks if np.ptp(m.x) == 0 and np.size(m.x) == 2 and m.x[0] == 0.75)
-    assert line is not None
+    assert [one.x for one in picture(curve, "curves_picture").items if isinstance(one, Rule)] == [0.75]
+    marks = view(curve, "curves_picture").figure.marks
+    assert any(np.size(m.x) == 2 and (np.asarray(m.x) == 0.75).all() for m in marks)
 
 
 def test_span_goes_beyond_the_models_and_takes_alpha_along(curve):
@@ -114,7 +122,7 @@ def test_a_span_without_the_models_has_no_barrier_and_says_why(curve):
     curve.span = (0.25, 0.75)
     assert curve.wait(WAIT)
     assert curve.study.status.phase == "done"
-    assert "alpha must have 0 and 1 among its grid points" in curve.plot.caption.value
+    assert "alpha must have 0 and 1 among its grid points" in picture(curve, "curves_picture").caption
 
 
 def test_model_at_is_the_mixture(curve, digits):
@@ -126,7 +134,13 @@ def test_model_at_is_the_mixture(curve, digits):
 
 
 def test_controls_and_traits_are_one(surface):
-    for name, value in {"span": 0.5, "resolution": 33, "metric": "error", "log": True, "colormap": "magma"}.items():
+    for name, value in {
+        "span": 0.5,
+        "resolution": 33,
+        "metric": "error",
+        "log_height": True,
+        "colormap": "magma",
+    }.items():
         surface.controls[name].value = value
         assert getattr(surface, name) == value
     surface.seed_x = 7
@@ -148,17 +162,28 @@ def test_each_trait_of_the_surface_reaches_the_landscape(surface):
     assert landscape.error["loss"] == 0.0
 
 
-def test_the_frame_is_the_landscape(surface):
+def numbers(explorer, token):
+    """An array as it was sent to the browser."""
+    sent = view(explorer, "surface_picture").arrays[str(token)]
+    return np.frombuffer(sent["data"], {"f4": "<f4", "u1": "u1"}[sent["coding"]]).reshape(sent["shape"])
+
+
+def test_what_is_sent_is_the_landscape(surface):
     surface.metric = "error"
     assert surface.wait(WAIT)
-    sent, landscape = surface.height_field.frame, surface.landscape
-    values = np.frombuffer(sent["values"], dtype="<f4").reshape(len(landscape.metrics), *landscape.shape)
-    for values_of_metric, metric in zip(values, landscape.metrics, strict=True):
-        np.testing.assert_array_equal(values_of_metric, landscape.values[metric].astype("f4"))
-    np.testing.assert_array_equal(
-        np.frombuffer(sent["evaluated"], dtype="u1").reshape(landscape.shape), landscape.evaluated
+    landscape, sent = surface.landscape, view(surface, "surface_picture").picture
+    assert picture(surface, "surface_picture").landscape is landscape
+    for k, metric in enumerate(landscape.metrics):
+        np.testing.assert_array_equal(
+            numbers(surface, sent["values"]["arrays"][k]), landscape.values[metric].astype("f4")
+        )
+    np.testing.assert_array_equal(numbers(surface, sent["evaluated"]["array"]), landscape.evaluated)
+    assert (sent["kind"], sent["metric"], sent["final"], sent["shape"]) == (
+        "surface",
+        "error",
+        True,
+        list(landscape.shape),
     )
-    assert (sent["metric"], sent["final"], sent["shape"]) == ("error", True, list(landscape.shape))
 
 
 def test_surface_model_at_and_pinned_point(surface, digits):
@@ -184,10 +209,14 @@ def test_the_envelope_compares_seeds_against_single_lines(surface, digits):
     assert len(curves) == 3
     alone = lw.sample(objective, lw.Line.random(a, seed=2), resolution=33, tolerance=surface.tolerance)
     np.testing.assert_array_equal(curves[2].values["loss"], alone.values["loss"])
-    assert surface.envelope_box.children == (surface.envelope_plot,)
+    drawn = picture(surface, "envelope_picture")
+    assert "along 3 random directions (seeds 0 to 2)" in drawn.caption
+    np.testing.assert_array_equal(drawn.items[2].y, alone.values["loss"])
+    assert "envelope_picture" in on_show(surface)
     surface.envelope = 0
     assert surface.wait(WAIT)
-    assert surface.envelope_box.children == ()
+    assert picture(surface, "envelope_picture") is None
+    assert "envelope_picture" not in on_show(surface)
 
 
 def test_checks_pass_on_an_honest_picture_and_catch_a_changed_one(surface, digits):
@@ -196,18 +225,7 @@ def test_checks_pass_on_an_honest_picture_and_catch_a_changed_one(surface, digit
     assert report.checks["The picture contains the model itself"].state == "pass"
     landscape = surface.landscape
     broken = {name: values + 1.0 for name, values in landscape.values.items()}
-    forged = lw.Landscape(
-        landscape.coords,
-        landscape.axes,
-        landscape.labels,
-        broken,
-        landscape.evaluated,
-        1,
-        landscape.error,
-        landscape.provenance,
-    )
-    from lwidgets.explorers import checks
-
+    forged = replace(landscape, values=broken)
     assert checks.reproduces(digits[0], surface.latest("plane"), forged).state == "fail"
 
 
@@ -224,13 +242,14 @@ def test_an_exception_in_the_loss_is_shown_and_the_last_picture_stays(digits):
 
     explorer = lw.SurfaceExplorer(lw.Objective(a, (images, labels), loss=touchy), resolution=9, span=0.1)
     assert explorer.wait(WAIT)
-    good = dict(explorer.height_field.frame)
+    good, sent = picture(explorer, "surface_picture"), dict(view(explorer, "surface_picture").picture)
     limit[0] = 0.0
     explorer.span = 0.2
     assert explorer.wait(WAIT)
     assert explorer.status_bar.status["phase"] == "failed"
     assert explorer.status_bar.status["message"] == "RuntimeError: the loss has had enough"
-    assert explorer.height_field.frame == good
+    assert picture(explorer, "surface_picture") is good
+    assert view(explorer, "surface_picture").picture == sent
     limit[0] = 1e9
     explorer.span = 0.3
     assert explorer.wait(WAIT)
@@ -247,7 +266,7 @@ def test_stop_ends_within_a_step_and_keeps_the_picture(digits):
 
     explorer = lw.SurfaceExplorer(lw.Objective(a, lw.demo.digits_data(), loss=slow), resolution=65, tolerance=0.0)
     deadline = time.monotonic() + WAIT
-    while not explorer.height_field.frame and time.monotonic() < deadline:
+    while picture(explorer, "surface_picture") is None and time.monotonic() < deadline:
         time.sleep(0.01)
     explorer.study.stop()
     assert explorer.wait(2)
@@ -260,10 +279,10 @@ def test_stop_ends_within_a_step_and_keeps_the_picture(digits):
 def test_close_stops_the_worker_closes_every_child_and_says_so_afterwards(digits):
     explorer = lw.SurfaceExplorer(digits[0], resolution=9, title="Closing down")
     explorer.wait(WAIT)
-    children = [explorer.height_field, *explorer.controls.values(), explorer.status_bar]
+    children = [view(explorer, "surface_picture"), *explorer.controls.values(), explorer.status_bar]
     explorer.close()
     explorer.close()
-    assert explorer.study._worker.join(5)
+    assert explorer.study._work.latest.join(5)
     assert not any("Closing down" in thread.name for thread in threading.enumerate())
     assert all(child.comm is None for child in children)
     with pytest.raises(RuntimeError, match=r"SurfaceExplorer.wait: widget must be open, got a closed one"):
@@ -306,7 +325,7 @@ def evaluated(monkeypatch):
         return measure(self, *args, **more)
 
     monkeypatch.setattr(Local, "__call__", noting)
-    monkeypatch.setattr(lw.Objective, "measure", noting_too)
+    monkeypatch.setattr(ModelObjective, "measure", noting_too)
     return noted
 
 
@@ -332,7 +351,7 @@ def rests(explorer, monkeypatch):
 def test_a_second_visit_evaluates_nothing_and_a_prefetched_one_no_point(digits, surface, evaluated, monkeypatch):
     rest = rests(surface, monkeypatch)
     monkeypatch.setattr("lwidgets.study.worker._PREFETCHED", 60.0)  # however busy the machine is
-    for name, values in {"seed_x": (1, 3), "span": (0.95, 2.5), "log": (True,), "resolution": (25,)}.items():
+    for name, values in {"seed_x": (1, 3), "span": (0.95, 2.5), "log_height": (True,), "resolution": (25,)}.items():
         start, expected = getattr(surface, name), {}
         for value in values:
             setattr(surface, name, value)
@@ -347,7 +366,7 @@ def test_a_second_visit_evaluates_nothing_and_a_prefetched_one_no_point(digits, 
                 rest()
                 assert evaluated == []
                 assert surface.landscape is expected.get(value, surface.landscape)
-                assert surface.height_field.frame["labels"] == list(surface.landscape.labels)
+                assert picture(surface, "surface_picture").landscape is surface.landscape
     surface.seed_y = 2
     rest()
     evaluated.clear()
@@ -395,7 +414,7 @@ def test_a_plane_through_three_models_marks_and_reproduces_them(digits):
     c = lw.demo.digits(seeds=(2, 3), hidden=(16,), steps=60)[1]
     explorer = lw.SurfaceExplorer(objective, lw.Plane.through(a, b, c), resolution=17)
     assert explorer.wait(WAIT)
-    assert [(m["x"], m["y"], m["label"]) for m in explorer.height_field.markers] == [
+    assert [(m.x, m.y, m.label) for m in picture(explorer, "surface_picture").markers] == [
         (0, 0, "a"),
         (1, 0, "b"),
         (0, 1, "c"),
@@ -415,7 +434,7 @@ def test_an_analytic_objective_needs_no_model():
     x, y = np.meshgrid(*explorer.landscape.coords, indexing="ij")
     np.testing.assert_allclose(explorer.landscape.values["height"], x**2 - y, atol=1e-12)
     assert explorer.landscape.axes == ("w1", "w2")
-    assert explorer.height_field.markers == []
+    assert picture(explorer, "surface_picture").markers == ()
     assert explorer.verify(WAIT)
     explorer.close()
 
@@ -516,7 +535,7 @@ def test_a_path_that_is_not_a_line():
     values = explorer.landscape.values["loss"]
     chord = np.linspace(values[0], values[-1], 17)
     assert explorer.barriers["train"].value >= (values - chord).max() - 1e-9
-    assert explorer.plot.x_axis.label == "t (0 = a, 1 = b)"
+    assert picture(explorer, "curves_picture").x == "t (0 = a, 1 = b)"
     assert explorer.verify(60)
     explorer.close()
 

@@ -5,6 +5,7 @@ import pytest
 
 import lwidgets as lw
 from lwidgets.sampling.polish import polish_barrier
+from tests.studies.reading import picture
 
 WAIT = 60
 
@@ -24,7 +25,8 @@ def curve(digits):
 
 def drawn_line(curve):
     """Foot and top of the upright line of the barrier, and its alpha."""
-    upright = [m for m in curve.plot.figure.marks if np.size(m.x) == 2 and np.ptp(m.x) == 0 and m.x[0] != curve.alpha]
+    solid = [one for one in picture(curve, "curves_picture").strokes if one.style == "solid"]
+    upright = [one for one in solid if np.size(one.x) == 2 and np.ptp(one.x) == 0]
     assert len(upright) == 1
     return upright[0].x[0], *upright[0].y
 
@@ -39,7 +41,7 @@ def test_both_splits_are_polished_and_the_first_is_drawn_at_its_alpha(curve, dig
         again = polish_barrier(one, lw.Line(a, b), curve.landscapes[split], kind=kind)
         assert (found[split].value, found[split].alpha) == pytest.approx((again.value, again.alpha))
         assert (found[split].split, found[split].evaluations) == (split, again.evaluations)
-        assert f"{split} {again.value:.5g} ± " in curve.plot.caption.value
+        assert f"{split} {again.value:.5g} ± " in picture(curve, "curves_picture").caption
     first = found["train"]
     start, end = (objective.measure(model)[metric] for model in (a, b))
     foot = (1 - first.alpha) * start + first.alpha * end if kind == "excess" else (start + end) / 2
@@ -48,8 +50,11 @@ def test_both_splits_are_polished_and_the_first_is_drawn_at_its_alpha(curve, dig
 
 def test_the_sampled_barrier_is_painted_first_and_the_polished_one_stays(curve):
     words = []
-    describe = curve.plot.describe
-    curve.plot.describe = lambda text: (words.append(text), describe(text))
+    curve.study.watch(
+        lambda study, name: (
+            words.append(study.pictures["curves_picture"].caption) if name == "barrier_picture" else None
+        )
+    )
     for kind, remembered in (("mean", False), ("excess", True)):  # the second was polished before
         words.clear()
         curve.barrier = kind
@@ -74,7 +79,7 @@ def test_alpha_moves_without_polishing_again_and_a_kind_without_a_new_curve(curv
 
 def test_logarithmic_height_shows_the_same_barrier(curve):
     linear = curve.barriers["train"]
-    curve.log = True
+    curve.log_height = True
     assert curve.barriers["train"].value == pytest.approx(linear.value, rel=1e-4)
     assert drawn_line(curve)[2] - drawn_line(curve)[1] == pytest.approx(linear.value, rel=1e-4)
 
@@ -84,5 +89,5 @@ def test_a_barrier_that_needs_no_evaluation_mentions_none(digits):
     flat = lw.CurveExplorer(objective, a, a, resolution=9)
     assert flat.wait(WAIT)
     assert [(one.value, one.evaluations) for one in flat.barriers.values()] == [(0.0, 0), (0.0, 0)]
-    assert "polished" not in flat.plot.caption.value
+    assert "polished" not in picture(flat, "curves_picture").caption
     flat.close()

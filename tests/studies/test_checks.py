@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import lwidgets as lw
-from lwidgets.explorers.checks import _depends
+from lwidgets.studies.parts.checks import _depends
 
 torch.manual_seed(0)
 X, Y = torch.randn(30, 6), torch.randint(3, (30,))

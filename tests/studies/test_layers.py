@@ -9,7 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import lwidgets as lw
-from lwidgets.widgets.line_plot import LinePlot
+from lwidgets.pictures import Curves
+from lwidgets.studies.parts import mixture
+from tests.studies.reading import picture, text_of
 
 
 def mixed(a, b, alphas):
@@ -50,7 +52,7 @@ def test_every_curve_is_that_of_models_put_together_by_hand(pair):
             assert value == pytest.approx(objective.measure(module)["loss"], rel=2e-6)
     told = objective.measure(mixed(a, b, dict(zip(names, mix, strict=True))))["loss"]
     assert explorer.study["mixed"]["loss"] == pytest.approx(told, rel=2e-6)
-    assert f"{told:.4g}" in explorer._mixture.readout.value
+    assert f"{told:.4g}" in text_of(explorer, "mixture_reading")
     assert explorer.verify(60)
     explorer.close()
 
@@ -85,7 +87,7 @@ def test_the_caption_names_the_layer_that_matters_most(pair):
     highest = max((value, name) for name, one in explorer.landscapes.items() for value in one.values["loss"].tolist())
     assert (
         f"highest by moving one layer alone {highest[0]:.4g}, {highest[1]} at"
-        in explorer._mixture.plot.picture()["caption"]
+        in picture(explorer, "mixture_picture").caption
     )
     explorer.close()
 
@@ -98,13 +100,13 @@ def test_a_model_that_does_not_fit_is_refused(pair):
 
 def test_many_curves_are_drawn_a_few_times(monkeypatch):
     drawn = []
-    draw = LinePlot.draw
-    monkeypatch.setattr(LinePlot, "draw", lambda self, name, series: drawn.append(name) or draw(self, name, series))
+    monkeypatch.setattr(mixture, "Curves", lambda items, **looks: drawn.append(items) or Curves(items, **looks))
     torch.manual_seed(0)
     a, b = (nn.Sequential(*(nn.Linear(2, 2) for _ in range(40))) for _ in range(2))
     objective = lw.Objective(a, (torch.randn(4, 2), torch.randn(4, 2)), loss=F.mse_loss)
     explorer = lw.LayerwiseExplorer(objective, a, b)
     assert explorer.wait(120)
     assert len(explorer.landscapes) == 40
-    assert drawn.count("lines") <= 20
+    assert 2 <= len(drawn) <= 20
+    assert sum(bool(one.label) for one in picture(explorer, "mixture_picture").items) == 40
     explorer.close()

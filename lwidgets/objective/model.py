@@ -1,10 +1,9 @@
-"""What is evaluated: parameter points -> named metrics."""
+"""A model, its data, a loss and further metrics, evaluated at any parameter point."""
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
@@ -14,11 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from lwidgets.basis import Basis
 from lwidgets.batch import mapped
 from lwidgets.batchnorm import BATCHNORM_MODES, BatchNormMode, cumulative_statistics, resolve_batchnorm
-from lwidgets.checkpoints import Untied, is_counter
+from lwidgets.checkpoints import is_counter
 from lwidgets.data import Batches, Copies, Weight, readings
 from lwidgets.failures import contextmanager
 from lwidgets.hooks import backward_hooks, observe, settle
@@ -36,31 +37,32 @@ from lwidgets.measures import (
     same_but_rounding,
     together,
 )
-from lwidgets.noise import FrozenNoise, Shared, on_main_thread, private_noise, shared_kept
-from lwidgets.parameters import VECTOR, ParameterSpace, Source, State
+from lwidgets.noise import on_main_thread, private_noise, shared_kept
+from lwidgets.objective.base import UNLIKELY, LossAt, Objective, loss_in
+from lwidgets.parameters import ParameterSpace, Source, State, as_held
 from lwidgets.pauses import pause
 from lwidgets.replica import Replica, private_copy
 from lwidgets.wrappers import hidden_weights, refuse_uncopyable, unwrapped
 
 T = TypeVar("T")
 
-_CHUNK = 1 << 14  # points of an analytic objective per call
 _LARGE = 1 << 28  # bytes of parameters from which on they are not copied where they can be shown as they are
 _STIRRED = (0.1, 1.0, 1.0)  # by which share parameters are changed, until the loss changes with them
-_UNLIKELY = 0x6C776964  # a seed that no loss uses
 _SMALL = 0.01  # what is added to their size for it, as zeros must change, too
 _OWN_GENERATORS = "np.random.default_rng(0), random.Random(0) or torch.Generator().manual_seed(0)"
 
 
-class Objective:
-    """A model, its data, a loss and further metrics, evaluated at any parameter point.
+class ModelObjective(Objective, door="model"):
+    """A model, its data, a loss and further metrics, evaluated at any parameter point; made by `Objective`.
 
     The user's module is never touched: points are written into private copies, in eval mode. Hooks that only watch are
     left out of these, and what cannot be copied, such as a trainer or an open file, is shared with them: `provenance`
     names both. Data are read once, kept, and weighted by sample; losses are accumulated in float64.
     """
 
-    _untied: Any = None  # made when it is first asked for
+    has_model = True
+    test: ModelObjective | None
+    _untied: Self | None = None  # made when it is first asked for
 
     def __init__(
         self,
@@ -75,49 +77,7 @@ class Objective:
         device: str | torch.device | None = None,
         test: Any = None,
     ) -> None:
-        """Read the data and try the loss once, at the model's own parameters.
-
-        Args:
-            model: Any module. Out of DataParallel, DistributedDataParallel, torch.compile and AveragedModel the module
-                inside is taken, and that is what ``loss`` is called with.
-            data: (X, y), a Dataset, a DataLoader, or whatever batches ``loss(model, batch)`` takes. See `Batches.of`.
-                Float64 of arrays, data frames and lists, which is nobody's choice, is rounded to the model's dtype
-                where the model cannot take it; lists of samples are stacked.
-            loss: ``loss(output, target)``, called with the model's output, or ``loss(model, batch)``, which calls the
-                model itself (physics-informed networks, autoencoders, language models). A mean over the batch: one
-                real number. It may return a dict of numbers with the key "loss", an output with an attribute
-                ``loss``, or (loss, logs or outputs); of logs and outputs, what is one number is a metric as well.
-                It may also return (sum, count), count an int or an integer tensor that does not depend on the
-                parameters, whose quotient is the mean and whose count is the batch's weight.
-                What it draws by torch is private to it; unless it seeds its draws itself, freeze them by
-                `frozen_noise`.
-            metrics: Further metrics by name, of either form, computed in the same pass.
-            weight: What a batch counts in the average over batches: a function of a batch, such as
-                ``lw.weights.tokens()``; a number for each batch; or one number, where all count the same. By default
-                its samples, which is compared with what the loss does to a batch and its parts.
-            batchnorm: "recalibrate", "frozen" or "batch"; None chooses recalibrate between models and frozen around
-                one.
-            params: Glob or globs on names of the parameters that may move; ``!glob`` leaves names out. By default those
-                that the model trains (``requires_grad``), or all where it trains none; "*" is all.
-            device: Where to compute; by default where the model's parameters are.
-            test: Held-out data of the same kind; then ``objective.test`` evaluates the same metrics on them.
-
-        Raises:
-            TypeError: The loss fits neither form; a parameter that would move is an integer or has 8 bits or fewer; or
-                the model cannot be copied: TorchScript, shards (FSDP), lazy layers, the meta device.
-            ValueError: The model has no parameters; data are empty, do not end or differ between two passes; how many
-                samples a batch has cannot be told; a loss is not one real number; an unknown mode; or the model gives
-                different losses for the same batch.
-
-        Warns:
-            UserWarning: The loss does not change with the parameters that move; or data are in several batches, and it
-                is no mean over their samples.
-
-        Attributes:
-            shared: Generators that loss or model use though all threads share them: "torch.default_generator",
-                "numpy.random", "random". They are put back after every call; an explorer cannot, and refuses.
-            without_effect: Names of loss and metrics that do not change with the parameters that move.
-        """
+        """Read the data and try the loss once; arguments, errors and warnings are those of `Objective`."""
         if not isinstance(model, nn.Module):
             raise TypeError(
                 f"Objective: model must be a torch.nn.Module, got {type(model).__name__}. "
@@ -144,64 +104,32 @@ class Objective:
         self.train: Batches
         self._read(data, {"loss": loss, **(metrics or {})})
         self.split = "data" if test is None else "train"
-        self.test: Objective | None = None if test is None else self.on(test, split="test")
-
-    @classmethod
-    def from_function(
-        cls, f: Callable[[Tensor], Tensor | Mapping[str, Tensor]], dim: int, names: Iterable[str] | None = None
-    ) -> Objective:
-        """An analytic objective.
-
-        Args:
-            f: Many points at once, float64 of shape (P, dim), to values of shape (P,) or a dict of them.
-            dim: Number of coordinates.
-            names: Names of the coordinates, for axes.
-
-        Example:
-            >>> bowl = Objective.from_function(lambda u: (u**2).sum(dim=1), dim=2)
-            >>> bowl.names
-            ('loss',)
-        """
-        return FunctionObjective(f, dim, names)
+        self.test = None if test is None else self.on(test, split="test")
 
     def __getstate__(self) -> dict[str, Any]:
-        """For another process: all but replicas and plans, which are made where they are needed, and test data."""
-        return {**vars(self), "_spare": [], "plans": {}, "test": None, "_untied": None}
+        """For another process: all but private copies, which are made where they are needed, and test data."""
+        return {**vars(self), "_spare": [], "test": None, "_untied": None}
 
-    def __repr__(self) -> str:
-        facts = self.provenance()
-        what = facts.get("model") or facts["function"]
-        return f"Objective({what}: {', '.join(self.names)}; {self.space})"
+    def _variant(self) -> Self:
+        """Another objective that begins with all that this one knows, to be changed before anybody sees it.
+
+        What sampling finds out about the fastest way to evaluate (`plans_of`) belongs to one objective, so that another
+        shares none of it: a graph has the batches in it that it was traced for.
+        """
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), test=None, _untied=None)
+        return other
 
     def on(self, data: Any, split: str = "data") -> Self:
-        """The same model, loss, metrics and parameter filter on other data.
-
-        BatchNorm is still recalibrated on the first.
-
-        Args:
-            data: Of the same kind.
-            split: Its name, "test" or "validation", for barriers and pictures.
-        """
-        other = copy.copy(self)
-        other._spare, other._untied = self._spare, None
+        """As `Objective.on`."""
+        other = self._variant()
         other.split = split
         other.data = other._settled(Batches.of(data, self.device, None if isinstance(data, Batches) else self.weight))
-        other.test = None
         return other
 
     def with_model(self, model: nn.Module, *, batchnorm: BatchNormMode | None = None) -> Self:
-        """The same data, loss and metrics for another model that takes the same inputs.
-
-        Parameters that stay here stay there, by name; all others move.
-
-        Args:
-            model: Any module.
-            batchnorm: The mode; by default as here.
-
-        Raises:
-            ValueError: The model gives different losses for the same batch, or losses that are not one real number.
-        """
-        other = copy.copy(self)
+        """As `Objective.with_model`."""
+        other = self._variant()
         other.module, other.batchnorm = unwrapped(model), batchnorm or self.batchnorm
         space = ParameterSpace.of_module(model, "*", refuse=False)
         stay = self.space.shapes.keys() - set(self.space.moved)
@@ -294,22 +222,13 @@ class Objective:
             module(inputs_of(batch))
 
     def resolve(self, between_models: bool) -> str:
-        """The BatchNorm mode for a subspace: "none", "frozen", "recalibrate" or "batch"."""
+        """As `Objective.resolve`."""
         return resolve_batchnorm(self.batchnorm, self.module, between_models=between_models)
 
     def evaluate(
         self, basis: Basis, coefficients: Iterable[NDArray[np.float64]], *, batchnorm: str = "frozen"
     ) -> Generator[dict[str, float], None, None]:
-        """Metrics at every point, one after another; stop iterating to stop computing.
-
-        Args:
-            basis: K vectors.
-            coefficients: Rows of shape (K,); each is taken when it is evaluated.
-            batchnorm: A resolved mode.
-
-        Yields:
-            Metric name -> value, for each row.
-        """
+        """As `Objective.evaluate`."""
         moving = set(basis.moving)
         data = Copies(self.data)
         with self.replica() as replica:
@@ -319,25 +238,13 @@ class Objective:
                 if vector is not None:  # it is there already, and need not be copied
                     zero = torch.zeros_like
                     own = {n: vector[n] if n in vector else zero(basis.origin.parameters[n]) for n in moving}
-                    self._show(replica, State({**basis.origin.parameters, **own}, basis.origin.buffers))
+                    self._show(replica, basis.origin.with_parameters(own, "point"))
                 else:
                     if not writable or self._changes_itself:
                         self._show(replica, basis.origin, moving)
                     basis.combine(row, replica.coordinates)
                 writable = vector is None
                 yield self._measure(replica, batchnorm, data)
-
-    def suited(self, place: Callable[[Self], T]) -> tuple[Self, T]:
-        """Itself and what ``place`` makes of it; or `untied`, where only that makes models fit.
-
-        Args:
-            place: Brings models into the objective's space; raises `Untied` where they have tied tensors apart.
-        """
-        try:
-            return self, place(self)
-        except Untied:
-            apart = self.untied()
-            return apart, place(apart)
 
     def measure(self, source: Source, batchnorm: str = "frozen") -> dict[str, float]:
         """Metrics of one model: a module, state dict, checkpoint or State of this architecture.
@@ -364,7 +271,7 @@ class Objective:
             return objective._measure(replica, batchnorm, objective.data)
 
     def model_at(self, state: State, batchnorm: str = "frozen") -> nn.Module:
-        """A new module in eval mode with the parameters and buffers of a point; recalibrated where that is the mode."""
+        """As `Objective.model_at`."""
         with self.replica() as replica:
             self._show(replica, self.space.select(state))
             self._prepare(replica, batchnorm)
@@ -399,6 +306,60 @@ class Objective:
     def samples(self) -> int:
         """In the data; 0 where there are none."""
         return len(self.data)
+
+    @property
+    def reads(self) -> tuple[Any, ...]:
+        """The loss and the metrics, and how each is called."""
+        return tuple((measure.takes_model, measure.function) for measure in self._measures.values())
+
+    def data_read(self, batchnorm: str) -> tuple[Batches, ...]:
+        """As `Objective.data_read`."""
+        return (self.data, self.train) if batchnorm == "recalibrate" else (self.data,)
+
+    @property
+    def batches(self) -> Batches:
+        """The data; what iterating yields are copies."""
+        return self.data
+
+    @property
+    def loss(self) -> Measured:
+        """The loss, and the form it has."""
+        return self._measures["loss"]
+
+    def loss_at(self, origin: State, batchnorm: str) -> LossAt:
+        """As `Objective.loss_at`."""
+        called = _Called(self.model_at(origin), self.loss)
+        if batchnorm == "batch":
+            for part in called.modules():
+                part.train(isinstance(part, _BatchNorm))
+        return called.at
+
+    def mini_batches(self, size: int, rng: np.random.Generator) -> Iterator[Any]:
+        """As `Objective.mini_batches`."""
+        data = self.divisible()
+        shares = np.array(data.weights) / data.total
+        while True:
+            i = int(rng.choice(len(shares), p=shares))
+            batch, count = data.batches[i], data.sizes[i]
+            if data.cut is not None and data.additive:
+                yield data.cut.take(batch, rng.permutation(count)[:size].tolist())
+            else:
+                yield mapped(batch, Tensor.clone)
+
+    def examples(self, count: int) -> Iterator[Any]:
+        """As `Objective.examples`."""
+        part = self.part(count)
+        data = self.divisible() if part is None else part.data
+        cut = data.cut if part is not None or data.additive else None
+        places = [
+            (batch, i)
+            for batch, size, weight in zip(data.batches, data.sizes, data.weights, strict=True)
+            if weight
+            for i in (range(size) if cut is not None else [-1])
+        ]
+        for place in torch.linspace(0, len(places) - 1, min(count, len(places))).round().long().tolist():
+            batch, i = places[place]
+            yield mapped(batch, Tensor.clone) if cut is None else cut.take(batch, [i])
 
     @contextmanager
     def replica(self) -> Iterator[Replica]:
@@ -494,7 +455,7 @@ class Objective:
         """Try the functions on a private copy of the module, and keep it."""
         replica = Replica(self.module, self.device)
         observed = observe(replica.module)
-        with shared_kept(seed=_UNLIKELY) if on_main_thread() else nullcontext(self.shared) as changed:
+        with shared_kept(seed=UNLIKELY) if on_main_thread() else nullcontext(self.shared) as changed:
             first, second, drawn = self._probe(functions, replica.module)
         self.shared = tuple(changed)
         self._check(first, second, drawn)
@@ -517,7 +478,6 @@ class Objective:
         self._untied = None
         self._spare: list[Replica] = []
         self._pristine = replica  # the user's module may change; what is copied from now on does not
-        self.plans: dict[Any, Any] = {}  # what sampling finds out about the fastest way to evaluate it
 
     def _probe(
         self, functions: Mapping[str, Metric], module: nn.Module
@@ -618,118 +578,39 @@ def _way_to_determinism(name: str, drawn: list[str], shared: tuple[str, ...]) ->
     return " ".join(advice) or "Switch off what changes from call to call: a dropout, a counter, a clock, a cache."
 
 
-class FunctionObjective(Objective):
-    """An analytic objective; made by `Objective.from_function`."""
+class _Called(nn.Module):
+    """A model and its loss in one, so that a loss that calls the model itself meets the tensors of the call."""
 
-    def __init__(
-        self, f: Callable[[Tensor], Tensor | Mapping[str, Tensor]], dim: int, names: Iterable[str] | None = None
-    ) -> None:
-        """Try the function on one point."""
-        self.coordinate_names: tuple[str, ...] | None = tuple(names) if names is not None else None
-        if self.coordinate_names is not None and len(self.coordinate_names) != dim:
-            raise ValueError(
-                f"Objective.from_function: names must hold {dim} names, got {len(self.coordinate_names)}. Give "
-                "one for each coordinate."
-            )
-        self.function = f
-        self.space = ParameterSpace.of_vector(dim)
-        self.batchnorm = None
-        self.device = torch.device("cpu")
-        self.test = None
-        self.split = "data"
-        self.plans = {}
-        self.without_effect = ()
-        origin = torch.zeros(1, dim, dtype=torch.float64)
-        with shared_kept(seed=_UNLIKELY) if on_main_thread() else nullcontext(()) as changed:
-            with private_noise(0) as noise:
-                first = self._evaluated(origin)
-            self.names = tuple(first)
-            if noise.used or isinstance(f, FrozenNoise):
-                self._check_draws(first, origin, list(noise.drawn))
-        self.shared = tuple(changed)
-        if noise.used:
-            self.function = FrozenNoise(self.function, 0)
-        if self.shared:
-            self.function = Shared(self.function, self.shared)
+    def __init__(self, model: nn.Module, loss: Measured) -> None:
+        super().__init__()
+        self.model = model
+        self._like = dict(model.named_parameters())
+        self.loss = loss
 
-    @property
-    def samples(self) -> int:
-        """There are no data."""
-        return 0
+    def at(self, parameters: Mapping[str, Tensor], batch: Any) -> Tensor:
+        held = {f"model.{name}": as_held(tensor, self._like[name]) for name, tensor in parameters.items()}
+        return loss_in(functional_call(self, held, (batch,)))
 
-    def resolve(self, between_models: bool) -> str:
-        """Always "none"."""
-        return "none"
+    def forward(self, batch: Any) -> Any:
+        if self.loss.takes_model:
+            return self.loss.function(self.model, batch)
+        return self.loss.function(self.model(batch[0]), batch[1])
 
-    def evaluate(
-        self, basis: Basis, coefficients: Iterable[NDArray[np.float64]], *, batchnorm: str = "none"
-    ) -> Generator[dict[str, float], None, None]:
-        """Values at every point, computed many at once."""
-        vectors = torch.stack([v[VECTOR] for v in basis.vectors])
-        for chunk in torch.as_tensor(np.asarray(list(coefficients))).split(_CHUNK):
-            values = in_order(self._evaluated(chunk @ vectors), self.names)
-            for i in range(len(chunk)):
-                yield {name: float(value[i]) for name, value in values.items()}
 
-    def suiting(self, fits: Callable[[ParameterSpace], Any]) -> Self:
-        """Itself, or `untied` where only that makes models fit.
+def modelled(objective: Objective, asking: str) -> ModelObjective:
+    """The objective, which must be a model's.
 
-        Args:
-            fits: Called with a space; raises `Untied` where they do not.
-        """
-        try:
-            fits(self.space)
-        except Untied:
-            return self.untied()
-        return self
+    Args:
+        objective: Any.
+        asking: Who needs a model, for the error.
 
-    def measure(self, source: Source, batchnorm: str = "none") -> dict[str, float]:
-        """Values at one point, a vector of shape (dim,)."""
-        point = self.space.select(State.of(source)).parameters[VECTOR]
-        return {name: float(value[0]) for name, value in in_order(self._evaluated(point[None]), self.names).items()}
-
-    def model_at(self, state: State, batchnorm: str = "none") -> nn.Module:
-        """There is no model to return."""
-        raise TypeError(
-            "Objective.model_at: an analytic objective has no model. Use subspace.point(coordinates) instead."
-        )
-
-    def provenance(self) -> dict[str, Any]:
-        """What was evaluated, as plain values."""
-        return {
-            "function": getattr(self.function, "__name__", "function"),
-            "dim": self.space.size,
-            "metrics": list(self.names),
-        }
-
-    def _check_draws(self, first: Mapping[str, Tensor], origin: Tensor, drawn: list[str]) -> None:
-        """A function that draws: the same value after other draws, and beside other points."""
-        for points in (origin, origin.expand(3, -1)):
-            with private_noise(1):
-                again = in_order(self._evaluated(points), self.names)
-            for name, value in first.items():
-                for other in again[name]:
-                    if not same_but_rounding(value[0], other):
-                        raise ValueError(
-                            f"Objective.from_function: f must be deterministic, and give a point the same value beside "
-                            f"others as alone, got {name} = {value[0].item():.9g} and then {other.item():.9g}. "
-                            f"It draws random numbers ({', '.join(dict.fromkeys(drawn)) or 'frozen'}). Draw the same "
-                            "for all points, in shape (1, ...), by generator=torch.Generator().manual_seed(0) made in "
-                            "f, or with f=lw.frozen_noise(f, seed=0)."
-                        )
-
-    def _evaluated(self, points: Tensor) -> dict[str, Tensor]:
-        with torch.no_grad():
-            found = self.function(points)
-        values = dict(found) if isinstance(found, Mapping) else {"loss": found}
-        for name, value in values.items():
-            if not isinstance(value, Tensor) or value.shape != (len(points),) or value.is_complex():
-                got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-                raise ValueError(
-                    f"Objective.from_function: f must return real values of shape ({len(points)},) for points of shape "
-                    f"{tuple(points.shape)}, got {got} for {name!r}. Reduce over dim=1 only."
-                )
-        return {name: value.double() for name, value in values.items()}
+    Raises:
+        ValueError: It has no model.
+    """
+    if not isinstance(objective, ModelObjective):
+        got = "an analytic one" if objective.at_once else f"a {type(objective).__name__}"
+        raise ValueError(f"{asking}: objective must have a model, got {got}. Use Objective(model, data).")
+    return objective
 
 
 def _device_of(model: nn.Module) -> torch.device:

@@ -13,13 +13,14 @@ from torch import nn
 from torch.nn import functional as F
 
 import lwidgets as lw
-from lwidgets.explorers import paths, route
-from lwidgets.explorers.connectivity import ConnectivityExplorer
-from lwidgets.export.record import record
+from lwidgets.explorers import ConnectivityExplorer
+from lwidgets.export.recording import record
+from lwidgets.studies.parts import paths, route
 from lwidgets.symmetry import Level, canonical, derive, recast
 from lwidgets.symmetry.align import align
 from lwidgets.symmetry.canonical import rewritten
 from tests.models import TRANSFORMER, flat
+from tests.studies.reading import curve_of, on_show, picture, text_of
 
 
 def permuted(model, seed=0):
@@ -47,6 +48,11 @@ def open_explorer(pair, **sliders):
     return explorer
 
 
+def table(explorer):
+    """What is said about the paths, and why there is no other."""
+    return text_of(explorer, "refusal", "barriers_table")
+
+
 def test_a_planted_permutation_is_undone(pair):
     objective, a, _ = pair
     explorer = open_explorer((objective, a, permuted(a)), alignment="weights")
@@ -72,7 +78,7 @@ def test_barriers_are_those_of_the_paths_by_themselves(pair, data, kind):
         assert explorer.barriers[name].value >= known.value - 1e-9
         assert explorer.barriers[name].value == pytest.approx(known.value, abs=2 * known.error + 1e-9)
         assert explorer.barriers[name].definition == known.definition
-    told = explorer.table.value
+    told = table(explorer)
     assert f"{explorer.barriers['aligned'].value:.4g} ±" in told
     assert data in told
     explorer.close()
@@ -104,11 +110,11 @@ def test_the_plane_holds_the_three_models(pair):
     known = objective.test.measure(b)["loss"]
     assert surface.at((1.0, 0.0))["loss"] == pytest.approx(known, rel=1e-6)
     assert surface.at((0.0, 1.0))["loss"] == pytest.approx(known, rel=1e-5)
-    assert [m["label"] for m in explorer.height_field.markers] == ["a", "b", "b aligned"]
-    assert explorer.plane_box.children == (explorer.height_field,)
+    assert [m.label for m in picture(explorer, "plane_picture").markers] == ["a", "b", "b aligned"]
+    assert "plane_picture" in on_show(explorer)
     explorer.plane = False
     assert explorer.wait(60)
-    assert explorer.plane_box.children == ()
+    assert "plane_picture" not in on_show(explorer)
     explorer.close()
 
 
@@ -155,8 +161,8 @@ def test_without_symmetries_the_straight_line_is_still_there():
     explorer = open_explorer((objective, a, b), alignment="weights")
     assert set(explorer.landscapes) == {"straight"}
     assert explorer.alignment_found is None
-    assert "No alignment." in explorer.table.value
-    assert "float32 only" in explorer.table.value
+    assert "No alignment." in table(explorer)
+    assert "float32 only" in table(explorer)
     assert explorer.study.checks["The symmetries are certified"].state == "warn"
     explorer.close()
 
@@ -218,12 +224,12 @@ def test_the_examples_that_make_the_barrier(pair):
             drawn = explorer.study["excesses"][name]
             np.testing.assert_allclose(drawn.excess, excess, atol=2e-5)
             most = int(np.argmax(excess))
-            assert f"most by {most}," in explorer._examples.plot.picture()["caption"]
-            curve = next(s for s in explorer._examples.plot.picture()["series"] if s["label"] == name)
-            np.testing.assert_allclose(curve["y"], np.sort(excess)[::-1], atol=2e-5)
+            assert f"most by {most}," in picture(explorer, "examples_picture").caption
+            curve = curve_of(explorer, "examples_picture", name)
+            np.testing.assert_allclose(curve.y, np.sort(excess)[::-1], atol=2e-5)
     explorer.by_example = False
     assert explorer.wait(60)
-    assert explorer._examples.box.children == ()
+    assert "examples_picture" not in on_show(explorer)
     explorer.close()
 
 
@@ -233,7 +239,8 @@ def test_another_loss_has_no_examples_and_says_so(pair):
     targets = F.one_hot(labels[:200], 10).float()
     objective = lw.Objective(a, (images[:200].float(), targets), loss=F.mse_loss)
     explorer = open_explorer((objective, a, b), by_example=True)
-    assert explorer._examples.plot.picture()["caption"].startswith("Not by example: ")
+    assert picture(explorer, "examples_picture") is None
+    assert text_of(explorer, "examples_refusal").startswith("Not by example. ")
     assert explorer.study.error is None
     explorer.close()
 
@@ -334,16 +341,16 @@ def test_aligned_paths_in_other_coordinates_are_those_by_hand(transformers, coor
         np.testing.assert_allclose(drawn[name].values["loss"], by_itself.values["loss"], rtol=1e-4)
     in_its_own = lw.sample(objective.test, lw.Line(a, align(a, b, objective).state), resolution=9, tolerance=0.0)
     assert np.abs(drawn["aligned"].values["loss"] - in_its_own.values["loss"]).max() > 0.05
-    for told in (explorer.table.value, explorer.plot.picture()["caption"]):
+    for told in (table(explorer), picture(explorer, "curves_picture").caption):
         assert "straight, as they are" in told
         assert f"aligned, {words}" in told
-    assert ("leave the architecture" in explorer.table.value) is (coordinates == "circuits")
+    assert ("leave the architecture" in table(explorer)) is (coordinates == "circuits")
     assert explorer.alignment_found.before == pytest.approx(found.before, rel=1e-4)
     groups = derive(first, objective.data.batches[0][0][:4]).groups
     assert explorer.study["symmetries"].groups == groups
-    assert all(name in explorer.symmetries.value for name in groups)
-    assert f"Symmetries, {words}: " in explorer.symmetries.value
-    assert "gain and shift of blocks.0.norm1 went into" in explorer.symmetries.value
+    assert all(name in text_of(explorer, "symmetries_table") for name in groups)
+    assert f"Symmetries, {words}: " in text_of(explorer, "symmetries_table")
+    assert "gain and shift of blocks.0.norm1 went into" in text_of(explorer, "symmetries_table")
     report = explorer.verify(60)
     assert report
     assert report.checks["The models compute the same in these coordinates"].state == "pass"
@@ -383,7 +390,7 @@ def test_every_path_leads_from_a_to_b_in_every_coordinates(transformers, coordin
             assert own == pytest.approx(known, rel=1e-3 if name == "repaired" else 1e-5)
     words = {"original": "", "folded": ", folded", "circuits": ", in circuits"}[coordinates]
     for name in ("aligned", "repaired", "curved"):
-        assert f">{name}{words}</th>" in explorer.table.value
+        assert f"{name}{words}" in [row[0] for row in picture(explorer, "barriers_table").rows]
     names = {name for name, _ in explorer.model_at(0.5, "curved").named_parameters()}
     assert (f"{ATTENTION}qk" in names, "norm.weight" in names) == (coordinates == "circuits", coordinates == "original")
     assert explorer.path.vertices[-1].parameters.keys() == names
@@ -403,8 +410,8 @@ def test_the_plane_is_in_the_coordinates(transformers, coordinates, words):
     for place, end in (((0.5, 0.0), second), ((0.0, 0.5), moved)):
         known = plain(objective.test, mixture(there, first, end, lambda _: 0.5))
         assert surface.at(place)["loss"] == pytest.approx(known, abs=2 * surface.error["loss"] + 1e-4)
-    assert words in explorer.height_field.picture()["frame"]["labels"][1]
-    assert explorer.height_field.description.endswith(f", {words}")
+    assert words in picture(explorer, "plane_picture").landscape.labels[1]
+    assert picture(explorer, "plane_picture").description.endswith(f", {words}")
     explorer.close()
 
 
@@ -432,8 +439,8 @@ def test_layers_are_mixed_in_the_coordinates(transformers, coordinates, words):
     assert curves["head"].at(0.25)["loss"] == pytest.approx(known, rel=1e-4)
     known = plain(objective.test, mixture(there, first, moved, lambda name: alpha(name) if "head" not in name else 1.0))
     assert curves["head"].at(1.0)["loss"] == pytest.approx(known, rel=1e-4)
-    assert "the parameters of blocks.0.norm1, " in explorer._mixture.readout.value
-    dots = [float(one["x"][0]) for one in explorer._mixture.plot.picture()["series"] if one["style"] == "points"]
+    assert "the parameters of blocks.0.norm1, " in text_of(explorer, "mixture_reading")
+    dots = [float(one.x[0]) for one in picture(explorer, "mixture_picture").items if one.style == "points"]
     assert dots == [explorer.mix[names.index(name)] for name in curves]
     explorer.mix = (1.0,) * len(names)
     assert explorer.wait(120)
@@ -441,7 +448,7 @@ def test_layers_are_mixed_in_the_coordinates(transformers, coordinates, words):
     explorer.coordinates = "original"
     assert explorer.wait(120)
     assert tuple(explorer.study["layer_curves"]) == names
-    assert "other layers" not in explorer._mixture.readout.value
+    assert "other layers" not in text_of(explorer, "mixture_reading")
     explorer.close()
 
 
@@ -473,7 +480,7 @@ def test_examples_are_looked_at_in_the_coordinates(transformers):
 
 def test_where_there_is_nothing_to_fold_the_picture_is_the_same(pair, monkeypatch):
     explorer = open_explorer(pair, alignment="weights", plane=True)
-    before, told = explorer.landscapes, explorer.table.value
+    before, told = explorer.landscapes, picture(explorer, "barriers_table")
     surface = explorer.study["surface"]
     explorer.coordinates = "folded"
     assert explorer.wait(60)
@@ -481,14 +488,15 @@ def test_where_there_is_nothing_to_fold_the_picture_is_the_same(pair, monkeypatc
     for name, one in explorer.landscapes.items():
         np.testing.assert_array_equal(one.values["loss"], before[name].values["loss"])
     np.testing.assert_array_equal(explorer.study["surface"].values["loss"], surface.values["loss"])
-    assert explorer.table.value.startswith(told)
-    assert "Nothing in these models is there to be folded" in explorer.table.value
+    same = picture(explorer, "barriers_table")
+    assert (same.title, same.head, same.rows) == (told.title, told.head, told.rows)
+    assert "Nothing in these models is there to be folded" in table(explorer)
     same = explorer.verify(60).checks["The models compute the same in these coordinates"]
     assert (same.state, same.detail) == ("info", "they are compared as they are")
     explorer.coordinates = "circuits"
     assert explorer.wait(60)
-    assert "Not in circuits; only the straight path is there." in explorer.table.value
-    assert "got none. Leave circuits out." in explorer.table.value
+    assert "Not in circuits; only the straight path is there." in table(explorer)
+    assert "got none. Leave circuits out." in table(explorer)
     explorer.close()
 
 
@@ -511,13 +519,12 @@ def test_a_post_norm_network_is_refused_and_the_straight_path_stays():
     assert set(explorer.landscapes) == set(explorer.barriers) == {"straight"}
     by_itself = lw.sample(TRANSFORMER.objective(), lw.Line(a, b), resolution=9, tolerance=0.0)
     np.testing.assert_allclose(explorer.landscapes["straight"].values["loss"], by_itself.values["loss"], rtol=1e-6)
-    told = explorer.table.value
+    told = table(explorer)
     assert "Not folded; only the straight path is there." in told
-    assert "norm &#x27;layer.norm1&#x27; must be read by linear layers only" in told
-    assert "as they are" not in told.split("<table")[1]
+    assert "norm 'layer.norm1' must be read by linear layers only" in told
+    assert [row[0] for row in picture(explorer, "barriers_table").rows] == ["straight"]
     assert (explorer.alignment_found, explorer.path) == (None, None)
-    assert explorer.plane_box.children == explorer._mixture.box.children == ()
-    assert explorer.symmetries.value == ""
+    assert on_show(explorer) == ["curves_picture", "refusal", "barriers_table"]
     report = explorer.verify(60)
     assert report
     titles = ("The models compute the same in these coordinates", "The aligned model computes what b does")
@@ -528,7 +535,7 @@ def test_a_post_norm_network_is_refused_and_the_straight_path_stays():
     explorer.coordinates = "original"
     assert explorer.wait(120)
     assert set(explorer.landscapes) == {"straight", "aligned", "repaired"}
-    assert "Not folded" not in explorer.table.value
+    assert "Not folded" not in table(explorer)
     explorer.close()
 
 
@@ -537,7 +544,7 @@ def test_parameters_that_stay_are_a_reason(transformers):
     ((images, labels),) = objective.data.batches
     some = lw.Objective(a, (images[:50], labels[:50]), loss=F.cross_entropy, params="!embed.*")
     explorer = open_explorer((some, a, b), coordinates="folded", alignment="weights")
-    assert "all of whose parameters move, got one in which some parameters stay" in explorer.table.value
+    assert "all of whose parameters move, got one in which some parameters stay" in table(explorer)
     assert set(explorer.landscapes) == {"straight"}
     explorer.close()
 
@@ -548,8 +555,8 @@ def test_symmetries_that_are_given_are_of_the_models_as_they_are(transformers):
     explorer = ConnectivityExplorer(*transformers, spec=spec, alignment="weights", coordinates="folded", plane=False)
     assert explorer.wait(120)
     assert set(explorer.landscapes) == {"straight"}
-    assert "No alignment." in explorer.table.value
-    assert "Leave spec out to align in other coordinates." in explorer.table.value
+    assert "No alignment." in table(explorer)
+    assert "Leave spec out to align in other coordinates." in table(explorer)
     explorer.coordinates = "original"
     assert explorer.wait(120)
     assert explorer.alignment_found.spec.groups == spec.groups
@@ -605,17 +612,18 @@ def test_a_return_to_coordinates_rewrites_and_evaluates_nothing(transformers, mo
     explorer.coordinates = "folded"
     assert explorer.wait(60)
     assert explorer.study.error is None
-    assert "aligned, folded" in explorer.table.value
+    assert "aligned, folded" in table(explorer)
     explorer.close()
 
 
 def test_a_page_has_every_coordinates(transformers, tmp_path):
     explorer = open_explorer(transformers, alignment="weights", resolution=9)
-    found = record(explorer, {"coordinates": ("original", "folded", "circuits")}, lambda *_: None)
-    tables = [next(p["text"] for p in frame if p and "Barrier of the" in p.get("text", "")) for frame in found.frames]
-    for words, text in zip(("aligned 0", "aligned, folded", "aligned, in circuits"), tables, strict=True):
-        assert words.split(" 0")[0] in text
-    assert ["leave the architecture" in text for text in tables] == [False, False, True]
+    found = record(explorer.study, {"coordinates": ("original", "folded", "circuits")}, lambda *_: None)
+    place = [panel.name for panel in found.panels].index("barriers_table")
+    tables = [frame[place] for frame in found.frames]
+    for words, one in zip(("aligned", "aligned, folded", "aligned, in circuits"), tables, strict=True):
+        assert one.rows[1][0] == words
+    assert ["leave the architecture" in " ".join(one.notes) for one in tables] == [False, False, True]
     page = explorer.to_html(tmp_path / "page.html", {"coordinates": None})
     source = page.read_text(encoding="utf-8")
     assert "aligned, in circuits" in source
@@ -639,7 +647,7 @@ def test_the_plane_shows_the_paths_that_lie_in_its_coordinates(coordinates, tran
         plane=True,
         resolution=9,
     )
-    drawn = {path["label"]: path for path in explorer.height_field.paths}
+    drawn = {path.label: path for path in picture(explorer, "plane_picture").paths}
     known, plane = explorer.study["paths"], explorer.study["through"]
     assert set(known) == {"straight", "aligned", "repaired", "curved"}
     assert list(drawn) == [name for name in ("straight", "aligned", "curved") if known[name].coordinates == coordinates]
@@ -649,11 +657,11 @@ def test_the_plane_shows_the_paths_that_lie_in_its_coordinates(coordinates, tran
         for k in (0, 13, 32, 64):
             gap = flat(known[name].path.point([k / 64]).parameters) - origin
             nearest, *_ = np.linalg.lstsq(axes, gap, rcond=None)
-            np.testing.assert_allclose((path["x"][k], path["y"][k]), nearest, atol=1e-4)
-        assert path["dashed"] is (name == "curved")
+            np.testing.assert_allclose((path.x[k], path.y[k]), nearest, atol=1e-4)
+        assert path.dashed is (name == "curved")
     explorer.plane = False
     assert explorer.wait(60)
-    assert explorer.height_field.paths == []
+    assert picture(explorer, "plane_picture") is None
     explorer.close()
 
 
@@ -665,7 +673,7 @@ def test_what_cannot_be_learned_leaves_the_straight_path(pair, sliders, what):
     steps = lw.Objective(a, objective.data.batches, loss=lambda output, y: (output.argmax(1) != y).float().mean())
     explorer = open_explorer((steps, a, b), **sliders)
     assert list(explorer.landscapes) == ["straight"]
-    assert f"<b>No {what}.</b>" in explorer.table.value
+    assert f"No {what}. " in table(explorer)
     assert explorer.path is None
     explorer.close()
 
@@ -674,7 +682,7 @@ def test_two_of_three_models_keep_their_names(pair):
     objective, a, b = pair
     c = lw.demo.digits((2, 3), hidden=(16, 12), steps=80)[1]
     explorer = open_explorer((objective, a, b, c), first="b", second="c", alignment="weights", plane=True)
-    assert {mark["label"] for mark in explorer.height_field.markers} == {"b", "c", "c aligned"}
+    assert {mark.label for mark in picture(explorer, "plane_picture").markers} == {"b", "c", "c aligned"}
     assert explorer.study["surface"].labels == ("x (0 = b, 1 = c)", "y (0 = b, 1 = c aligned)")
-    assert explorer.plot.x_axis.label == "alpha (0 = b, 1 = c)"
+    assert picture(explorer, "curves_picture").x == "alpha (0 = b, 1 = c)"
     explorer.close()

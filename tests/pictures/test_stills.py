@@ -21,20 +21,20 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import lwidgets as lw
-from lwidgets.export import stills
-from lwidgets.landscape import Landscape
+from lwidgets.landscape import Landscape, Sampling
+from lwidgets.pictures import stills
 from tests.models import CNN, MLP
 
 X, Y = np.linspace(-1, 1, 9), np.linspace(0, 3, 5)  # 2 by 3 in size and not square in number: a transposed map shows
-FRAME = {"batchnorm": "frozen", "subspace": {"kind": "random plane", "models": ["Net"], "directions": ["d", "e"]}}
+FRAME = Sampling(batchnorm="frozen", kind="random plane", models=("Net",), directions=("d", "e"))
 
 
 def surface(values, /, **changes):
     values = np.broadcast_to(np.asarray(values, dtype=np.float64), (9, 5)).copy()
     evaluated = np.zeros((9, 5), bool)
     evaluated[::2, ::2] = True
-    made = Landscape((X, Y), ("x", "y"), ("along x", "along y"), {"loss": values}, evaluated, 15, {"loss": 0.25}, FRAME)
-    return replace(made, **changes)
+    made = Landscape((X, Y), ("x", "y"), ("along x", "along y"), {"loss": values}, evaluated, 15, {"loss": 0.25})
+    return replace(made, **{"sampling": FRAME, **changes})
 
 
 def curve(values, /, x=None, **changes):
@@ -183,14 +183,14 @@ def test_values_without_a_place_leave_a_gap_in_a_curve_and_crosses_below():
         ({"error": {"loss": np.nan}, "final": False}, "error not known yet · 15 of 45 evaluated"),
         ({"error": {"loss": np.nan}, "values": {"loss": np.full((9, 5), np.nan)}}, "nothing interpolated · 15 of 45"),
         ({"final": False}, "% of the plane · not final"),
-        ({"provenance": {"batchnorm": "recalibrate"}}, "BatchNorm recalibrated"),
-        ({"provenance": {"batchnorm": "batch"}}, "BatchNorm of each batch"),
+        ({"sampling": Sampling(batchnorm="recalibrate")}, "BatchNorm recalibrated"),
+        ({"sampling": Sampling(batchnorm="batch")}, "BatchNorm of each batch"),
         (
-            {"error": {"loss": np.nan}, "provenance": {"sampling": {"first look": "64 of 1,000 samples"}}},
+            {"error": {"loss": np.nan}, "sampling": Sampling(first_look="64 of 1,000 samples")},
             "first look, 64 of 1,000 samples · 15 of 45 evaluated",
         ),
-        ({"evaluated": np.ones((9, 5), bool), "error": {"loss": 0.0}, "provenance": {}}, "all 45 evaluated"),
-        ({"provenance": {"batchnorm": ["odd"], "subspace": 5, "sampling": "odd"}}, "15 of 45 evaluated"),
+        ({"evaluated": np.ones((9, 5), bool), "error": {"loss": 0.0}, "sampling": Sampling()}, "all 45 evaluated"),
+        ({"sampling": Sampling(batchnorm="odd", kind="odd")}, "15 of 45 evaluated"),
     ],
 )
 def test_an_approximation_is_never_silent(changes, words):
@@ -311,12 +311,11 @@ INJECTIONS = [
 
 @pytest.mark.parametrize("text", INJECTIONS)
 def test_strings_of_a_stranger_are_drawn_letter_by_letter(text):
-    subspace = {"kind": "random plane", "models": [text, text], "directions": []}
-    provenance = {"subspace": subspace, "sampling": {"first look": text}}
+    sampling = Sampling(kind="random plane", models=(text, text), first_look=text)
     options = {"axes": (text, text), "labels": (text, text), "values": {text: SLOPE}, "error": {text: np.nan}}
     for landscape in (
-        surface(SLOPE, provenance=provenance, **options),
-        curve(PATH, axes=(text,), labels=(text,), values={text: PATH}, error={text: 0.1}, provenance=provenance),
+        surface(SLOPE, sampling=sampling, **options),
+        curve(PATH, axes=(text,), labels=(text,), values={text: PATH}, error={text: 0.1}, sampling=sampling),
     ):
         content = stills.svg(landscape, width=12)
         tree = ElementTree.fromstring(content)
@@ -329,9 +328,9 @@ def test_strings_of_a_stranger_are_drawn_letter_by_letter(text):
 
 def test_ten_megabytes_of_text_come_out_short():
     text = "<b>W&</b> " * 1_000_000
-    provenance = {"batchnorm": text, "subspace": {"models": [text, text]}, "sampling": {"first look": text}}
+    sampling = Sampling(batchnorm=text, models=(text, text), first_look=text)
     landscape = surface(
-        SLOPE, labels=(text, text), values={text: SLOPE}, error={text: np.nan}, provenance=provenance, axes=(text, text)
+        SLOPE, labels=(text, text), values={text: SLOPE}, error={text: np.nan}, sampling=sampling, axes=(text, text)
     )
     assert len(stills.svg(landscape)) < 300_000
     with pytest.raises(ValueError, match="metric must be one of <b>W") as caught:

@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 import lwidgets as lw
 from lwidgets import merging
-from lwidgets.export.record import record
+from lwidgets.export.recording import record
 from tests.models import at, flat, named
+from tests.studies.reading import curve_of, picture, text_of
 
 
 def convolutional(bn):
@@ -68,6 +69,12 @@ def loss(task, module):
         return F.cross_entropy(module.eval()(x), y).item()
 
 
+def row_of(explorer, method):
+    """The row of the table that speaks of a method."""
+    (found,) = (row for row in picture(explorer, "methods_table").rows if row[0].endswith(f" {method}"))
+    return found
+
+
 DIRECT = {
     "average": lambda base, models, tasks: merging.average(*models),
     "task arithmetic": lambda base, models, tasks: merging.task_arithmetic(base, *models),
@@ -110,7 +117,7 @@ def test_the_curves_are_those_of_models_put_together_by_hand(family):
     told = {name: loss(task, between(base, merged, 0.3)) for name, task in tasks.items()}
     here = {name: scores["loss"] for name, scores in explorer.study["here"].items()}
     assert here == pytest.approx(told, rel=1e-5)
-    words = explorer.plot.caption.value
+    words = picture(explorer, "curves_picture").caption
     assert all(f"{name} {value:.4g}" in words for name, value in here.items())
     assert f"mean {np.mean(list(here.values())):.4g}" in words
     module = explorer.model_at(0.3)
@@ -125,10 +132,10 @@ def test_dashed_lines_are_each_model_on_its_own_task(family):
     base, models, tasks = family
     explorer = lw.MergingExplorer(base, models, tasks, plane=False, compare=False)
     assert explorer.wait(60)
-    dashed = [one for one in explorer.plot._series["curves"] if one.style == "dashed"]
+    dashed = [one for one in picture(explorer, "curves_picture").items if getattr(one, "style", "") == "dashed"]
     expected = [loss(task, model) for task, model in zip(tasks.values(), models, strict=True)]
     assert [one.y[0] for one in dashed] == pytest.approx(expected, rel=1e-5)
-    mean = next(one for one in explorer.plot._series["curves"] if one.label == "mean of tasks")
+    mean = curve_of(explorer, "curves_picture", "mean of tasks")
     np.testing.assert_allclose(mean.y, np.mean([c.values["loss"] for c in explorer.landscapes.values()], axis=0))
     explorer.close()
 
@@ -146,7 +153,7 @@ def test_the_table_has_every_method_where_its_mean_loss_is_lowest(family):
         assert np.interp(one.scale, grid, means) <= min(means) + 0.03 * np.ptp(means)
         for task, scores in one.scores.items():
             assert scores["loss"] == pytest.approx(loss(tasks[task], between(base, made, one.scale)), rel=1e-5)
-        assert f">{np.mean([s['loss'] for s in one.scores.values()]):.4g}<" in explorer.table.value
+        assert f"{np.mean([s['loss'] for s in one.scores.values()]):.4g}" in row_of(explorer, name)
     for name, module in (("base", base), *zip(tasks, models, strict=True)):
         assert explorer.compared[name].scale is None
         for task, scores in explorer.compared[name].scores.items():
@@ -164,7 +171,7 @@ def test_the_plane_holds_the_models_and_marks_where_each_method_ends(family):
         nearest, *_ = np.linalg.lstsq(axes, gap, rcond=None)
         np.testing.assert_allclose((x, y), nearest, atol=1e-5)
         assert off == pytest.approx(np.linalg.norm(gap - axes @ nearest), rel=1e-4, abs=1e-5)
-    marks = {mark["label"]: (mark["x"], mark["y"]) for mark in explorer.height_field.markers if mark["label"]}
+    marks = {mark.label: (mark.x, mark.y) for mark in picture(explorer, "plane_picture").markers if mark.label}
     assert marks["base"] == pytest.approx((0, 0), abs=1e-9)
     assert marks["blue"] == pytest.approx((1, 0), abs=1e-6)
     assert marks["green"] == pytest.approx((0, 1), abs=1e-6)
@@ -172,17 +179,16 @@ def test_the_plane_holds_the_models_and_marks_where_each_method_ends(family):
     assert marks["scale 1"] == pytest.approx(tuple(nearest), abs=1e-5)
     assert set(marks) == {"base", "red", "green", "blue", "scale 1", *map(str, range(1, 9))}
     assert marks["4"] == pytest.approx(explorer.study["places"]["dare"][:2])
-    assert ">4 dare<" in explorer.table.value
+    assert row_of(explorer, "dare")[0] == "4 dare"
     explorer.scale, explorer.span = 0.5, (-0.25, 1.25)
     assert explorer.wait(60)
-    assert (explorer.height_field.markers[-1]["x"], explorer.height_field.markers[-1]["y"]) == pytest.approx(
-        tuple(nearest / 2), abs=1e-5
-    )
-    (way,) = explorer.height_field.paths
-    np.testing.assert_allclose([way["x"], way["y"]], np.outer(nearest, np.linspace(-0.25, 1.25, 65)), atol=1e-5)
-    assert way["dashed"]  # entries drawn at random lead out of the plane
+    last = picture(explorer, "plane_picture").markers[-1]
+    assert (last.x, last.y) == pytest.approx(tuple(nearest / 2), abs=1e-5)
+    (way,) = picture(explorer, "plane_picture").paths
+    np.testing.assert_allclose([way.x, way.y], np.outer(nearest, np.linspace(-0.25, 1.25, 65)), atol=1e-5)
+    assert way.dashed  # entries drawn at random lead out of the plane
     surfaces = explorer.study["surfaces"]
-    shown = np.frombuffer(explorer.height_field.frame["values"], "<f4").reshape(2, 33, 33)[0]
+    shown = picture(explorer, "plane_picture").landscape.values["loss"]
     np.testing.assert_allclose(shown, np.mean([s.values["loss"] for s in surfaces.values()], axis=0), rtol=1e-6)
     for name, surface in surfaces.items():
         for i, j in np.argwhere(surface.evaluated)[::40]:
@@ -198,7 +204,7 @@ def test_the_plane_holds_the_models_and_marks_where_each_method_ends(family):
             assert surface.values["loss"][i, j] == pytest.approx(loss(tasks[name], module), rel=1e-5)
     explorer.task = "green"
     assert explorer.wait(60)
-    shown = np.frombuffer(explorer.height_field.frame["values"], "<f4").reshape(2, 33, 33)[0]
+    shown = picture(explorer, "plane_picture").landscape.values["loss"]
     np.testing.assert_allclose(shown, surfaces["green"].values["loss"], rtol=1e-6)
     explorer.close()
 
@@ -210,8 +216,8 @@ def test_one_objective_for_all_has_one_curve_and_no_task(family):
     assert "task" not in explorer.study.sliders
     assert "first" not in explorer.study.sliders
     assert len(explorer.landscapes) == 1
-    assert explorer.height_field.frame
-    assert ">loss<" in explorer.table.value
+    assert picture(explorer, "plane_picture").landscape.final
+    assert picture(explorer, "methods_table").head == ("model", "scale", "loss", "L2 off the plane")
     assert list(explorer.compared)[:3] == ["base", "a", "b"]
     assert explorer.verify(60)
     explorer.close()
@@ -234,12 +240,12 @@ def test_a_method_of_ones_own_and_one_that_fails(family):
     assert explorer.merged.parameters.keys() == named(models[-1]).keys()
     assert loss(tasks["blue"], explorer.model_at(1.0)) == pytest.approx(loss(tasks["blue"], models[-1]), rel=1e-5)
     ((_, given, objectives),) = calls  # the picture and the comparison share it
-    assert (len(given), objectives) == (3, list(tasks.values()))
+    assert (len(given), list(objectives)) == (3, list(tasks.values()))
     where, scale = explorer.study["places"], explorer.compared["last"].scale
     assert where["last"] == pytest.approx(scale * np.array(where["blue"]), rel=1e-5)
     explorer.method = "broken"
     assert explorer.wait(60)
-    assert "got holes" in explorer.table.value
+    assert "got holes" in text_of(explorer, "refusal")
     assert explorer.landscapes == {}
     assert explorer.verify(60)
     with pytest.raises(ValueError, match=r"merged: method must be able to merge these models, got broken: .* holes"):
@@ -283,18 +289,22 @@ def test_held_out_data_and_the_scale_chosen_without_them():
     assert abs(best - int(np.argmin(unknown))) > 1
     assert on_test["average"].scale == pytest.approx(grid[best], abs=0.051)
     assert best == 30
-    assert ">1.5 or more<" in explorer.table.value
+    assert "1.5 or more" in row_of(explorer, "average")
 
 
 def test_a_page_keeps_methods_and_scales(tmp_path):
     base, models, tasks = lw.demo.digits_tasks(hidden=(8,), steps=20)
     explorer = lw.MergingExplorer(base, models, tasks)
-    found = record(explorer, {"method": ("average", "ties"), "scale": (0.0, 0.5, 1.0)}, lambda *_: None)
+    found = record(explorer.study, {"method": ("average", "ties"), "scale": (0.0, 0.5, 1.0)}, lambda *_: None)
     assert len(found.frames) == 6
-    assert found.kinds == ("line_plot", "height_field", "text")
+    assert [(panel.name, panel.kind) for panel in found.panels] == [
+        ("curves_picture", "curves"),
+        ("plane_picture", "surface"),
+        ("methods_table", "table"),
+    ]
     assert "density" not in [slider.name for slider, _ in found.fixed]
-    assert all("Measured on the test data" in frame[2]["text"] for frame in found.frames)
-    assert found.frames[0][0]["caption"] != found.frames[5][0]["caption"]
+    assert all(frame[2].title.startswith("Measured on the test data") for frame in found.frames)
+    assert found.frames[0][0].caption != found.frames[5][0].caption
     path = explorer.to_html(tmp_path / "merging.html", {"method": ("average", "ties")})
     assert "task arithmetic" in path.read_text()
     explorer.close()
@@ -403,8 +413,8 @@ def test_a_method_that_goes_wrong_spoils_nothing():
         explorer.method = method
         assert explorer.wait(60)
         assert explorer.study.error is None
-        assert (told.replace("'", "&#x27;") in explorer.table.value) or not told
-        assert all(np.isfinite([mark["x"], mark["y"]]).all() for mark in explorer.height_field.markers)
+        assert (told in text_of(explorer, "refusal")) if told else picture(explorer, "refusal") is None
+        assert all(np.isfinite([mark.x, mark.y]).all() for mark in picture(explorer, "plane_picture").markers)
     explorer.data = "train"
     explorer.data = "test"
     assert explorer.wait(60)
@@ -422,7 +432,7 @@ def test_a_loss_that_is_never_finite_has_no_best_scale():
     )
     explorer = lw.MergingExplorer(base, models, tasks)
     assert explorer.wait(60)
-    assert "The mean loss is finite nowhere on the way." in explorer.table.value
+    assert "The mean loss is finite nowhere on the way." in text_of(explorer, "methods_table")
     assert list(explorer.compared) == ["base", *tasks]
     assert explorer.verify(60).checks["The data are the same in every pass"].state == "pass"
     explorer.close()
