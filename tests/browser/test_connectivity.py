@@ -51,7 +51,7 @@ def test_a_transformer_is_aligned_in_circuits(lab_server: Server, page: Page):
     page.locator(".lwidgets-alignment select").select_option("weights")
     page.locator(".lwidgets-coordinates select").select_option("circuits")
     expect(rows.locator("th")).to_have_text(["straight, as they are", "aligned, in circuits"], timeout=60_000)
-    expect(page.locator(".lw-table-home")).to_contain_text("leave the architecture")
+    expect(page.locator(".lw-table-home .lw-caption").first).to_contain_text("leave the architecture")
     expect(page.locator(".lwidgets-caption").first).to_contain_text("aligned, in circuits")
     wait_for_kernel(page, "explorer.study.status.phase == 'done'")
     told = ask_kernel(page, "explorer.barriers['aligned'].value")
@@ -67,7 +67,7 @@ def test_what_has_no_circuits_says_so(lab: Page):
     expect(lab.locator(".lw-table[aria-label*='arrier'] tbody tr")).to_have_count(1)
     lab.locator(".lwidgets-coordinates select").select_option("folded")
     expect(lab.get_by_role("alert")).to_have_count(0)
-    expect(lab.locator(".lw-table-home")).to_contain_text("as they are")
+    expect(lab.locator(".lw-table-home .lw-caption").first).to_contain_text("as they are")
     assert console_errors(lab) == []
 
 

@@ -121,7 +121,7 @@ def _picture(
         dots.append(Series([alphas[name]], level, "", color, "points", width=6))
     return Curves(
         [Series([0.0, 1.0], np.repeat(level, 2), "", GRAY, "dashed", width=1.0), *lines, *dots],
-        x="alpha of one layer, the others where they are (0 = a, 1 = b)",
+        x="alpha of one layer (0 = a, 1 = b)",
         y=metric,
         log=scale(log_height),
         caption=_least_and_most(curves, metric, mixed[metric]),
