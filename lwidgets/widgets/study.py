@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -287,7 +288,7 @@ class StudyWidget(W.VBox):
             return
         with self._showing:
             view.held = dict(self.study.held.get(name, {}))
-            view.observe(lambda change: self.study.held.__setitem__(name, dict(change["new"])), "held")
+            view.observe(partial(_note_held, weakref.ref(self.study), name), "held")
 
     def hold(self, panel: str, **held: Any) -> None:
         """Put what a person can hold in a picture: ``camera`` and ``point`` of a surface.
@@ -329,6 +330,13 @@ class StudyWidget(W.VBox):
             {"name": name, "state": "pending" if pending else check.state, "detail": check.detail}
             for name, check in study.checks.items()
         ]
+
+
+def _note_held(study: weakref.ref[Study], panel: str, change: Any) -> None:
+    """What a person holds, for the study, which the picture does not keep alive: anywidget keeps its widgets."""
+    known = study()
+    if known is not None:
+        known.held[panel] = dict(change["new"])
 
 
 def _pace(status: Status) -> str:
