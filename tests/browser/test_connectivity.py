@@ -63,7 +63,7 @@ def test_a_transformer_is_aligned_in_circuits(lab_server: Server, page: Page):
 
 def test_what_has_no_circuits_says_so(lab: Page):
     lab.locator(".lwidgets-coordinates select").select_option("circuits")
-    expect(lab.get_by_role("alert")).to_contain_text("Not in circuits; only the straight path is there.")
+    expect(lab.get_by_role("alert")).to_contain_text("Not in circuits; only the straight path is there")
     expect(lab.locator(".lw-table[aria-label*='arrier'] tbody tr")).to_have_count(1)
     lab.locator(".lwidgets-coordinates select").select_option("folded")
     expect(lab.get_by_role("alert")).to_have_count(0)
