@@ -53,7 +53,7 @@ def test_a_transformer_is_aligned_in_circuits(lab_server: Server, page: Page):
     expect(rows.locator("th")).to_have_text(["straight, as they are", "aligned, in circuits"], timeout=60_000)
     expect(page.locator(".lw-table-home .lw-caption").first).to_contain_text("leave the architecture")
     expect(page.locator(".lwidgets-caption").first).to_contain_text("aligned, in circuits")
-    wait_for_kernel(page, "explorer.study.status.phase == 'done'")
+    wait_for_kernel(page, "explorer.study.status.phase == 'done'", timeout=120)
     told = ask_kernel(page, "explorer.barriers['aligned'].value")
     assert float(rows.nth(1).locator("td").first.inner_text().split("±")[0]) == pytest.approx(told, rel=1e-3)
     names = ask_kernel(page, "[name for name, _ in explorer.model_at(0.5, 'aligned').named_parameters()]")
@@ -63,7 +63,7 @@ def test_a_transformer_is_aligned_in_circuits(lab_server: Server, page: Page):
 
 def test_what_has_no_circuits_says_so(lab: Page):
     lab.locator(".lwidgets-coordinates select").select_option("circuits")
-    expect(lab.get_by_role("alert")).to_contain_text("Not in circuits; only the straight path is there.")
+    expect(lab.get_by_role("alert")).to_contain_text("Not in circuits; only the straight path is there")
     expect(lab.locator(".lw-table[aria-label*='arrier'] tbody tr")).to_have_count(1)
     lab.locator(".lwidgets-coordinates select").select_option("folded")
     expect(lab.get_by_role("alert")).to_have_count(0)
