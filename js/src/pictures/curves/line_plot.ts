@@ -295,9 +295,9 @@ function strokesOf(curve: Curve, { x, y }: Layout): SVGPathElement[] {
   const { color, style, width, opacity } = curve;
   if (style === 'band') {
     const [lower, upper] = [py.slice(0, px.length), py.slice(px.length)];
-    const edge = { class: 'lw-stroke', stroke: color, 'stroke-width': 0.5, opacity };
+    const edge = { class: 'lw-stroke', stroke: color, 'stroke-width': 0.5 };
     return [
-      svg('path', { d: bandPath(px, lower, upper), fill: color, opacity: 0.15 * opacity }),
+      svg('path', { d: bandPath(px, lower, upper), fill: color, opacity }),
       svg('path', { ...edge, d: linePath(px, lower) }),
       svg('path', { ...edge, d: linePath(px, upper) }),
     ];
