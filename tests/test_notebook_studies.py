@@ -2,7 +2,9 @@
 
 import ast
 import importlib
+import json
 import tokenize
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +35,7 @@ _NO_CODE = {
 ALIVE = {
     "flat_channels": {"mu": [0.5, 1.5], "eps": 3},
     "intrinsic_dimension": {"d": [2, 10, 12]},
-    "logistic_perceptron": {"rate": [1.0, 10.0, 1e4]},
+    "logistic_perceptron": {"rate": [1.0, 10.0, 100.0]},
     "opposing_signals": {"eta": [0.05, 0.1, 0.2], "optimizer": ["GD", "Adam"]},
     "saddle_to_saddle": {"depth": [2, 4], "sigma": [0.0, 0.5]},
     "topological_obstruction": {"signs": None, "v_scale": [0.2, 1.2]},
@@ -70,9 +72,8 @@ def code_lines(source: str) -> int:
 
 
 def test_only_code_is_counted():
-    assert (
-        code_lines('"""One.\n\nTwo.\n"""\n\n# three\nx = [\n    1,  # four\n\n]\n\n\ndef f():\n    """Five."""\n') == 4
-    )
+    source = '"""One.\n\nTwo.\n"""\n\n# three\nx = [\n    1,  # four\n\n]\n\n\ndef f():\n    """Five."""\n'
+    assert code_lines(source) == 4
 
 
 def test_every_study_of_the_folder_is_tested():
@@ -101,8 +102,8 @@ def test_a_study_lives_without_a_kernel(study, tmp_path, request):
     """Its checks are on the page, and it is right at every position of it."""
     alive = ALIVE[request.node.callspec.params["study"]]
     page = study.to_html(tmp_path / "page.html", alive).read_text()
-    assert study.claim.split(",")[0] in page
-    assert study.limits.split(":")[0] in page
+    for words in (study.claim, study.limits, study.citation):
+        assert json.dumps(words)[1:-1] in page
     report = study.verify(at=alive)
     assert report, report
 
@@ -136,7 +137,7 @@ def test_the_loss_along_a_channel(module):
     eps = torch.tensor([0.2, 0.1, 0.05, 0.025], dtype=torch.float64)
     points, infinite = flat.channel(flat.SECOND, eps)
     np.testing.assert_allclose(
-        (flat.loss(points) - infinite) / eps**2, [1.35742e-3, 1.10019e-3, 1.03607e-3, 1.02005e-3], rtol=1e-5
+        (flat.loss(points) - infinite) / eps**2, [1.35742e-3, 1.10019e-3, 1.03607e-3, 1.02005e-3], rtol=2e-5
     )
 
 
@@ -153,8 +154,8 @@ def test_where_gradient_descent_ends_above_the_edge(module):
     alpha = torch.tensor([5.0, 9.0, 11.0, 12.0], dtype=torch.float64)
     rates = [0.1, 0.1, 0.09, 0.1]
     starts = opposing.start(0.1).expand(4, 3)
-    ends = walks.run(None, starts, rate=rates, steps=600, slope=opposing.slope(alpha, 2.0)).points[-1]
-    found = walks.sharpness(opposing.model(alpha, 2.0), ends)
+    ends = walks.run(None, starts, rate=rates, slope=partial(opposing.slope, alpha, 2.0)).points[-1]
+    found = walks.sharpness(partial(opposing.losses, alpha, 2.0), ends)
     np.testing.assert_allclose(found[:3], [10.0, 18.0, 22.0], rtol=1e-3)
     assert float(found[3]) < 20.0
 
@@ -191,7 +192,9 @@ def test_gradients_by_hand_are_those_of_autograd(module, slow):
     walks, model = module("walks"), module(slow)
     if slow == "opposing_signals":
         points = walks.normal(7, 3, seed=1)
-        torch.testing.assert_close(model.slope(3.0, 2.0)(points), walks.gradient(model.model(3.0, 2.0), points))
+        torch.testing.assert_close(
+            model.slope(3.0, 2.0, points), walks.gradient(partial(model.losses, 3.0, 2.0), points)
+        )
     else:
         z = walks.normal(20, 2, seed=2)
         by_hand, auto = (
