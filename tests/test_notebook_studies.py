@@ -3,6 +3,7 @@
 import ast
 import importlib
 import json
+import re
 import tokenize
 from functools import partial
 from pathlib import Path
@@ -102,8 +103,11 @@ def test_a_study_lives_without_a_kernel(study, tmp_path, request):
     """Its checks are on the page, and it is right at every position of it."""
     alive = ALIVE[request.node.callspec.params["study"]]
     page = study.to_html(tmp_path / "page.html", alive).read_text()
-    for words in (study.claim, study.limits, study.citation):
-        assert json.dumps(words)[1:-1] in page
+    told = json.loads(re.search(r'id="lwidgets-companion">(.*?)</script>', page)[1])["studies"][0]
+    assert (told["claim"], told["limits"], told["citation"]) == (study.claim, study.limits, study.citation)
+    assert {check["state"] for check in told["checks"]} <= {"pass", "info"}
+    assert len(told["checks"]) == len(study.verify().checks)
+    assert len(told["panels"]) == len(study.panels)
     report = study.verify(at=alive)
     assert report, report
 
