@@ -51,7 +51,8 @@ def drag(explorer: lw.SurfaceExplorer, seeds: Iterable[int]) -> list[float | Non
     def note(change: Any) -> None:
         painted.append((time.perf_counter(), change["new"]["labels"][0]))
 
-    explorer.height_field.observe(note, "frame")
+    view = explorer.panels.places["surface_picture"].view
+    view.observe(note, "picture")
     found: list[float | None] = []
     for seed in seeds:
         moved = time.perf_counter()
@@ -59,7 +60,7 @@ def drag(explorer: lw.SurfaceExplorer, seeds: Iterable[int]) -> list[float | Non
         time.sleep(REST)
         mine = [at for at, label in list(painted) if at > moved and f"(seed {seed}," in label]
         found.append(1000 * (mine[0] - moved) if mine else None)
-    explorer.height_field.unobserve(note, "frame")
+    view.unobserve(note, "picture")
     return found
 
 

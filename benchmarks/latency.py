@@ -30,7 +30,8 @@ CELLS = [
     """
 import time
 import lwidgets as lw
-lw.study._PREFETCHED = -1.0  # nothing is computed ahead: a key press measures
+from lwidgets.study import worker
+worker._PREFETCHED = -1.0  # nothing is computed ahead: a key press measures
 objective, a, b = lw.demo.digits(held_out=0)
 called, sent = [], {}  # when the slider's callback ran; tag of a frame -> when it was made, its seed, its evaluations
 """,
@@ -39,7 +40,8 @@ surface = lw.SurfaceExplorer(objective, seed_y=99)
 surface.observe(lambda change: called.append(time.time()), "seed_x")
 def note(change):
     sent[change.new["tag"]] = time.time(), surface.study["seed_x"], surface.study["surface"].evaluations
-surface.height_field.observe(note, "frame")
+surface.wait()  # its picture is drawn by something now
+surface.panels.places["surface_picture"].view.observe(note, "picture")
 surface
 """,
     "curve = lw.CurveExplorer(objective, a, b)\ncurve",

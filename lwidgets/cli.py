@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NAME=POSITIONS",
         help="keep a slider alive, in every study that has it: seed_x=0..19, span=0.5,1,2, alpha=21 positions as "
-        "alpha=#21, or all options as log=*",
+        "alpha=#21, or all options as log_height=*",
     )
     export.add_argument("--title", help="of the page; the notebook's name by default")
     _add_kind(export)
@@ -139,8 +139,8 @@ class _Clock:
 def _slider(text: str) -> tuple[str, Any]:
     """NAME=POSITIONS: ``0..19``, ``#21`` evenly spaced, ``*`` for all options, or values with commas.
 
-    >>> _slider("seed=0..2"), _slider("span=0.5,1"), _slider("alpha=#21"), _slider("log=*"), _slider("metric=loss")
-    (('seed', range(0, 3)), ('span', [0.5, 1]), ('alpha', 21), ('log', None), ('metric', ['loss']))
+    >>> _slider("seed=0..2"), _slider("span=0.5,1"), _slider("alpha=#21"), _slider("plane=*"), _slider("metric=loss")
+    (('seed', range(0, 3)), ('span', [0.5, 1]), ('alpha', 21), ('plane', None), ('metric', ['loss']))
     """
     name, equals, positions = text.partition("=")
     if not (name and equals and positions):

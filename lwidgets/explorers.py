@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import traitlets
 from torch import nn
 
 from lwidgets import merging as methods_
@@ -72,7 +73,11 @@ class SurfaceExplorer(StudyWidget):
 
     @point.setter
     def point(self, point: tuple[float, float] | None) -> None:
-        self.hold("surface_picture", point=list(point or ()))
+        if point is not None and (len(point) != 2 or not np.isfinite(point).all()):
+            raise traitlets.TraitError(
+                f"SurfaceExplorer: point must be two finite numbers, or None, got {point!r}. Pass (x, y) on the plane."
+            )
+        self.hold("surface_picture", point=[] if point is None else [float(u) for u in point])
 
     def model_at(self, point: tuple[float, float]) -> nn.Module:
         """The model at a point of the plane as a new module in eval mode."""
@@ -134,7 +139,7 @@ class CurveExplorer(StudyWidget):
 
     def model_at(self, point: float) -> nn.Module:
         """The model at an alpha as a new module in eval mode, BatchNorm recalibrated where the curve's is."""
-        objective = next(iter(self.study["objectives"].values()))
+        objective: Objective = next(iter(self.study["objectives"].values()))
         line = self.latest("line")
         return objective.model_at(line.point(np.atleast_1d(point)), objective.resolve(line.between_models))
 
@@ -186,7 +191,7 @@ class LayerwiseExplorer(StudyWidget):
     def model_at(self, mix: tuple[float, ...]) -> nn.Module:
         """The mixture with these alphas as a new module in eval mode, BatchNorm as in the picture."""
         joined, objectives = self.study["layers"]
-        objective = next(iter(objectives.values()))
+        objective: Objective = next(iter(objectives.values()))
         return objective.model_at(joined.point(mix), objective.resolve(joined.between_models))
 
 

@@ -123,6 +123,7 @@ class Landscape:
             ValueError: Coordinates that do not increase; no metric; a grid of another shape; or a name is missing.
 
         Example:
+            >>> import torch
             >>> x, y = [0.0, 0.5, 1.0], np.linspace(-1, 1, 5)
             >>> bowl = Landscape.from_arrays(x, y, {"loss": np.add.outer(np.square(x), y**2)}, labels=("width", "rate"))
             >>> bowl

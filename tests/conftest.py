@@ -27,12 +27,16 @@ providers._get_local_constants = providers.Constants
 # Files whose tests wait or count in milliseconds, or start processes or threads of their own that fill the machine.
 # `make unit` runs them after the others, one by one.
 ALONE = {
-    "explorers/test_checks.py",
+    "studies/test_checks.py",
     "sampling/test_executors.py",
     "sampling/test_threads.py",
     "test_pauses.py",
-    "test_scheduler.py",
-    "test_study.py",
+    "study/test_latest.py",
+    "study/test_optional.py",
+    "study/test_races.py",
+    "study/test_slow.py",
+    "study/test_study.py",
+    "study/test_threads.py",
     "widgets/test_output.py",
 }
 TESTS = Path(__file__).parent

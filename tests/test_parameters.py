@@ -72,7 +72,7 @@ def test_a_model_whose_own_child_is_called_module_takes_its_own_state_dict():
         (
             3,
             TypeError,
-            "source must be a module, a state dict, a checkpoint path or a 1-D tensor, array or list of numbers, got int",
+            "source must be a module, a state dict, a checkpoint path or a 1-D tensor, array or list of numbers, got",
         ),
         ({}, ValueError, "state dict must hold tensors, got none"),
         ({"epoch": 3}, ValueError, "Pass the dict that state_dict"),

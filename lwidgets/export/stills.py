@@ -36,7 +36,9 @@ def small_still(recording: Recording) -> str:
     from lwidgets.pictures.stills import encoded
 
     figure = _figure(recording)
-    for dpi, colors in _SMALLER if figure is not None else ():
+    if figure is None:
+        return ""
+    for dpi, colors in _SMALLER:
         image = Image.open(io.BytesIO(encoded(figure, format="png", dpi=dpi))).convert("RGB")
         buffer = io.BytesIO()
         image.quantize(colors, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)

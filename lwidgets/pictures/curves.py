@@ -378,7 +378,9 @@ class Curves(Picture):
                 line = "--" if one.style == "dashed" else "-"
                 axes.plot(one.x, one.y, line, linewidth=0.75 * one.width, **look)
         if any(one.label for one in self.strokes):
-            for text in axes.legend(fontsize=_SMALL - 1, frameon=False).get_texts():
+            corner: Any = self.legend.replace("top", "upper").replace("bottom", "lower").replace("-", " ")
+            # matplotlib's own search for the best place takes minutes for curves of many points
+            for text in axes.legend(loc=corner, fontsize=_SMALL - 1, frameon=False).get_texts():
                 text.set_parse_math(False)
         still.supxlabel(textwrap.fill(self.caption, 80, max_lines=4), ha="left", x=0.02, **letters)
         return still

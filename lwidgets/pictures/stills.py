@@ -203,6 +203,7 @@ def note(landscape: Landscape, metric: str, *, log: bool = False, barrier: Barri
 
     Example:
         >>> x, every = np.linspace(-1, 1, 65), np.arange(65) % 4 == 0
+        >>> from lwidgets.landscape import Sampling
         >>> frozen = Sampling(batchnorm="frozen")
         >>> curve = Landscape((x,), ("x",), ("x",), {"loss": x**2}, every, 17, {"loss": 0.002}, sampling=frozen)
         >>> *_, missed, batchnorm = note(curve, "loss").split(" · ")

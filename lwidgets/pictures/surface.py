@@ -219,7 +219,6 @@ class Surface(Picture):
             "colormap": self.colormap,
             "final": found.final,
             "missable": found.missable if found.blind_spot else "",
-            "outside": self.outside,
             "markers": [{"x": float(m.x), "y": float(m.y), "label": m.label} for m in self.markers],
             "paths": [_plain_path(path, keep) for path in self.colored],
             "description": self.description,

@@ -15,6 +15,7 @@ from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, GREEN, ORANGE, VERMILLION
 from lwidgets.parameters import Source
 from lwidgets.pictures import Curves, Marker, Series, Surface, Table, Words
+from lwidgets.progress import Progress
 from lwidgets.sampling import stream
 from lwidgets.sampling.identity import version
 from lwidgets.sampling.polish import polish_barrier
@@ -91,7 +92,8 @@ def connectivity(
     study = Study(title or "Are they connected?", version=partial(version, *place.objectives.values()))
     study.add(paths(place, spec))
     _add_sliders(study, place)
-    _add_curves(study, place)
+    _add_curves(study)
+    _draw_curves(study, place.letters)
     _add_plane(study)
     _add_words(study)
     _add_layers(study, place, by)
@@ -120,12 +122,12 @@ def _add_sliders(study: Study, place: Place) -> None:
     add_log_height(study)
 
 
-def _add_curves(study: Study, place: Place) -> None:
+def _add_curves(study: Study) -> None:
     """Metrics on every path, and the barriers."""
 
     @study.node(keep=64)
     def losses(
-        paths: dict[str, Route], data: str, resolution: int, tolerance: float, log_height: bool, progress: Any
+        paths: dict[str, Route], data: str, resolution: int, tolerance: float, log_height: bool, progress: Progress
     ) -> Iterator[dict[str, Landscape]]:
         options: dict[str, Any] = {"resolution": resolution, "tolerance": tolerance, "log": log_height}
         yield from together(
@@ -142,7 +144,7 @@ def _add_curves(study: Study, place: Place) -> None:
         data: str,
         metric: str,
         barrier: BarrierKind,
-        progress: Any,
+        progress: Progress,
     ) -> Iterator[dict[str, Barrier | Why]]:
         asked = None if barrier == "error" else metric
         found = {name: barrier_or_why(one.barrier, asked, barrier) for name, one in losses.items()}
@@ -155,11 +157,15 @@ def _add_curves(study: Study, place: Place) -> None:
                 )
         yield dict(found)
 
+
+def _draw_curves(study: Study, letters: tuple[str, ...]) -> None:
+    """The curves; alpha on them, and the barriers in words."""
+
     @study.view
     def curves_picture(
         losses: dict[str, Landscape], paths: dict[str, Route], pair: tuple[int, int], metric: str, log_height: bool
     ) -> Curves:
-        first, second = (place.letters[i] for i in pair)
+        first, second = (letters[i] for i in pair)
         origin, *_, last = paths[STRAIGHT].path.remainders
         lines = [
             Series(one.coords[0], drawable(one.values[metric], log_height), name, _COLORS[name])
@@ -199,7 +205,7 @@ def _add_plane(study: Study) -> None:
 
     @study.node(keep=16)
     def surface(
-        through: Subspace | None, ends: Place | None, data: str, log_height: bool, progress: Any
+        through: Subspace | None, ends: Place | None, data: str, log_height: bool, progress: Progress
     ) -> Iterator[Landscape | None]:
         if through is None or ends is None:
             yield None

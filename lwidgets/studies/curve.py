@@ -14,6 +14,7 @@ from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, GRAY, VERMILLION
 from lwidgets.parameters import Source
 from lwidgets.pictures import Curves, Series, Words
+from lwidgets.progress import Progress
 from lwidgets.sampling import stream
 from lwidgets.sampling.identity import version
 from lwidgets.sampling.measure import measured
@@ -107,7 +108,7 @@ def _add_nodes(study: Study) -> None:
         resolution: int,
         tolerance: float,
         log_height: bool,
-        progress: Any,
+        progress: Progress,
     ) -> Iterator[Landscapes]:
         options: dict[str, Any] = {"resolution": resolution, "tolerance": tolerance, "log": log_height}
         each = {split: stream(one, line, progress=progress, **options) for split, one in objectives.items()}
@@ -120,7 +121,7 @@ def _add_nodes(study: Study) -> None:
 
     @study.node(keep=64)
     def here(
-        objectives: dict[str, Objective], line: Subspace, alpha: float, progress: Any
+        objectives: dict[str, Objective], line: Subspace, alpha: float, progress: Progress
     ) -> Iterator[dict[str, dict[str, float]]]:
         found = {}
         for i, (split, one) in enumerate(objectives.items()):
@@ -134,7 +135,7 @@ def _add_nodes(study: Study) -> None:
         sampled_barriers: Barriers,
         curves: Landscapes,
         line: Subspace,
-        progress: Any,
+        progress: Progress,
     ) -> Iterator[Barriers]:
         found = dict(sampled_barriers)
         for split, sampled in sampled_barriers.items():

@@ -12,6 +12,7 @@ from lwidgets.landscape import Landscape, drawable, mean_of
 from lwidgets.palette import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
 from lwidgets.parameters import Source, State
 from lwidgets.pictures import Curves, Marker, Series, Surface, Words
+from lwidgets.progress import Progress
 from lwidgets.sampling import stream
 from lwidgets.sampling.identity import version
 from lwidgets.sampling.measure import measured
@@ -134,7 +135,7 @@ def _add_curves(study: Study, tasks: Tasks, merger: Merger) -> None:
 
     @study.node(keep=64)
     def curves(
-        ray: Subspace | None, data: str, resolution: int, tolerance: float, log_height: bool, progress: Any
+        ray: Subspace | None, data: str, resolution: int, tolerance: float, log_height: bool, progress: Progress
     ) -> Iterator[dict[str, Landscape]]:
         options: dict[str, Any] = {"resolution": resolution, "tolerance": tolerance, "log": log_height}
         yield from _sampled(tasks, ray, data, progress=progress, **options)
@@ -185,7 +186,7 @@ def _add_plane(study: Study, tasks: Tasks) -> None:
 
     @study.node(keep=8)
     def surfaces(
-        through: Subspace | None, data: str, log_height: bool, progress: Any
+        through: Subspace | None, data: str, log_height: bool, progress: Progress
     ) -> Iterator[dict[str, Landscape]]:
         yield from _sampled(tasks, through, data, log=log_height, progress=progress, **PLANE)
 

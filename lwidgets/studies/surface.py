@@ -14,6 +14,7 @@ from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, COLORMAPS, GRAY
 from lwidgets.parameters import Source, State
 from lwidgets.pictures import Curves, Marker, Series, Surface
+from lwidgets.progress import Progress
 from lwidgets.sampling import stream
 from lwidgets.sampling.identity import version
 from lwidgets.studies.parts import checks
@@ -95,7 +96,7 @@ def _add_surface(study: Study, objective: Objective) -> None:
         resolution: int,
         tolerance: float,
         log_height: bool,
-        progress: Any,
+        progress: Progress,
     ) -> Iterator[Landscape]:
         plane.basis  # noqa: B018  made here, once for every span, and not at all for a surface that is remembered
         as_it_is = span == (plane.axes[0].low, plane.axes[0].high)  # a given plane keeps its own extents till then
@@ -132,7 +133,7 @@ def _add_envelope(study: Study, objective: Objective, centre: State) -> None:
 
     @study.node
     def directions(
-        envelope: int, normalize: Normalization, span: float, tolerance: float, progress: Any
+        envelope: int, normalize: Normalization, span: float, tolerance: float, progress: Progress
     ) -> Iterator[tuple[Landscape, ...]]:
         curves: tuple[Landscape, ...] = ()
         yield curves

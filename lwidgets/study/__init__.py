@@ -8,7 +8,8 @@ idle time, the positions next to the slider moved last are computed ahead.
 from __future__ import annotations
 
 from lwidgets.check import Check, Report, Verified
-from lwidgets.study.graph import Panel, Progress
+from lwidgets.progress import Progress
+from lwidgets.study.graph import Panel
 from lwidgets.study.part import Part
 from lwidgets.study.sliders import Slider
 from lwidgets.study.study import Study, together

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from inspect import isgeneratorfunction
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
+from lwidgets.progress import Progress as Progress
 from lwidgets.study.sliders import Slider
 
 PROGRESS = "progress"
@@ -23,13 +24,6 @@ Role = Literal["node", "view", "check", "oracle"]
 
 _JUDGES = ("view", "check", "oracle")
 _serials = itertools.count(1)
-
-
-class Progress(Protocol):
-    """To be called between steps. It reports, and it ends work that a newer position has made stale."""
-
-    def __call__(self, done: int, total: int) -> None:
-        """So many steps of so many."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ RESERVED = frozenset(
         "trait_defaults", "trait_events", "trait_has_value", "trait_metadata", "trait_names", "trait_values",
         "traits", "unobserve", "unobserve_all", "widget_types", "widgets",
         # of the study's own widget
-        "bundle", "checks_panel", "controls", "latest", "on_show", "status_bar", "study", "summary", "to_html",
+        "bundle", "checks_panel", "controls", "hold", "latest", "on_show", "panels", "status_bar", "study", "to_html",
         "verify", "wait",
     }
 )

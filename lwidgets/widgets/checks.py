@@ -16,6 +16,6 @@ class ChecksPanel(anywidget.AnyWidget):
             ``fail``, ``info`` or ``pending``.
     """
 
-    _esm = script("checks.js")
+    _esm = script("checks.js").read_text(encoding="utf-8")  # a path would keep every widget alive
 
     checks = traitlets.List(traitlets.Dict()).tag(sync=True)

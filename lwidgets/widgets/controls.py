@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,8 +17,7 @@ _WIDE = {"width": "auto", "max_width": "460px"}
 _NARROW = {"width": "auto", "margin": "2px 12px 2px 108px"}
 _LAYOUTS = {"toggle": _NARROW, "bank": {**_WIDE, "max_height": "420px", "overflow": "hidden auto"}}
 _STYLE = {"description_width": "104px"}
-_STEPS = 200  # of a control that has none of its own
-_PLAYED = 41  # places that a button takes a number to which has no steps
+_STEPS = 200  # of a control that has none of its own, and to which a button takes a number at most
 _INTERVAL = 100  # milliseconds from one to the next
 
 
@@ -32,13 +32,17 @@ def control_for(slider: Slider) -> W.DOMWidget:
     }
     control = _MAKERS[slider.kind](slider, common)
     if slider.play:
-        control = PlayedSlider(control, _places(slider), layout=common["layout"])
+        control = PlayedSlider(control, layout=common["layout"])
     control.add_class(f"lwidgets-{slider.name.replace('_', '-')}")
     return control
 
 
 def range_of(control: W.DOMWidget) -> tuple[float, float]:
-    """What a control offers, in the unit of its value."""
+    """What a control offers, in the unit of its value; a field for numbers without ends offers all."""
+    if isinstance(control, W.FloatText | W.IntText) and not hasattr(control, "min"):
+        return -math.inf, math.inf
+    if isinstance(control, PlayedSlider):
+        return range_of(control.slider)
     if isinstance(control, W.FloatLogSlider):
         return control.base**control.min, control.base**control.max
     return control.min, control.max
@@ -46,27 +50,40 @@ def range_of(control: W.DOMWidget) -> tuple[float, float]:
 
 def set_range(control: W.DOMWidget, low: float, high: float) -> None:
     """Give a control other bounds without a moment in which they contradict each other or its value."""
-    if np.allclose((low, high), range_of(control), rtol=1e-12, atol=0):
-        return
-    if isinstance(control, W.FloatLogSlider):
-        low, high = np.log([low, high]) / np.log(control.base)
     if isinstance(control, PlayedSlider):
         set_range(control.slider, low, high)
         return
+    if np.allclose((low, high), range_of(control), rtol=1e-12, atol=0):
+        return
+    if isinstance(control, W.FloatLogSlider):
+        low, high = _exponents(low, high)
     if low > control.max:
         control.max, control.min = high, low
     else:
         control.min, control.max = low, high
 
 
-def is_rounding(shown: Any, value: Any, step: float | None) -> bool:
+def is_rounding(control: W.DOMWidget, value: Any) -> bool:
     """Whether a control only shows a value as its nearest step: browsers do, and say so as if a person had moved it.
 
-    >>> is_rounding(0.33, 1 / 3, 0.01), is_rounding(0.34, 1 / 3, 0.01), is_rounding(0.33, 0.325, None)
-    (True, False, False)
+    Args:
+        control: Of a slider.
+        value: The slider's.
+
+    Example:
+        >>> control = control_for(Slider("third", 1 / 3, low=0.0, high=1.0, step=0.01))
+        >>> for control.value in (0.33, 0.34):
+        ...     print(is_rounding(control, 1 / 3))
+        True
+        False
     """
+    if isinstance(control, PlayedSlider):
+        return is_rounding(control.slider, value)
+    shown, step = control.value, getattr(control, "step", None)
     if not step or isinstance(value, bool | str):
         return False
+    if isinstance(control, W.FloatLogSlider):
+        shown, value = np.log10([shown, value])
     gaps = np.abs(np.subtract(shown, value))
     return bool(0 < gaps.max(initial=0.0) <= step / 2 * (1 + 1e-9))
 
@@ -111,7 +128,7 @@ class SliderBank(W.VBox):
         def slider(name: str, at: float) -> W.FloatSlider:
             return W.FloatSlider(at, description=name, style=dict(style), layout=W.Layout(width="auto"), **common)
 
-        self._step = step
+        self.step = step
         self._all = slider(description, self._middle(value))
         self._each = [slider(name, at) for name, at in zip(parts, value, strict=True)]
         super().__init__([self._all, *self._each], layout=layout)
@@ -124,14 +141,14 @@ class SliderBank(W.VBox):
 
     def _middle(self, value: tuple[float, ...]) -> float:
         """Where the slider of all stands: on a step, or the browser would move it to one, and all others with it."""
-        return float(round(sum(value) / len(value) / self._step) * self._step)
+        return float(round(sum(value) / len(value) / self.step) * self.step)
 
     def _take(self, value: tuple[float, ...]) -> None:
         if not self._busy:
             self.value = value
 
     def _take_one(self, i: int, change: Any) -> None:
-        if not is_rounding(change["new"], self.value[i], self._step):
+        if not is_rounding(change["owner"], self.value[i]):
             self._take((*self.value[:i], change["new"], *self.value[i + 1 :]))
 
     def _show(self, change: Any) -> None:
@@ -145,47 +162,54 @@ class SliderBank(W.VBox):
 
 
 class PlayedSlider(W.HBox):
-    """A slider with a button that moves it along.
+    """A slider with a button that moves it along, from where it is to its end.
 
     Attributes:
         value: The slider's.
+        slider: It.
+        button: Counts the places to which it takes the slider.
     """
 
     value = traitlets.Any()
 
-    def __init__(self, slider: W.DOMWidget, places: np.ndarray, *, layout: W.Layout) -> None:
+    def __init__(self, slider: W.DOMWidget, *, layout: W.Layout) -> None:
         """A button before a slider.
 
         Args:
-            slider: Of a number.
-            places: Where the button takes it, one after the other.
+            slider: Of a number, with a step.
             layout: Of both.
         """
         self.slider = slider
-        self._places = places
-        self.button = W.Play(min=0, max=len(places) - 1, interval=_INTERVAL, show_repeat=False)
+        self._places = _places(slider)
+        self.button = W.Play(
+            self._nearest(slider.value), min=0, max=len(self._places) - 1, interval=_INTERVAL, show_repeat=False
+        )
         self.button.layout.width = "auto"
         slider.layout = W.Layout(width="auto", flex="1 1 auto")
         self._busy = False
         super().__init__([self.button, slider], layout=layout)
         self.value = slider.value
         slider.observe(self._slid, "value")
+        slider.observe(self._ranged, ("min", "max"))
         self.button.observe(self._played, "value")
         self.observe(self._show, "value")
 
-    @property
-    def min(self) -> float:
-        """Of the slider."""
-        return range_of(self.slider)[0]
-
-    @property
-    def max(self) -> float:
-        """Of the slider."""
-        return range_of(self.slider)[1]
+    def _nearest(self, value: float) -> int:
+        return int(np.abs(self._places - value).argmin())
 
     def _slid(self, change: Any) -> None:
         if not self._busy:
             self.value = change["new"]
+
+    def _ranged(self, _: Any) -> None:
+        """The slider has other ends, and other places between them."""
+        self._places, busy = _places(self.slider), self._busy
+        self._busy = True
+        try:
+            self.button.max = len(self._places) - 1  # which may take its value along
+            self.button.value = self._nearest(self.slider.value)
+        finally:
+            self._busy = busy
 
     def _played(self, change: Any) -> None:
         if not self._busy:
@@ -195,7 +219,7 @@ class PlayedSlider(W.HBox):
         self._busy = True
         try:
             self.slider.value = change["new"]
-            self.button.value = int(np.abs(self._places - change["new"]).argmin())  # it goes on from here
+            self.button.value = self._nearest(change["new"])  # it goes on from here
         finally:
             self._busy = False
 
@@ -213,32 +237,52 @@ def _range(kind: type[W.DOMWidget], **more: Any) -> Callable[[Slider, dict[str, 
 
 
 def _number(slider: Slider, common: dict[str, Any]) -> W.DOMWidget:
-    low, high = slider.limits or (slider.low, slider.high)
     if slider.log:
-        ends = {"min": float(np.log10(slider.low)), "max": float(np.log10(slider.high))}  # type: ignore[arg-type]
-        return W.FloatLogSlider(**ends, step=(ends["max"] - ends["min"]) / _STEPS, readout_format=".3g", **common)
-    if slider.step is not None:
+        first, last = _exponents(slider.low, slider.high)
+        step = slider.step or (last - first) / _STEPS
+        return W.FloatLogSlider(min=first, max=last, step=step, readout_format=".3g", **common)
+    if slider.step is not None and None not in (slider.low, slider.high):
         return _range(W.FloatSlider, readout_format=".3g")(slider, common)
-    return W.BoundedFloatText(min=low, max=high, step=None, **common)
-
-
-def _places(slider: Slider) -> np.ndarray:
-    """Where a button takes a number: a step on, and another."""
-    low, high = slider.low, slider.high
+    low, high = slider.limits or (slider.low, slider.high)
     if low is None or high is None:
-        return np.array([slider.value])
-    if slider.log:
-        return np.geomspace(low, high, _PLAYED)
-    if slider.kind == "integer":
-        return np.arange(int(low), int(high) + 1, int(slider.step or 1))
-    count = min(_STEPS, round((high - low) / slider.step)) if slider.step else _PLAYED - 1
-    return np.linspace(low, high, max(1, count) + 1)
+        return W.FloatText(step=slider.step, **common)
+    return W.BoundedFloatText(min=low, max=high, step=slider.step, **common)
+
+
+def _integer(slider: Slider, common: dict[str, Any]) -> W.DOMWidget:
+    if None in (slider.low, slider.high):
+        return W.IntText(step=int(slider.step or 1), **common)
+    return _range(W.IntSlider)(slider, common)
+
+
+def _exponents(low: Any, high: Any) -> tuple[float, float]:
+    """Decades between which every power of ten lies between two numbers: a control that rounds up offers too much.
+
+    >>> first, last = _exponents(0.3, 0.7)
+    >>> 0.3 <= 10**first < 0.3 + 1e-12, 0.7 - 1e-12 < 10**last <= 0.7
+    (True, True)
+    """
+    first, last = math.log10(low), math.log10(high)
+    while 10.0**first < low:
+        first = math.nextafter(first, math.inf)
+    while 10.0**last > high:
+        last = math.nextafter(last, -math.inf)
+    return first, last
+
+
+def _places(slider: W.DOMWidget) -> np.ndarray:
+    """Where a button takes a number: a step on, and another, so many at once that there are not too many."""
+    steps = max(1, math.floor((slider.max - slider.min) / slider.step * (1 + 1e-12)))
+    places = slider.min + slider.step * np.arange(0, steps + 1, math.ceil(steps / _STEPS))
+    if isinstance(slider, W.FloatLogSlider):
+        return np.asarray(slider.base**places)
+    return np.asarray(places if isinstance(slider, W.IntSlider) else places.round(12))
 
 
 _MAKERS: dict[str, Callable[[Slider, dict[str, Any]], W.DOMWidget]] = {
     "choice": lambda slider, common: W.Dropdown(options=slider.options, **common),
     "toggle": lambda slider, common: W.Checkbox(indent=False, **common),
-    "integer": _range(W.IntSlider),
+    "integer": _integer,
     "number": _number,
     "bank": _bank,
     "pair": _range(W.FloatRangeSlider, readout_format=".2f"),

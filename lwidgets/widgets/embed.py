@@ -137,7 +137,8 @@ def _looks(study: Mapping[str, Any], models: _Models) -> list[dict[str, Any]]:
             picture = study["pictures"][index]
             series = [{name: one[name] for name in one if name not in ("x", "y")} for one in picture["series"]]
             axes = ("x", "y", "x_log", "y_log", "equal", "legend")
-            key = json.dumps([*(picture[name] for name in axes), series])
+            ends = [picture["x_range"], picture["y_range"]] if picture["equal"] else []  # they make the figure's shape
+            key = json.dumps([*(picture[name] for name in axes), *ends, series])
             if key not in figures:
                 figures[key] = _figure(picture, series, models)
             ranges = [(*picture[f"{axis}_range"], picture[f"{axis}_log"]) for axis in "xy"]
@@ -151,6 +152,7 @@ def _figure(picture: Mapping[str, Any], series: Sequence[Mapping[str, Any]], mod
     log = "".join(axis for axis in "xy" if picture[f"{axis}_log"])
     with closing(CurvesView()) as view:
         view.axes(picture["x"], picture["y"], log)  # type: ignore[arg-type]
+        view.fit(picture["x_range"], picture["y_range"], equal=picture["equal"])
         view.draw(strokes)
         view.figure.legend_location = picture["legend"]
         view.figure.display_toolbar = False  # its buttons show letters of a font that a page does not have

@@ -46,7 +46,7 @@ class Place(W.VBox):
                 before.close()
         self.view.show(picture)
         if self.children != self.aside:
-            self.children, self.layout.display = self.aside, ""
+            self.layout.display, self.children = "", self.aside  # in this order: see above
         return made
 
 
@@ -67,10 +67,10 @@ class Panels(W.VBox):
         self._rows: dict[str, tuple[list[str], W.GridBox]] = {}
         first: dict[str, str] = {}
         for panel in panels:
-            first[panel.name] = first.get(panel.beside, panel.name)
-            self._rows.setdefault(first[panel.name], ([], W.GridBox(layout=W.Layout(width="100%"))))[0].append(
-                panel.name
-            )
+            row = first[panel.name] = first.get(panel.beside, panel.name)
+            if row not in self._rows:  # a box that nobody shows would stay open
+                self._rows[row] = ([], W.GridBox(layout=W.Layout(width="100%")))
+            self._rows[row][0].append(panel.name)
         self._row_of = first
         for names, box in self._rows.values():
             box.children = [self.places[name] for name in names]

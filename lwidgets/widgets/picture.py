@@ -22,13 +22,14 @@ class PictureView(anywidget.AnyWidget):
     does, and ``picture`` refers to them, so that a marker that moves over a surface sends no surface.
 
     Attributes:
-        picture: Kind and plain values, from `show`; ``{}`` before the first.
+        picture: Kind and plain values, from `show`; ``{}`` before the first. Its ``tag`` counts what was shown, so that
+            who watches the screen knows what is painted.
         arrays: Number -> coding, shape and bytes; set before the picture that refers to them.
         held: What a person holds: the ``camera`` of a surface, ``yaw`` and ``pitch`` in radians and ``zoom``; the
             pinned ``point``, ``[x, y]`` in the units of the axes, or ``[]``.
     """
 
-    _esm = script("picture.js")
+    _esm = script("picture.js").read_text(encoding="utf-8")  # a path would keep every widget alive
 
     picture = traitlets.Dict().tag(sync=True)
     arrays = traitlets.Dict().tag(sync=True)
@@ -37,7 +38,7 @@ class PictureView(anywidget.AnyWidget):
     def __init__(self, **kwargs: Any) -> None:
         # In a row of widgets nothing else asks for a width: the picture adapts to what it is given.
         super().__init__(**{"layout": {"width": "100%", "min_width": "280px"}, **kwargs})
-        self._numbers = itertools.count()
+        self._numbers, self._tags = itertools.count(), itertools.count(1)
         self._sent: dict[tuple[Any, ...], int] = {}  # what the browser has, by its content
 
     def show(self, picture: Picture) -> None:
@@ -62,7 +63,9 @@ class PictureView(anywidget.AnyWidget):
         self._sent = sent
         if arrays.keys() != self.arrays.keys():
             self.arrays = arrays
-        self.picture = {"kind": picture.kind, **plain}
+        shown = {"kind": picture.kind, **plain, "tag": self.picture.get("tag", 0)}
+        if shown != self.picture:
+            self.picture = {**shown, "tag": next(self._tags)}
 
     @traitlets.validate("held")
     def _valid_held(self, proposal: Mapping[str, Any]) -> dict[str, Any]:

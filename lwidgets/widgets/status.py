@@ -24,7 +24,7 @@ class StatusBar(anywidget.AnyWidget):
         keeps: Whether the page keeps its explorer as it is when the cell's output is published again; the page tells.
     """
 
-    _esm = script("status.js")
+    _esm = script("status.js").read_text(encoding="utf-8")  # a path would keep every widget alive
 
     status = traitlets.Dict(
         default_value={"phase": "idle", "done": 0, "total": 0, "text": "", "message": "", "where": ""}

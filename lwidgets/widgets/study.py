@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import weakref
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -40,7 +42,7 @@ class _SliderTrait(traitlets.TraitType[Any, Any]):
     def set(self, obj: Any, value: Any) -> None:
         """Move it, or refuse with the study's own words."""
         try:
-            obj.study.set(**{self.name: value})
+            obj.study.set(**{str(self.name): value})
         except ValueError as error:
             raise traitlets.TraitError(str(error)) from error
 
@@ -85,6 +87,9 @@ class StudyWidget(W.VBox):
 
         self.panels = Panels(study.panels)
         self._told = dict(study.values)
+        self._showing = threading.RLock()  # controls are moved, and held values put, by one thread at a time
+        self._mover: int | None = None  # the thread that does
+        self._painting = threading.Lock()
         words = [f"<p>{escape(told)}</p>" for told in (study.claim, study.paper) if told]
         head = f"<h3>{escape(study.title)}</h3>{''.join(words)}"
         after = [("Limits", study.limits), ("Citation", study.citation)]
@@ -106,17 +111,25 @@ class StudyWidget(W.VBox):
             layout=W.Layout(width="100%"),
         )
         self.add_class("lwidgets-explorer")
-        self.add_traits(**{name: _SliderTrait() for name in study.values})
+        self.add_traits(**{name: _SliderTrait() for name in self.controls})
         for name, control in self.controls.items():
             self._join(name, control)
-            self._show_value(name, control)
-        study.follow(self._moved)
+            self._show_value(name)
         self._open = True
-        _shown.add(self)
+        study.follow(self._moved)
+        self._moved(study.values)  # since the controls were made
         self.status_bar.on_stop(study.stop)
         study.listen(self._show_state)
         study.watch(self._paint)
-        study.start()
+        for panel in study.panels:
+            self._paint(study, panel.name)  # of a study that has already been computed
+        try:
+            study.start()
+        except BaseException:
+            self._open = False
+            self._give_back()
+            raise
+        _shown.add(self)
 
     @staticmethod
     def on_show() -> list[StudyWidget]:
@@ -135,9 +148,9 @@ class StudyWidget(W.VBox):
         self._require_open("wait")
         return self.study.wait(timeout)
 
-    def verify(self, timeout: float | None = None) -> Report:
+    def verify(self, timeout: float | None = None, *, at: Mapping[str, PositionArgument] | None = None) -> Report:
         """Run the study's checks; see `Study.verify`."""
-        return self.study.verify(timeout)
+        return self.study.verify(timeout, at=at)
 
     def to_html(self, path: str | Path, sliders: Mapping[str, PositionArgument] | None = None, **options: Any) -> Path:
         """Write what is on show as one HTML file, in which the sliders named stay alive without a kernel.
@@ -216,51 +229,66 @@ class StudyWidget(W.VBox):
 
     def _join(self, name: str, control: W.DOMWidget) -> None:
         def from_control(change: Any) -> None:
-            if not is_rounding(change["new"], self.study.values[name], self.study.sliders[name].step):
+            value = self.study.values[name]
+            told_by_us = self._mover == threading.get_ident()
+            if not told_by_us and change["new"] != value and not is_rounding(control, value):
                 self.study.set(**{name: change["new"]})
 
         control.observe(from_control, "value")
 
     def _moved(self, moved: Mapping[str, Any]) -> None:
-        """Sliders have moved, whoever did it: show it, and tell who observes the traits."""
+        """Sliders have moved, whoever did it: show it, and tell who observes the traits, once."""
         if not self._open:
             return
         for name in moved:
-            before, now = self._told.get(name), self.study.values[name]
-            if before != now:
+            if name not in self.controls:
+                continue  # declared since; a study that is shown again has it
+            with self._showing:
+                before, now = self._told[name], self.study.values[name]
+                if before == now:
+                    continue
                 self._told[name] = now
-                self._show_value(name, self.controls[name])
-                self.notify_change(
-                    traitlets.Bunch(name=name, old=before, new=now, owner=self, type="change")  # type: ignore[no-untyped-call]
-                )
+                self._show_value(name)
+            self.notify_change(traitlets.Bunch(name=name, old=before, new=now, owner=self, type="change"))
 
-    def _show_value(self, name: str, control: W.DOMWidget) -> None:
-        value = self.study.values[name]
-        if self.study.sliders[name].kind in _RANGED:
-            set_range(control, *_holding(value, *range_of(control)))
-        if control.value != value:
-            control.value = value
-        for other, slider in self.study.sliders.items():
-            if slider.bounds == name:
-                set_range(self.controls[other], *value)
-            if name in slider.when:
-                self.controls[other].layout.display = "" if slider.is_shown(self.study.values) else "none"
+    def _show_value(self, name: str) -> None:
+        """Let controls show where a slider is; what they say to that is no news."""
+        with self._showing:
+            before, self._mover = self._mover, threading.get_ident()
+            try:
+                control, value = self.controls[name], self.study.values[name]
+                if self.study.sliders[name].kind in _RANGED:
+                    set_range(control, *_holding(value, *range_of(control)))
+                if control.value != value:
+                    control.value = value
+                for other, slider in self.study.sliders.items():
+                    if other in self.controls and slider.bounds == name:
+                        set_range(self.controls[other], *value)
+                    if other in self.controls and name in slider.when:
+                        shown = slider.is_shown(self.study.values)
+                        self.controls[other].layout.display = "" if shown else "none"
+            finally:
+                self._mover = before
 
-    def _paint(self, _study: Study, view: str) -> None:
+    def _paint(self, study: Study, view: str) -> None:
         """A view has a new picture."""
         if not self._open:
             self._give_back()  # what was still being painted when it was closed
             return
-        name = next(panel.name for panel in self.study.panels if view in panel.layers)
-        if self.panels.show(name, self.study.pictures[name]):
-            self._hold(name, self.panels.places[name].view)
+        name = next((panel.name for panel in study.panels if view in panel.layers), "")
+        if name not in self.panels.places:
+            return  # declared since; a study that is shown again has it
+        with self._painting:
+            if self.panels.show(name, study.pictures[name]):
+                self._hold(name, self.panels.places[name].view)
 
     def _hold(self, name: str, view: Any) -> None:
         """What a person holds in a picture is the study's to know, and a program's to set."""
         if not view.has_trait("held"):
             return
-        view.held = dict(self.study.held.get(name, {}))
-        view.observe(lambda change: self.study.held.__setitem__(name, dict(change["new"])), "held")
+        with self._showing:
+            view.held = dict(self.study.held.get(name, {}))
+            view.observe(partial(_note_held, weakref.ref(self.study), name), "held")
 
     def hold(self, panel: str, **held: Any) -> None:
         """Put what a person can hold in a picture: ``camera`` and ``point`` of a surface.
@@ -268,13 +296,21 @@ class StudyWidget(W.VBox):
         Args:
             panel: Name of the view.
             **held: What to put where.
+
+        Raises:
+            KeyError: No panel of that name.
         """
-        known = {**self.study.held.get(panel, {}), **held}
-        view = self.panels.places[panel].view
-        if view is None:
+        if panel not in self.panels.places:
+            names = ", ".join(self.panels.places) or "none"
+            raise KeyError(
+                f"{type(self).__name__}.hold: panel must be one of {names}, got {panel!r}. Check the spelling."
+            )
+        with self._showing:
+            known = {**self.study.held.get(panel, {}), **held}
+            view = self.panels.places[panel].view
+            if view is not None:
+                view.held = known
             self.study.held[panel] = known
-        else:
-            view.held = known
 
     def _show_state(self, study: Study) -> None:
         if not self._open:
@@ -296,6 +332,13 @@ class StudyWidget(W.VBox):
         ]
 
 
+def _note_held(study: weakref.ref[Study], panel: str, change: Any) -> None:
+    """What a person holds, for the study, which the picture does not keep alive: anywidget keeps its widgets."""
+    known = study()
+    if known is not None:
+        known.held[panel] = dict(change["new"])
+
+
 def _pace(status: Status) -> str:
     """How long a step takes, where a person would ask.
 
@@ -311,7 +354,7 @@ def _pace(status: Status) -> str:
 def _as_it_stands(study: Study, name: str) -> Slider:
     """The slider with the value it has now, and a range that holds it."""
     slider, value = study.sliders[name], study.values[name]
-    low, high = study.values[slider.bounds] if slider.bounds else (slider.low, slider.high)
+    low, high = study.values.get(slider.bounds or "", (slider.low, slider.high))
     if slider.kind in _RANGED and low is not None and high is not None:
         low, high = _holding(value, low, high)
     return replace(slider, value=value, low=low, high=high)

@@ -59,6 +59,12 @@ class Explorer:
     page: Page
     name: str
     nth: int = 0
+    panel: str = "surface_picture"
+
+    @property
+    def surface(self) -> str:
+        """What draws the surface, in the kernel, as an attribute of the explorer."""
+        return f"panels.places[{self.panel!r}].view"
 
     @property
     def root(self) -> Locator:
@@ -108,7 +114,7 @@ class Explorer:
         """Wait until the kernel has dealt with the newest sliders and the browser has drawn the last frame."""
         assert self.ask(f"wait({seconds})"), f"{self.name} did not finish within {seconds} s"
         if self.field.count():
-            tag = self.ask('height_field.frame["tag"]')
+            tag = self.ask(f'{self.surface}.picture["tag"]')
             self.root.locator(f'.lw-height-field[data-tag="{tag}"][data-final="true"]').wait_for(timeout=10_000)
         steady(self.root)
 

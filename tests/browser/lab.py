@@ -38,6 +38,7 @@ from playwright.sync_api import Browser, Locator, Page, sync_playwright
 # ------------------------------------------------------------------------------------------------ server
 
 
+CHECKOUT = Path(__file__).parents[2]
 NEWS = "@jupyterlab/apputils-extension:notification"  # its question would cover a corner of the page
 APPLICATIONS = {"lab": ("jupyterlab", "LabApp"), "notebook": ("notebook", "JupyterNotebookApp")}
 
@@ -69,11 +70,14 @@ class Server:
 
 
 @contextmanager
-def jupyter_server(root: Path, app: str = "lab", settings: dict[str, dict] | None = None) -> Iterator[Server]:
+def jupyter_server(
+    root: Path, app: str = "lab", settings: dict[str, dict] | None = None, checkout: Path = CHECKOUT
+) -> Iterator[Server]:
     """Serve ``root`` by JupyterLab (``"lab"``) or Notebook 7 (``"notebook"``) on a free port, with no token.
 
     Configuration, data, settings and workspaces live in ``root/.jupyter``: nothing of the user's is read or
-    written. ``settings`` overrides plug-in settings, e.g.
+    written. Kernels import the package of ``checkout``, and the front end loads the extension that was built in it:
+    those that pip has installed may be older. ``settings`` overrides plug-in settings, e.g.
     ``{"@jupyterlab/apputils-extension:kernels-settings": {"commsOverSubshells": "disabled"}}``.
     """
     home = root / ".jupyter"
@@ -87,6 +91,13 @@ def jupyter_server(root: Path, app: str = "lab", settings: dict[str, dict] | Non
     }
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
+    extensions = home / "path" / "labextensions"
+    extensions.mkdir(parents=True, exist_ok=True)
+    (extensions / "lwidgets").symlink_to(checkout / "lwidgets" / "labextension")
+    paths = {
+        "JUPYTER_PATH": os.pathsep.join(filter(None, [str(home / "path"), os.environ.get("JUPYTER_PATH")])),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(checkout), os.environ.get("PYTHONPATH")])),
+    }
     for plugin, values in ({NEWS: {"fetchNews": "false"}} | (settings or {})).items():
         extension, name = plugin.split(":")
         file = folders["JUPYTERLAB_SETTINGS_DIR"] / extension / f"{name}.jupyterlab-settings"
@@ -108,7 +119,7 @@ def jupyter_server(root: Path, app: str = "lab", settings: dict[str, dict] | Non
             command,
             stdout=out,
             stderr=subprocess.STDOUT,
-            env=os.environ | {name: str(folder) for name, folder in folders.items()},
+            env=os.environ | {name: str(folder) for name, folder in folders.items()} | paths,
             start_new_session=True,  # so that its kernels stop with it
         )
     server = Server(f"http://127.0.0.1:{port}", root, app, log)

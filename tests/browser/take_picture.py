@@ -14,7 +14,7 @@ from lab import ask_kernel, chromium_page, console_errors, jupyter_server, open_
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 SETUP = "import lwidgets as lw\n\nobjective, a, b = lw.demo.digits"
-PICTURES = {  # name -> the cells, and what to do once they are shown
+PICTURES = {  # name -> the cells, what to do once they are shown, and the panel with a surface
     "quickstart": (
         [
             f"{SETUP}()",
@@ -22,6 +22,7 @@ PICTURES = {  # name -> the cells, and what to do once they are shown
             "surface = lw.SurfaceExplorer(objective, seed_x=18, seed_y=19)\nsurface",
         ],
         "setattr(surface, 'point', (-0.5, 0.5))",
+        "surface_picture",
     ),
     "connectivity": (
         [
@@ -29,6 +30,7 @@ PICTURES = {  # name -> the cells, and what to do once they are shown
             "connected = lw.ConnectivityExplorer(objective, a, b, alignment='weights', curve='bezier')\nconnected",
         ],
         "None",
+        "plane_picture",
     ),
     "merging": (
         [
@@ -36,6 +38,7 @@ PICTURES = {  # name -> the cells, and what to do once they are shown
             "merging = lw.MergingExplorer(base, models, tasks, method='ties')\nmerging",
         ],
         "None",
+        "plane_picture",
     ),
 }
 WIDTH = 1180
@@ -46,7 +49,7 @@ HIDDEN = """
 
 
 def take(name: str) -> None:
-    cells, finish = PICTURES[name]
+    cells, finish, panel = PICTURES[name]
     with (
         tempfile.TemporaryDirectory() as folder,
         jupyter_server(Path(folder)) as server,
@@ -63,7 +66,7 @@ def take(name: str) -> None:
             }"""
         )
         for k, cell in enumerate(cells[1:]):
-            Explorer(page, cell.split()[0], k).settle()
+            Explorer(page, cell.split()[0], k, panel).settle()
         ask_kernel(page, finish)
         page.mouse.move(2, 2)
         page.wait_for_timeout(600)  # a surface that has come to rest is drawn once more, smoother

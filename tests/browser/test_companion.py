@@ -2,7 +2,6 @@
 
 import re
 import time
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from playwright.sync_api import Browser, Page, expect
 
 import lwidgets as lw
 from lwidgets.export.write import write_page
-from lwidgets.widgets.height_field import HeightField, frame
 
 SEEDS = (0, 3, 4)
 EXTENT = re.compile(r"loss .*?([\d.e+−-]+) at .*? to ([\d.e+−-]+)")
@@ -62,15 +60,16 @@ def put(page: Page, name: str, place: int) -> None:
         slider.press("ArrowRight")
 
 
-def numbers(page: Page, view: int = 0) -> np.ndarray:
-    """Values of a height field at every position, as the page decodes them."""
+def numbers(page: Page, panel: int = 0) -> np.ndarray:
+    """Values of a surface at every position of two sliders, the last fastest, as the page decodes them."""
     return np.array(
         page.evaluate(
-            """view => {
-                const { studies, arrays } = window.__lwidgetsCompanion.companion;
-                return studies[0].frames.map((frame) => Array.from(arrays.floats(frame[view].values[0])));
+            """panel => {
+                const { studies: [{ frames, sliders: [slow, fast] }], arrays } = window.__lwidgetsCompanion.companion;
+                const values = (p, q) => Array.from(arrays.floats(frames.at([p, q])[panel].near.values[0]));
+                return slow.positions.flatMap((_, p) => fast.positions.map((_, q) => values(p, q)));
             }""",
-            view,
+            panel,
         )
     )
 
@@ -126,11 +125,11 @@ def read(page: Page, kind: str, log: bool) -> tuple[np.ndarray, list[np.ndarray]
     return points(np.array([[0.0, height], [width, 0.0]])), [points(pixels) for pixels in numbers]
 
 
-def agrees(page: Page, kind: str, picture: dict) -> bool:
-    """Whether lines on show are those of a live plot to a pixel or two, in its ranges: bqplot leaves some room."""
-    ends, drawn = read(page, kind, picture["log"])
-    live = [np.stack([one["x"], one["y"]], axis=1) for one in picture["series"] if one["style"] != "points"]
-    asked = np.array([picture["x_range"], picture["y_range"]], float).T
+def agrees(page: Page, kind: str, picture: lw.Curves) -> bool:
+    """Whether lines on show are those of a live picture to a pixel or two, in its ranges: bqplot leaves some room."""
+    ends, drawn = read(page, kind, "y" in picture.log)
+    live = [np.stack([one.x, one.y], axis=1) for one in picture.strokes if one.style != "points"]
+    asked = np.array(picture.ranges).T
     extent = asked[1] - asked[0]
     if [one.shape for one in drawn] != [one.shape for one in live] or not (np.abs(ends - asked) < 0.1 * extent).all():
         return False
@@ -149,13 +148,13 @@ def test_every_position_shows_what_the_live_widget_shows(digits, offline, tmp_pa
     objective, a, _ = digits
     explorer = lw.SurfaceExplorer(objective, a, resolution=9)
     explorer.wait(60)
-    page = opened(offline, explorer.to_html(tmp_path / "page.html", {"seed_x": SEEDS, "log": None}, kind=kind))
+    page = opened(offline, explorer.to_html(tmp_path / "page.html", {"seed_x": SEEDS, "log_height": None}, kind=kind))
     stored = numbers(page)
     assert len(stored) == 6
     for k, (seed, log) in enumerate((seed, log) for seed in SEEDS for log in (False, True)):
-        explorer.seed_x, explorer.log = seed, log
+        explorer.seed_x, explorer.log_height = seed, log
         assert explorer.wait(60)
-        live = explorer.height_field.picture()["frame"]["values"][0].ravel()
+        live = explorer.study.pictures["surface_picture"].landscape.values["loss"].ravel()
         step = 2e-5 if log else np.ptp(stored) / 65532
         allowed = step * np.abs(live) if log else np.full(live.shape, step)
         assert (np.abs(stored[k] - live) <= allowed + 1e-6 * np.abs(live)).all()
@@ -177,24 +176,24 @@ def test_every_position_draws_the_lines_of_the_live_plot(digits, offline, tmp_pa
     explorer = lw.CurveExplorer(objective, a, b, resolution=17)
     explorer.wait(60)
     alphas, spans = (0.0, 0.5, 0.9), ((0.0, 1.0), (-0.5, 1.5))
-    asked = {"alpha": alphas, "span": spans, "log": None, "barrier": ["mean", "error"]}
+    asked = {"alpha": alphas, "span": spans, "log_height": None, "barrier": ["mean", "error"]}
     page = opened(offline, explorer.to_html(tmp_path / "page.html", asked, kind=kind))
     for p, span in enumerate(spans):
         for log in (False, True):
             for barrier in asked["barrier"]:
                 for k, alpha in enumerate(alphas):
-                    explorer.study.set(span=span, log=log, barrier=barrier, alpha=alpha)
+                    explorer.study.set(span=span, log_height=log, barrier=barrier, alpha=alpha)
                     assert explorer.wait(60)
                     put(page, "alpha", k)
                     put(page, "span", p)
                     page.get_by_role("checkbox", name="log height").set_checked(log)
                     page.get_by_role("combobox", name="barrier").select_option(barrier)
-                    picture = explorer.plot.picture()
+                    picture = explorer.study.pictures["curves_picture"]
                     until(page, lambda p=picture: agrees(page, kind, p), span, log, barrier, alpha)
                     words = page.locator("main").inner_text()
-                    assert picture["caption"] in words
-                    assert f"alpha {alpha:.3g}:" in words
-                    assert picture["y_label"] in "".join(page.locator("main svg").all_text_contents())
+                    assert picture.caption in words
+                    assert f"alpha {alpha:.3g}\n" in words
+                    assert picture.y in "".join(page.locator("main svg").all_text_contents())
     explorer.close()
     assert not console_errors(page)
 
@@ -222,17 +221,14 @@ def test_a_control_whose_places_are_words_tells_them(digits, offline, tmp_path, 
 def test_between_positions_the_lines_are_mixed_and_the_page_says_so(offline, tmp_path, kind):
     study = lw.Study("Slopes")
     study.slider("slope", 1.0, low=0.0, high=2.0, step=0.25)
-    plot, x = lw.LinePlot("x", "y"), np.linspace(0.0, 1.0, 5)
+    x = np.linspace(0.0, 1.0, 5)
 
-    @study.view(widget=plot)
+    @study.view
     def draw(slope):
-        plot.fit(x, [0.0, 2.0])
-        plot.draw("line", [lw.Series(x, slope * x, "line")])
+        return lw.Curves([lw.Series(x, slope * x, "line")], x="x", y="y", y_range=(-0.1, 2.1))
 
-    widget = lw.StudyWidget(study)
-    widget.wait(10)
-    page = opened(offline, widget.to_html(tmp_path / "page.html", {"slope": [0.0, 1.0, 2.0]}, kind=kind))
-    widget.close()
+    page = opened(offline, study.to_html(tmp_path / "page.html", {"slope": [0.0, 1.0, 2.0]}, kind=kind))
+    study.close()
     slider, note = page.get_by_role("slider", name="slope"), page.locator(".lw-between")
     assert note.inner_text().strip() == ""
     for _ in range(3):
@@ -259,21 +255,24 @@ def magenta(page: Page, pane: str) -> np.ndarray:
 
 
 @both
-def test_paths_of_the_widget_are_those_of_the_page_at_every_position(offline, tmp_path, kind):
+def test_paths_of_a_layer_are_those_of_the_page_at_every_position(offline, tmp_path, kind):
     study = lw.Study("Paths")
     study.slider("level", 0.0, low=-0.9, high=0.9, step=0.1)
-    field, x = HeightField(), np.linspace(-1.0, 1.0, 5)
+    x = np.linspace(-1.0, 1.0, 5)
+    slope = 1 + 1e-3 * x[:, None] + 0 * x
+    plain = lw.Landscape((x, x), ("x", "y"), ("x", "y"), {"loss": slope}, np.ones((5, 5), bool), 25, {"loss": 0.0})
 
-    @study.view(widget=field)
-    def draw(level):
-        field.frame = frame(x, x, {"loss": 1 + 1e-3 * x[:, None] + 0 * x}, np.ones((5, 5)), {}, metric="loss")
-        path = {"x": [-0.8, 0.8], "y": [level, level], "color": "#ff00ff"}
-        field.paths = [{**path, "label": f"at {level:g}"}] if level < 0.6 else []
+    @study.view
+    def draw():
+        return lw.Surface(plain)
 
-    widget = lw.StudyWidget(study)
-    widget.wait(10)
-    page = opened(offline, widget.to_html(tmp_path / "page.html", {"level": [-0.6, 0.0, 0.3, 0.8]}, kind=kind))
-    widget.close()
+    @study.view(on="draw")
+    def way(level):
+        path = lw.Path([-0.8, 0.8], [level, level], f"at {level:g}", "#ff00ff")
+        return lw.Surface(None, paths=[path] if level < 0.6 else [])
+
+    page = opened(offline, study.to_html(tmp_path / "page.html", {"level": [-0.6, 0.0, 0.3, 0.8]}, kind=kind))
+    study.close()
     rows = []
     for k, level in enumerate((-0.6, 0.0, 0.3)):
         put(page, "level", k)
@@ -292,17 +291,13 @@ def test_paths_of_the_widget_are_those_of_the_page_at_every_position(offline, tm
 def test_ticks_are_written_as_in_the_notebook(offline, tmp_path):
     study = lw.Study("Ticks")
     study.slider("high", 0.1, options=(0.1, 100.0))
-    plot = lw.LinePlot("x", "y")
 
-    @study.view(widget=plot)
+    @study.view
     def draw(high):
-        plot.fit([0.0, 1.0], [0.0, high])
-        plot.draw("line", [lw.Series([0.0, 1.0], [0.0, high])])
+        return lw.Curves([lw.Series([0.0, 1.0], [0.0, high])])
 
-    widget = lw.StudyWidget(study)
-    widget.wait(10)
-    page = opened(offline, widget.to_html(tmp_path / "page.html", {"high": None}, kind="page"))
-    widget.close()
+    page = opened(offline, study.to_html(tmp_path / "page.html", {"high": None}, kind="page"))
+    study.close()
     ticks = page.locator(".bqplot .axis").nth(1).locator(".tick")
     for place, texts in (
         (0, ["0.00", "0.02", "0.04", "0.06", "0.08", "0.10"]),
@@ -316,27 +311,25 @@ def test_ticks_are_written_as_in_the_notebook(offline, tmp_path):
 def test_positions_that_no_decimal_hits_are_reached(offline, tmp_path, power):
     study = lw.Study("Thirds")
     study.slider("level", 1 / 3, low=0.0, high=1.0, step=0.01)
-    plot, x = lw.LinePlot("x", "y"), np.linspace(0.0, 1.0, 5)
+    x = np.linspace(0.0, 1.0, 5)
 
-    @study.view(widget=plot)
+    @study.view
     def draw(level):
-        plot.fit(x, [0.0, 1.0])
-        plot.draw("line", [lw.Series(x, level**power * x)])
+        return lw.Curves([lw.Series(x, level**power * x)], y_range=(-0.05, 1.05))
 
-    widget = lw.StudyWidget(study)
-    widget.wait(10)
-    page = opened(offline, widget.to_html(tmp_path / "page.html", {"level": 7}, kind="page"))
-    widget.close()
+    page = opened(offline, study.to_html(tmp_path / "page.html", {"level": 7}, kind="page"))
+    study.close()
     note, slider = page.locator(".lw-between"), page.get_by_role("slider", name="level")
     assert slider.get_attribute("aria-valuetext") == "0.3333"
-    assert note.inner_text().strip() == ""
+    assert note.count() == (power == 1)  # where nothing is mixed, there is nothing to be said
+    assert "".join(note.all_inner_texts()).strip() == ""
     for place in range(7):
         slider.press("Home")
         for _ in range(place * (17 if power == 1 else 1)):
             slider.press("ArrowRight")
         wanted = np.stack([x, (place / 6) ** power * x], axis=1)
         until(page, lambda points=wanted: draws(page, "page", points, atol=0.005), place)
-        assert note.inner_text().strip() == ""
+        assert "".join(note.all_inner_texts()).strip() == ""
     assert not console_errors(page)
 
 
@@ -359,14 +352,14 @@ def test_quick_changes_of_what_is_drawn_end_at_the_last(digits, offline, tmp_pat
     objective, a, b = digits
     explorer = lw.CurveExplorer(objective, a, b, resolution=17)
     explorer.wait(60)
-    page = opened(offline, explorer.to_html(tmp_path / "page.html", {"log": None}, kind="page"))
+    page = opened(offline, explorer.to_html(tmp_path / "page.html", {"log_height": None}, kind="page"))
     box = page.get_by_role("checkbox", name="log height")
     for count in (6, 7):
         for _ in range(count):
             box.click()
-        explorer.log = box.is_checked()
+        explorer.log_height = box.is_checked()
         explorer.wait(60)
-        until(page, lambda: agrees(page, "page", explorer.plot.picture()), explorer.log)
+        until(page, lambda: agrees(page, "page", explorer.study.pictures["curves_picture"]), explorer.log_height)
     explorer.close()
     assert not console_errors(page)
 
@@ -374,19 +367,17 @@ def test_quick_changes_of_what_is_drawn_end_at_the_last(digits, offline, tmp_pat
 def test_bqplot_gets_gaps_bands_and_points_as_in_the_notebook(offline, tmp_path):
     study = lw.Study("Gaps")
     study.slider("level", 1, low=1, high=2)
-    plot, x, bad = lw.LinePlot("x", "y"), np.linspace(0.0, 1.0, 6), [np.nan, 0.0, 0.2, np.inf, 0.4, np.nan]
+    x, bad = np.linspace(0.0, 1.0, 6), [np.nan, 0.0, 0.2, np.inf, 0.4, np.nan]
 
-    @study.view(widget=plot)
+    @study.view
     def draw(level):
         y = level * np.array(bad)
-        plot.fit(x, [0.0, 2.0])
         band = lw.Series(x, np.stack([0 * x, level + x]), "between", style="band")
-        plot.draw("all", [band, lw.Series(x, y, "line"), lw.Series(x, y, "", style="points")])
+        points = lw.Series(x, y, "", style="points")
+        return lw.Curves([band, lw.Series(x, y, "line"), points], y_range=(-0.1, 2.1))
 
-    widget = lw.StudyWidget(study)
-    widget.wait(10)
-    page = opened(offline, widget.to_html(tmp_path / "page.html", {"level": [1, 2]}, kind="page"))
-    widget.close()
+    page = opened(offline, study.to_html(tmp_path / "page.html", {"level": [1, 2]}, kind="page"))
+    study.close()
     put(page, "level", 1)
     lower, upper = np.stack([x, 0 * x], axis=1), np.stack([x, 2 + x], axis=1)
     until(page, lambda: draws(page, "page", lower, upper, [[0.2, 0.0], [0.4, 0.4], [0.8, 0.8]]))
@@ -399,13 +390,13 @@ def test_what_lies_below_the_window_is_laid_out_for_paper(digits, offline, tmp_p
     objective, a, b = digits
     explorer = lw.CurveExplorer(objective, a, b, resolution=9)
     explorer.wait(60)
-    page = opened(offline, explorer.to_html(tmp_path / "page.html", {"log": None}, kind="page"))
-    until(page, lambda: agrees(page, "page", explorer.plot.picture()))
+    page = opened(offline, explorer.to_html(tmp_path / "page.html", {"log_height": None}, kind="page"))
+    until(page, lambda: agrees(page, "page", explorer.study.pictures["curves_picture"]))
     page.set_viewport_size({"width": 500, "height": 80})
     figure, axis = page.locator(".bqplot"), page.locator(".bqplot .domain").first
     until(page, lambda: 300 < axis.bounding_box()["width"] < figure.bounding_box()["width"] < 500)
     assert figure.bounding_box()["y"] > 80
-    until(page, lambda: agrees(page, "page", explorer.plot.picture()))
+    until(page, lambda: agrees(page, "page", explorer.study.pictures["curves_picture"]))
     explorer.close()
 
 
@@ -466,25 +457,24 @@ def test_a_title_that_would_be_a_script_is_a_title(offline, tmp_path, kind):
 
 @both
 def test_names_that_would_be_scripts_are_names_in_controls_and_curves(offline, tmp_path, kind):
-    study = lw.Study(POISON, source=POISON)
+    study = lw.Study(POISON, source=POISON, claim=POISON, limits=POISON, citation=POISON)
     study.slider("count", 1, low=0, high=2, label=POISON, help=POISON)
     study.slider("which", POISON, options=(POISON, "other"), label=f"which {POISON}")
-    plot, words = lw.LinePlot(POISON, POISON), lw.widgets.line_plot.W.HTML()
 
-    @study.view(widget=plot)
+    @study.view
     def draw(count, which):
-        plot.fit([0.0, 1.0], [0.0, 3.0])
-        plot.draw("line", [lw.Series([0.0, 1.0], [count, 3.0], which)])
-        plot.describe(POISON)
+        return lw.Curves([lw.Series([0.0, 1.0], [count, 3.0], which)], x=POISON, y=POISON, caption=POISON)
 
-    @study.view(widget=words)
+    @study.view
     def tell(which):
-        words.value = escape(which)
+        return lw.Words(which, title=POISON)
 
-    widget = lw.StudyWidget(study)
-    widget.wait(10)
-    path = widget.to_html(tmp_path / "page.html", {"count": [0, 1, 2], "which": None}, kind=kind)
-    widget.close()
+    @study.view
+    def rows(which):
+        return lw.Table((POISON, "b"), [(which, POISON)], title=POISON, notes=[POISON])
+
+    path = study.to_html(tmp_path / "page.html", {"count": [0, 1, 2], "which": None}, kind=kind)
+    study.close()
     page = opened(offline, path)
     drawn = page.locator("main svg").first.locator("xpath=..")
     expect(drawn).to_contain_text(POISON)
@@ -495,7 +485,7 @@ def test_names_that_would_be_scripts_are_names_in_controls_and_curves(offline, t
     expect(drawn).not_to_contain_text("other")
     assert page.evaluate("() => window.__harmed") is None
     assert page.locator("img, iframe, main script").count() == 0
-    assert page.locator("main").inner_text().count(POISON) >= 3
+    assert page.locator("main").inner_text().count(POISON) >= 10
     until(page, lambda: drawn.text_content().count(POISON) >= 3)  # both axes and the legend
 
 
@@ -525,7 +515,7 @@ def test_a_page_in_a_frame_that_may_do_nothing_but_run_scripts_is_alive(digits, 
     objective, a, b = digits
     explorer = lw.CurveExplorer(objective, a, b, resolution=9)
     explorer.wait(60)
-    explorer.to_html(tmp_path / "page.html", {"log": None}, kind=kind)
+    explorer.to_html(tmp_path / "page.html", {"log_height": None}, kind=kind)
     explorer.close()
     (tmp_path / "host.html").write_text('<iframe sandbox="allow-scripts" src="page.html" width="800" height="800">')
     offline.goto((tmp_path / "host.html").as_uri())
@@ -545,11 +535,12 @@ def edited(path: Path, pattern: str, replacement: str) -> Path:
 @pytest.mark.parametrize(
     ("kind", "pattern", "replacement", "words"),
     [
-        ("figure", '"version": 1', '"version": 9', "version"),
+        ("figure", '"needs": \\["curves"', '"needs": ["oracle"', '"oracle"'),
+        ("figure", '"kind": "curves"', '"kind": "oracle"', '"oracle"'),
         ("figure", '("data": ")[^"]{40}', r"\1", "data"),
-        ("figure", r'"frames": \[\[', '"frames": [[0], [', "frames"),
+        ("figure", r'"pictures": \[\[', '"pictures": [[0], [', "frames"),
         ("figure", '"format": "lwidgets.companion"', '"format": "other"', "format"),
-        ("page", '"version": 1', '"version": 9', "version"),
+        ("page", '"needs": \\["curves"', '"needs": ["oracle"', '"oracle"'),
         ("page", r'(data-name="bqplot" data-size="\d+">)[^<]{400}', r"\1", "bqplot"),
         ("page", r'data-name="bqplot" data-size="\d', 'data-name="bqplot" data-size="', "bqplot must inflate"),
         ("page", '"lwidgets-widgets"', '"lwidgets-other"', "must carry the widgets"),

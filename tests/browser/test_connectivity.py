@@ -17,12 +17,12 @@ def lab(lab_server: Server, page: Page) -> Page:
     write_notebook(lab_server.root / "connected.ipynb", CELLS)
     open_and_run(page, lab_server, "connected.ipynb")
     expect(page.locator(".lwidgets-explorer")).to_have_count(1)
-    page.locator("table[aria-label*='arrier']").wait_for()
+    page.locator(".lw-table[aria-label*='arrier']").wait_for()
     return page
 
 
 def test_an_alignment_is_chosen_and_its_barrier_told(lab: Page):
-    rows = lab.locator("table[aria-label*='arrier'] tbody tr")
+    rows = lab.locator(".lw-table[aria-label*='arrier'] tbody tr")
     expect(rows).to_have_count(1)
     lab.locator(".lwidgets-alignment select").select_option("weights")
     expect(rows).to_have_count(2)
@@ -45,13 +45,13 @@ def test_a_transformer_is_aligned_in_circuits(lab_server: Server, page: Page):
     )
     write_notebook(lab_server.root / "circuits.ipynb", [SETUP, made])
     open_and_run(page, lab_server, "circuits.ipynb")
-    rows = page.locator("table[aria-label*='arrier'] tbody tr")
+    rows = page.locator(".lw-table[aria-label*='arrier'] tbody tr")
     expect(rows).to_have_count(1, timeout=60_000)
     expect(rows.locator("th")).to_have_text("straight")
     page.locator(".lwidgets-alignment select").select_option("weights")
     page.locator(".lwidgets-coordinates select").select_option("circuits")
     expect(rows.locator("th")).to_have_text(["straight, as they are", "aligned, in circuits"], timeout=60_000)
-    expect(page.get_by_role("note")).to_contain_text("leave the architecture")
+    expect(page.locator(".lw-table-home .lw-caption").first).to_contain_text("leave the architecture")
     expect(page.locator(".lwidgets-caption").first).to_contain_text("aligned, in circuits")
     wait_for_kernel(page, "explorer.study.status.phase == 'done'")
     told = ask_kernel(page, "explorer.barriers['aligned'].value")
@@ -64,10 +64,10 @@ def test_a_transformer_is_aligned_in_circuits(lab_server: Server, page: Page):
 def test_what_has_no_circuits_says_so(lab: Page):
     lab.locator(".lwidgets-coordinates select").select_option("circuits")
     expect(lab.get_by_role("alert")).to_contain_text("Not in circuits; only the straight path is there.")
-    expect(lab.locator("table[aria-label*='arrier'] tbody tr")).to_have_count(1)
+    expect(lab.locator(".lw-table[aria-label*='arrier'] tbody tr")).to_have_count(1)
     lab.locator(".lwidgets-coordinates select").select_option("folded")
     expect(lab.get_by_role("alert")).to_have_count(0)
-    expect(lab.get_by_role("note")).to_contain_text("as they are")
+    expect(lab.locator(".lw-table-home .lw-caption").first).to_contain_text("as they are")
     assert console_errors(lab) == []
 
 
@@ -84,6 +84,6 @@ def test_layers_have_sliders_while_they_are_asked_for(lab: Page):
     wait_for_kernel(lab, "list(explorer.mix) == [0.05, 0.0]")
     wait_for_kernel(lab, "explorer.study.status.phase == 'done'")
     seen = ask_kernel(lab, "explorer.study['mixed']['loss']")
-    expect(lab.locator(".lwidgets-readout", has_text="this mixture")).to_contain_text(f"{seen:.4g}")
+    expect(lab.locator(".lw-words", has_text="this mixture")).to_contain_text(f"{seen:.4g}")
     assert np.isfinite(seen)
     assert console_errors(lab) == []

@@ -61,7 +61,7 @@ def assert_curve_agrees(curve: Explorer) -> None:
         for (split, one), data in zip(curve.landscapes.items(), (objective, objective.test))}""",
     )
     sliders = ask_kernel(page, "dict(curve.study.values)")
-    metric, log = sliders["metric"], sliders["log"]
+    metric, log = sliders["metric"], sliders["log_height"]
     figure = read_figure(curve.root.locator(".bqplot"), log=log)
     for k, one in enumerate(told.values()):
         values = np.array(one["values"][metric])
@@ -83,9 +83,9 @@ def assert_curve_agrees(curve: Explorer) -> None:
         assert words, caption
         assert (number(words[1]), number(words[2])) == pytest.approx((value, alpha), rel=1e-3, abs=1e-9)
 
-    text = curve.root.locator(".lwidgets-readout").inner_text()
+    text = curve.root.locator(".lw-words").inner_text()
     assert numbers_after(text, "alpha")[0] == pytest.approx(sliders["alpha"], rel=1e-2)
-    for split, part in zip(told, text.split("): ")[-1].split(";"), strict=True):
+    for split, part in zip(told, text.partition("\n")[2].split(";"), strict=True):
         for name, measured in told[split]["measured"].items():
             shown = numbers_after(part, name)[0]
             assert shown == pytest.approx(measured, rel=1e-3, abs=1e-9)
@@ -114,12 +114,12 @@ def assert_surface_agrees(surface: Explorer) -> None:
     sliders, shown = told["sliders"], surface.shown()
     metric = sliders["metric"]
     values = np.float32(told["values"][metric])
-    values = values[np.isfinite(values) & ((values > 0) | (not sliders["log"]))]
+    values = values[np.isfinite(values) & ((values > 0) | (not sliders["log_height"]))]
     assert np.float32(shown["min"]) == values.min()
     assert np.float32(shown["max"]) == values.max()
     assert shown["shape"] == "x".join([str(sliders["resolution"])] * 2)
     assert (shown["metric"], shown["colormap"]) == (metric, sliders["colormap"])
-    assert (shown["log"], shown["final"]) == (str(sliders["log"]).lower(), "true")
+    assert (shown["log"], shown["final"]) == (str(sliders["log_height"]).lower(), "true")
     assert max(told["x"]) == pytest.approx(sliders["span"])
 
     caption = surface.root.locator(".lw-caption").inner_text()
@@ -185,7 +185,7 @@ CURVE_MOVES = [
     Move("metric", choose("error"), "error"),
     Move("barrier", choose("mean"), "mean"),
     Move("tolerance", enter("0.05"), 0.05),
-    Move("log", tick, True),
+    Move("log_height", tick, True),
 ]
 SURFACE_MOVES = [
     Move("seed_x", drag(0.4)),
@@ -197,7 +197,7 @@ SURFACE_MOVES = [
     Move("colormap", choose("magma"), "magma"),
     Move("tolerance", enter("0.001"), 0.001),
     Move("envelope", drag(0.25)),
-    Move("log", tick, True),
+    Move("log_height", tick, True),
     Move("show_points", tick, True),
 ]
 
@@ -330,11 +330,11 @@ def test_arrow_keys_move_the_handle_and_not_the_notebook(request, lab, name, sli
     [
         ("curve", "metric", "ArrowDown", "error"),
         ("curve", "barrier", "ArrowDown", "mean"),
-        ("curve", "log", "Space", True),
+        ("curve", "log_height", "Space", True),
         ("surface", "normalize", "ArrowDown", None),
         ("surface", "metric", "ArrowDown", "error"),
         ("surface", "colormap", "ArrowDown", "cividis"),
-        ("surface", "log", "Space", True),
+        ("surface", "log_height", "Space", True),
         ("surface", "show_points", "Space", True),
     ],
 )

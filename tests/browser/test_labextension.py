@@ -19,14 +19,14 @@ import pytest
 import safetensors.torch
 import torch
 from lab import Server, ask_kernel, console_errors, open_and_run, open_notebook, run_all, write_notebook
-from lwidgets.export.notebook import LIVE, WIDGET
 from nbformat.sign import NotebookNotary
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 import lwidgets as lw
+from lwidgets.export.document import MIME as COMPANION
+from lwidgets.where import LIVE, WIDGET
 
-COMPANION = "application/vnd.lwidgets.companion.v1+json"
 NO_MODEL = {"version_major": 2, "version_minor": 0, "model_id": "0123456789abcdef0123456789abcdef"}
 NOT_OURS = (
     "widget model not found",  # ipywidgets logs that a kernel has no such model
@@ -55,14 +55,20 @@ def heights(seed: int) -> np.ndarray:
     return (np.random.default_rng(seed).random() + X[:, None] ** 2 + Y[None, :]).astype("<f4")
 
 
-def saved_study(words: str = "") -> dict[str, Any]:
-    """A companion document of one slider, a surface and a text, written by hand; ``words`` wherever text goes."""
+def saved_study(words: str = "", **more: Any) -> dict[str, Any]:
+    """A companion document of one slider and a picture of each kind, written by hand; ``words`` wherever text goes.
+
+    Args:
+        words: Of a stranger.
+        **more: Fields in place of its own.
+    """
     arrays = [("f4", X.astype("<f4")), ("f4", Y.astype("<f4")), ("u1", np.ones((5, 4), np.uint8))]
     arrays += [("f4", heights(seed)) for seed in range(3)]
     metric = words or "loss"
 
     def surface(seed: int) -> dict[str, Any]:
-        frame = {
+        path = {"x": {"array": 0}, "y": {"array": 0}, "color": "#d55e00", "label": words}
+        return {
             "shape": [5, 4],
             "labels": [words or "x", words or "y"],
             "metrics": [metric],
@@ -73,24 +79,30 @@ def saved_study(words: str = "") -> dict[str, Any]:
             "y": {"array": 1},
             "evaluated": {"array": 2},
             "values": {"arrays": [3 + seed]},
+            "missable": words,
+            "description": words,
+            "markers": [{"x": 0, "y": 1, "label": words}],
+            "paths": [path] if words else [],
         }
-        path = {"x": {"array": 0}, "y": {"array": 0}, "color": "#d55e00", "label": words}
-        marks = {"markers": [{"x": 0, "y": 1, "label": words}]} | ({"paths": [path]} if words else {})
-        return {"frame": frame, "description": words, **marks}
 
+    series = {"x": {"array": 0}, "y": {"array": 0}, "label": words or "line"}
+    curves = {"x": words, "y": words, "x_range": [-2, 2], "y_range": [-2, 2], "caption": words, "series": [series]}
+    table = {"title": words, "head": [words or "row"], "rows": [[words or "cell"]], "notes": [words]}
     slider = {"name": words or "seed", "label": words or "seed", "kind": "integer", "positions": [0, 1, 2], "start": 1}
+    kinds = ["surface", "curves", "table", "words"]
     study = {
         "title": words or "Three seeds",
-        "source": words,
+        **dict.fromkeys(("source", "claim", "limits", "citation"), words),
         "sliders": [{**slider, "between": "snap", "help": words}],
         "fixed": [{"label": words or "span", "value": words or "1"}],
-        "views": [{"kind": "height_field"}, {"kind": "text"}],
-        "frames": [[seed, 3] for seed in range(3)],
-        "pictures": [*map(surface, range(3)), {"text": words or "Said below."}],
+        "panels": [{"name": f"{words}{kind}", "kind": kind, "beside": ""} for kind in kinds],
+        "frames": {"kind": "recorded", "pictures": [[seed, 3, 4, 5] for seed in range(3)]},
+        "pictures": [*map(surface, range(3)), curves, table, {"text": words or "Said below.", "title": words}],
+        "checks": [{"name": words or "is right", "state": "pass", "detail": words}],
     }
     return {
         "format": "lwidgets.companion",
-        "version": 1,
+        "needs": [*kinds, "recorded"],
         "title": words or "A saved study",
         "studies": [study],
         "arrays": [
@@ -98,6 +110,7 @@ def saved_study(words: str = "") -> dict[str, Any]:
             for coding, array in arrays
         ],
         "data": base64.b64encode(zlib.compress(b"".join(array.tobytes() for _, array in arrays))).decode(),
+        **more,
     }
 
 
@@ -310,7 +323,8 @@ def test_a_damaged_output_says_so_in_place(lab_server: Server, page: Page):
     study = saved_study()
     broken = {
         "truncated": study | {"data": study["data"][:40]},
-        "of version 9": study | {"version": 9},
+        "of another format": study | {"format": "lwidgets.companion.v9"},
+        "in need of more": study | {"needs": ["oracle"]},
         "without frames": study | {"studies": [study["studies"][0] | {"frames": []}]},
         "huge": study | {"arrays": [{**study["arrays"][0], "shape": [2**20, 2**20]}]},
         "text": INJECTIONS[1],
@@ -325,9 +339,31 @@ def test_a_damaged_output_says_so_in_place(lab_server: Server, page: Page):
     assert_inert(page)
 
 
+def test_what_needs_a_newer_reader_says_so_above_its_still(lab_server: Server, page: Page):
+    """And the address of the still is that of a picture, or it is not followed."""
+    still = io.BytesIO()
+    Image.new("RGB", (30, 20), "magenta").save(still, "PNG")
+    address = f"data:image/png;base64,{base64.b64encode(still.getvalue()).decode()}"
+    needs = {"needs": ["surface", "recorded", "oracle"]}
+    bad = ["https://example.com/a.png", "javascript:window.pwned=1", "data:image/svg+xml,<svg onload=window.pwned=2>"]
+    documents = [saved_study(still=one, **needs) for one in (address, *bad)]
+    write_outputs(lab_server, "newer.ipynb", *map(bundle, documents), trusted=True)
+    open_notebook(page, lab_server, "newer.ipynb", kernel=False)
+    cells = page.locator(".jp-Cell")
+    for k in range(len(documents)):
+        alert = cells.nth(k).get_by_role("alert")
+        expect(alert).to_contain_text('"oracle"', timeout=20_000)
+        expect(alert).to_contain_text("Update lwidgets")
+    image = page.locator(".lwidgets-saved img")
+    expect(image).to_have_count(1)
+    assert image.evaluate("(node) => [node.naturalWidth, node.naturalHeight]") == [30, 20]
+    assert page.evaluate("() => window.pwned") is None
+    assert errors(page) == []
+
+
 def test_words_of_strangers_stay_words(lab_server: Server, page: Page):
     """In every place that holds text, of outputs and of files."""
-    studies = [saved_study(words) for words in [*INJECTIONS, "wide " * 2_000_000]]
+    studies = [saved_study(words) for words in [*INJECTIONS, "wide " * 200_000]]
     for k, words in enumerate(INJECTIONS):
         landscape(words).save(lab_server.root / f"stranger{k}.landscape.json")
     write_outputs(lab_server, "strangers.ipynb", *map(bundle, studies), trusted=True)
@@ -336,7 +372,7 @@ def test_words_of_strangers_stay_words(lab_server: Server, page: Page):
         cell = page.locator(".jp-Cell").nth(k)
         cell.scroll_into_view_if_needed()
         assert_shows(page, cell, heights(1))
-        for place in ("h2", ".lw-paths"):
+        for place in ("h2", ".lw-claim", ".lw-paths", ".lw-table caption", ".lw-table th", ".lw-words", ".lw-checks"):
             assert words in cell.locator(place).first.evaluate("(node) => node.textContent")
     assert_inert(page)
     for k in range(len(INJECTIONS)):

@@ -20,6 +20,7 @@ a, b = (lw.demo.train_mlp(images, labels, (16,), seed, steps=60) for seed in (0,
 objective = lw.Objective(a, (images, labels), loss=F.cross_entropy, metrics={"error": lw.metrics.error})
 """
 )
+VIEWS = "[one.wait(60) and one.panels.places['surface_picture'].view for one in surfaces]"
 CELLS = [
     SMALL,
     "curve = lw.CurveExplorer(objective, a, b)\ncurve",
@@ -99,7 +100,7 @@ def assert_tidy(explorer: Explorer) -> None:
     root = explorer.root.bounding_box()
     parts = explorer.root.locator(
         ".widget-hslider, .widget-dropdown, .widget-text, .widget-checkbox, .bqplot, .lw-pane, .lw-bar, .lw-text, "
-        ".lwidgets-caption, .lwidgets-readout, .lw-status, .lw-checks"
+        ".lwidgets-caption, .lw-words, .lw-status, .lw-checks"
     )
     found = boxes(parts)
     assert len(found) > 8
@@ -156,8 +157,8 @@ def test_eighteen_surfaces_on_one_page_are_all_painted(lab_server: Server, brows
     cells = [
         SMALL,
         "surfaces = [lw.SurfaceExplorer(objective, resolution=9, seed_x=2 * k, seed_y=2 * k + 1) for k in range(18)]",
-        "import ipywidgets\nfor one in surfaces: one.height_field.layout.width = '400px'\n"
-        "ipywidgets.HBox([s.height_field for s in surfaces], layout=dict(flex_flow='row wrap'))",
+        f"import ipywidgets\nviews = {VIEWS}\nfor one in views: one.layout.width = '400px'\n"
+        "ipywidgets.HBox(views, layout=dict(flex_flow='row wrap'))",
     ]
     with notebook(lab_server, browser, "eighteen", cells, size=(1300, 2000)) as opened:
         assert ask_kernel(opened, "all(s.wait(60) for s in surfaces)")
@@ -190,7 +191,7 @@ def test_height_fields_side_by_side_have_room(lab_server: Server, browser: Brows
     cells = [
         SMALL,
         "import ipywidgets\nsurfaces = [lw.SurfaceExplorer(objective, resolution=9, seed_y=k) for k in (1, 2)]",
-        "ipywidgets.HBox([s.height_field for s in surfaces])",
+        f"ipywidgets.HBox({VIEWS})",
     ]
     with notebook(lab_server, browser, "row", cells) as opened:
         opened.locator(".lw-height-field").nth(1).wait_for(state="attached")

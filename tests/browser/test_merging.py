@@ -15,12 +15,12 @@ CELLS = [
 def lab(lab_server: Server, page: Page) -> Page:
     write_notebook(lab_server.root / "merging.ipynb", CELLS)
     open_and_run(page, lab_server, "merging.ipynb")
-    Explorer(page, "explorer").settle()
+    Explorer(page, "explorer", panel="plane_picture").settle()
     return page
 
 
 def test_a_method_is_chosen_and_its_scale_dragged(lab: Page):
-    rows = lab.locator("table.lwidgets-readout tbody tr")
+    rows = lab.locator(".lw-table tbody tr")
     expect(rows).to_have_count(11)
     expect(rows.filter(has=lab.locator("[scope=row]", has_text="1 average"))).to_have_attribute("aria-current", "true")
     expect(lab.locator(".lwidgets-density")).to_be_hidden()
@@ -37,17 +37,17 @@ def test_a_method_is_chosen_and_its_scale_dragged(lab: Page):
     for task, value in here.items():
         expect(caption).to_contain_text(f"{task} {value:.4g}")
     x, y = ask_kernel(lab, "list(explorer.study['towards'])")
-    mark = ask_kernel(lab, "explorer.height_field.markers[-1]")
+    mark = ask_kernel(lab, "explorer.panels.places['plane_picture'].view.picture['markers'][-1]")
     assert (mark["x"], mark["y"]) == pytest.approx((0.95 * x, 0.95 * y))
     assert console_errors(lab) == []
 
 
 def test_the_map_is_that_of_one_task_when_asked(lab: Page):
-    before = Explorer(lab, "explorer").shown()
+    before = Explorer(lab, "explorer", panel="plane_picture").shown()
     lab.locator(".lwidgets-task select").select_option("digits 5 to 9")
     wait_for_kernel(lab, "explorer.task == 'digits 5 to 9' and explorer.study.status.phase == 'done'")
-    Explorer(lab, "explorer").settle()
-    after = Explorer(lab, "explorer").shown()
+    Explorer(lab, "explorer", panel="plane_picture").settle()
+    after = Explorer(lab, "explorer", panel="plane_picture").shown()
     ends = ask_kernel(
         lab, "[float(f(explorer.study['surfaces']['digits 5 to 9'].values['loss'])) for f in (np.min, np.max)]"
     )

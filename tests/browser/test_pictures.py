@@ -11,6 +11,7 @@ from lab import Server, ask_kernel, console_errors, wait_for_kernel
 from playwright.sync_api import Browser, Page, expect
 
 # Every pixel is measured, so what is shown there is what the plain model gives.
+CAMERA = "surface.study.held['surface_picture']['camera']"
 CELLS = [SETUP + DIGITS, "surface = lw.SurfaceExplorer(objective, resolution=17, tolerance=0.0)\nsurface"]
 
 
@@ -154,11 +155,10 @@ def magenta(picture: np.ndarray) -> np.ndarray:
 def test_paths_set_from_python_are_drawn_named_and_gone(surface: Explorer):
     page = surface.page
     before = {kind: surface.picture(kind) for kind in ("map", "surface")}
-    ask_kernel(
-        page,
-        "setattr(surface.height_field, 'paths', [dict(x=np.linspace(-0.5, 9.5, 21), y=np.linspace(-0.5, 9.5, 21), "
-        "label='the way out', color='#ff00ff', dashed=True)])",
-    )
+    shown = "surface.panels.show('surface_picture', {})"
+    picture = "surface.study.pictures['surface_picture']"
+    way = "lw.Path(np.linspace(-0.5, 9.5, 21), np.linspace(-0.5, 9.5, 21), 'the way out', '#ff00ff', dashed=True)"
+    ask_kernel(page, shown.format(f"__import__('dataclasses').replace({picture}, paths={way})"))
     legend = surface.root.locator(".lw-paths")
     expect(legend).to_have_text("the way out")
     drawn(page)
@@ -174,7 +174,7 @@ def test_paths_set_from_python_are_drawn_named_and_gone(surface: Explorer):
     for kind in ("map", "surface"):
         label = surface.root.locator(f".lw-{kind} .lw-base").get_attribute("aria-label")
         assert label.endswith("path: the way out")
-    ask_kernel(page, "setattr(surface.height_field, 'paths', [])")
+    ask_kernel(page, shown.format(picture))
     expect(legend).to_be_hidden()
     page.mouse.move(2, 2)
     for kind, picture in before.items():
@@ -183,14 +183,14 @@ def test_paths_set_from_python_are_drawn_named_and_gone(surface: Explorer):
 
 def test_dragging_turns_the_surface_and_a_double_click_turns_it_back(surface: Explorer):
     before, page = surface.picture("surface"), surface.page
-    camera = ask_kernel(page, "surface.height_field.camera")
+    camera = ask_kernel(page, CAMERA)
     box = surface.pane("surface").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x + 120, y - 40, steps=6)
     page.mouse.up()
-    turned = wait_for_kernel(page, "surface.height_field.camera", lambda found: found != camera)
+    turned = wait_for_kernel(page, CAMERA, lambda found: found != camera)
     assert turned["zoom"] == camera["zoom"]
     assert abs(turned["yaw"] - camera["yaw"]) > 0.5
     assert abs(turned["pitch"] - camera["pitch"]) > 0.1
@@ -198,7 +198,7 @@ def test_dragging_turns_the_surface_and_a_double_click_turns_it_back(surface: Ex
     assert ask_kernel(page, "surface.point") is None  # a drag is not a click
 
     page.mouse.dblclick(x, y)
-    wait_for_kernel(page, "surface.height_field.camera", lambda found: found == camera)
+    wait_for_kernel(page, CAMERA, lambda found: found == camera)
     page.keyboard.press("Escape")
     wait_until_same(surface, "surface", before)
 
@@ -290,4 +290,4 @@ def test_by_keyboard_alone(surface: Explorer):
     page.keyboard.press("ArrowLeft")
     drawn(page)
     assert not np.array_equal(before, surface.picture("surface"))
-    wait_for_kernel(page, "surface.height_field.camera['yaw']", lambda yaw: abs(yaw - 0.7) > 0.05)
+    wait_for_kernel(page, f"{CAMERA}['yaw']", lambda yaw: abs(yaw - 0.7) > 0.05)

@@ -11,8 +11,8 @@ from PIL import Image
 
 import lwidgets as lw
 from lwidgets.export import mime
-from lwidgets.export.companion import MIME
-from lwidgets.widgets.height_field import HeightField, frame
+from lwidgets.export.document import MIME
+from lwidgets.pictures import Curves, Marker, Path, Series, Surface, Words
 from tests.export.decoding import decoded
 
 
@@ -21,14 +21,22 @@ def bowl(dim, resolution=9):
     return lw.sample(objective, lw.Subspace.identity(dim), resolution=resolution)
 
 
-@pytest.mark.parametrize(("dim", "kind"), [(1, "line_plot"), (2, "height_field")])
+@pytest.fixture(autouse=True)
+def kernel(monkeypatch):
+    """As in a notebook."""
+    monkeypatch.setattr(mime, "in_notebook", lambda: True)
+
+
+@pytest.mark.parametrize(("dim", "kind"), [(1, "curves"), (2, "surface")])
 def test_a_picture_a_still_and_a_line(dim, kind):
     landscape = bowl(dim)
     found = mime.bundle(landscape)
     assert found["text/plain"] == repr(landscape)
     assert base64.b64decode(found["image/png"]).startswith(b"\x89PNG")
     json.dumps(found[MIME], allow_nan=False)
-    assert found[MIME]["studies"][0]["views"] == [{"kind": kind}]
+    assert [panel["kind"] for panel in found[MIME]["studies"][0]["panels"]] == [kind]
+    assert found[MIME]["needs"] == [kind, "recorded"]
+    assert "still" not in found[MIME]  # it stands beside it
 
 
 def parabola(dim):
@@ -62,18 +70,18 @@ def test_one_that_is_too_large_is_kept_with_fewer_pixels_and_says_so(monkeypatch
     with pytest.warns(UserWarning, match=r"must stay within 0\.004 MB, got 0\.0"):
         found = mime.bundle(landscape)
     assert len(json.dumps(found[MIME])) <= 4000
-    field, told = found[MIME]["studies"][0]["pictures"]
-    assert field["frame"]["shape"] == [17, 11]
-    assert "every 4th of its 65 x 41 pixels" in told["text"]
-    arrays, frame = arrays_of(found[MIME]), field["frame"]
-    x, y, z = (arrays[k] for k in (frame["x"]["array"], frame["y"]["array"], frame["values"]["arrays"][0]))
+    (field,) = found[MIME]["studies"][0]["pictures"]
+    assert field["shape"] == [17, 11]
+    assert "every 4th of its 65 x 41 pixels" in field["description"]
+    arrays = arrays_of(found[MIME])
+    x, y, z = (arrays[k] for k in (field["x"]["array"], field["y"]["array"], field["values"]["arrays"][0]))
     np.testing.assert_allclose(x, landscape.coords[0][::4], rtol=1e-6)
     np.testing.assert_allclose(y, landscape.coords[1][::4], rtol=1e-6)
     np.testing.assert_allclose(z, landscape.values["loss"][::4, ::4], atol=1e-4)
 
 
 def test_one_that_is_far_too_large_says_what_to_do(monkeypatch):
-    monkeypatch.setattr(mime, "BUDGET", 700)
+    monkeypatch.setattr(mime, "BUDGET", 1000)
     with pytest.warns(UserWarning, match="fewer pixels"):
         found = mime.bundle(bowl(2, 33))
     assert [p["text"] for p in found[MIME]["studies"][0]["pictures"]] == [mime._TOO_LARGE]
@@ -95,11 +103,12 @@ def test_a_study_keeps_what_it_shows_now(make):
     assert study["sliders"] == []
     assert {"label": "resolution", "value": "17"} in study["fixed"]
     if isinstance(widget, lw.SurfaceExplorer):
-        shown = widget.height_field.picture()["frame"]["values"][0]
-        (array,) = study["pictures"][0]["frame"]["values"]["arrays"]
+        shown = widget.study.pictures["surface_picture"].landscape.values["loss"]
+        (array,) = study["pictures"][0]["values"]["arrays"]
         kept = arrays_of(found[MIME])[array]
     else:
-        shown = widget.plot.picture()["series"][0]["y"]
+        panel = study["panels"][0]["name"]
+        shown = widget.study.pictures[panel].strokes[0].y
         kept = arrays_of(found[MIME])[study["pictures"][0]["series"][0]["y"]["array"]]
     np.testing.assert_allclose(kept, shown, atol=1e-5 * np.ptp(shown))
     widget.close()
@@ -110,24 +119,25 @@ def test_a_study_keeps_what_it_shows_now(make):
 
 def marked(**marks):
     """A study of one surface over [-1, 1] x [0, 1], nearly of one colour, and what lies on it."""
-    study, field = lw.Study("Marked"), HeightField(**marks)
-    study.slider("n", 1, low=1, high=3)
     x, y = np.linspace(-1, 1, 9), np.linspace(0, 1, 5)
+    values, every = 1 + 1e-3 * x[:, None] + 0 * y, np.ones((9, 5), bool)
+    study = lw.Study("Marked")
 
-    @study.view(widget=field)
-    def draw(n):
-        values = 1 + 1e-3 * x[:, None] + 0 * y
-        field.frame = frame(x, y, {"loss": values}, np.ones((9, 5), bool), {}, metric="loss", colormap="gray")
+    @study.view
+    def draw():
+        found = lw.Landscape((x, y), ("x", "y"), ("x", "y"), {"loss": values}, every, 45, {"loss": 0.0})
+        return Surface(found, colormap="gray", **marks)
 
-    return study.show()
+    return study
 
 
 def still_of(**marks):
     """The still of such a study, shape (height, width, 3), in [0, 1]."""
-    widget = marked(**marks)
-    assert widget.wait(10)
-    png = base64.b64decode(widget.bundle()["image/png"])
-    widget.close()
+    study = marked(**marks)
+    study.start()
+    assert study.wait(10)
+    png = base64.b64decode(mime.bundle_of_study(study, "", {}, still=True)["image/png"])
+    study.close()
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")) / 255
 
 
@@ -137,13 +147,12 @@ def reddish(still):
     return np.argwhere((red > 0.75) & (green < 0.35) & (blue < 0.35))
 
 
-def a_path(x, y, **more):
-    return {"x": x, "y": y, "label": "", "color": "#ff0000", **more}
+def a_path(x, y, label="", **more):
+    return Path(x, y, label, "#ff0000", **more)
 
 
 def test_paths_in_a_still_lie_where_they_do_live():
-    bare = still_of()
-    assert not len(reddish(bare))
+    assert not len(reddish(still_of()))
     # Half of a line along the border is inside, and shows where the border is.
     box = reddish(still_of(paths=[a_path([-1, 1, 1, -1, -1], [0, 0, 1, 1, 0])]))
     (top, left), (bottom, right) = box.min(axis=0), box.max(axis=0)
@@ -157,8 +166,7 @@ def test_paths_in_a_still_lie_where_they_do_live():
 
 
 def test_a_still_names_its_paths_above_the_map():
-    path = a_path([-0.5, 0.5], [0.5, 0.5])
-    nameless, named = still_of(paths=[path]), still_of(paths=[{**path, "label": "the straight $way"}])
+    nameless, named = (still_of(paths=[a_path([-0.5, 0.5], [0.5, 0.5], name)]) for name in ("", "the straight $way"))
     assert nameless.shape[1] == named.shape[1]
     room = named.shape[0] - nameless.shape[0]
     assert 8 < room < 40
@@ -169,31 +177,33 @@ def test_a_still_names_its_paths_above_the_map():
 
 @pytest.mark.parametrize("label", ["_x", "$_^$", "a\x00\n" * 40, "long" * 3000])
 def test_a_still_takes_any_name(label):
-    path = a_path([-0.5, 0.5], [0.5, 0.5], label="one line")
-    usual = still_of(paths=[path])
-    found = still_of(paths=[{**path, "label": label}], markers=[{"x": 0, "y": 0.5, "label": label}])
+    usual = still_of(paths=[a_path([-0.5, 0.5], [0.5, 0.5], "one line")])
+    found = still_of(paths=[a_path([-0.5, 0.5], [0.5, 0.5], label)], markers=[Marker(0, 0.5, label)])
     assert abs(found.shape[0] - usual.shape[0]) <= 2
     assert found.shape[1] == usual.shape[1]
 
 
 def test_a_still_names_no_path_that_is_elsewhere():
     outside = a_path([-3, 3, 3], [-4, -1, 5], label="round the corner")
-    np.testing.assert_array_equal(still_of(paths=[outside]), still_of())
+    found, bare = still_of(paths=[outside]), still_of()
+    assert not len(reddish(found))
+    told = np.ptp(np.argwhere((found[: len(bare)] != bare).any(axis=-1)), axis=0)
+    assert told[0] < 30  # only the note below says that it is elsewhere
     passing = a_path([-3, 3], [-1, 2], label="right through")
     assert len(still_of(paths=[passing])) > len(still_of())
 
 
 def test_a_still_marks_the_places_inside_it():
     here, elsewhere, labelled = (
-        still_of(markers=[{"x": x, "y": 0.5, "label": label}]) for x, label in ((0.0, ""), (3.0, ""), (0.0, "model"))
+        still_of(markers=[Marker(x, 0.5, label)]) for x, label in ((0.0, ""), (3.0, ""), (0.0, "model"))
     )
     bare = still_of()
-    np.testing.assert_array_equal(elsewhere, bare)
+    assert np.ptp(np.argwhere((elsewhere[: len(bare)] != bare).any(axis=-1)), axis=0)[0] < 30  # the note
     changed = np.argwhere((here != bare).any(axis=-1))
     assert (np.ptp(changed, axis=0) < 14).all()
     more = np.argwhere((labelled != bare).any(axis=-1))
     assert np.ptp(more, axis=0)[1] > 30
-    over = still_of(markers=[{"x": 0.0, "y": 0.5, "label": ""}], paths=[a_path([-1, 1], [0.5, 0.5])])
+    over = still_of(markers=[Marker(0.0, 0.5)], paths=[a_path([-1, 1], [0.5, 0.5])])
     row, column = changed.mean(axis=0).round().astype(int)
     assert (over[row, column] > 0.95).all()  # a white diamond over the red line
 
@@ -204,10 +214,29 @@ def test_an_unfinished_study_says_so_in_its_place():
     widget = lw.StudyWidget(study)
     found = widget.bundle()
     assert [p["text"] for p in found[MIME]["studies"][0]["pictures"]] == [mime._UNFINISHED]
-    assert "image/png" not in found
+    assert "image/png" in found  # the same words
     widget.close()
 
 
-def test_outside_a_notebook_it_is_only_text():
+def test_of_several_pictures_the_still_is_a_figure_rather_than_words():
+    study = lw.Study("Both")
+
+    @study.view
+    def first():
+        return Words("a note", tone="note")
+
+    @study.view
+    def second():
+        return Curves([Series([0, 1], [0, 1], color="#ff0000", width=9)])
+
+    study.start()
+    assert study.wait(10)
+    png = base64.b64decode(mime.bundle_of_study(study, "", {}, still=True)["image/png"])
+    assert len(reddish(np.asarray(Image.open(io.BytesIO(png)).convert("RGB")) / 255)) > 300
+    study.close()
+
+
+def test_outside_a_notebook_it_is_only_text(monkeypatch):
+    monkeypatch.setattr(mime, "in_notebook", lambda: False)
     landscape = bowl(1)
     assert landscape._repr_mimebundle_() == {"text/plain": repr(landscape)}

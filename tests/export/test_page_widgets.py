@@ -11,15 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ipywidgets.widgets.widget import _instances
-from lwidgets.export.companion import document
-from lwidgets.export.record import record
-from lwidgets.export.widgets import states
 
 import lwidgets as lw
 from lwidgets.cli import main
-from lwidgets.export import widgets
+from lwidgets.export import bundles
+from lwidgets.export.document import document
+from lwidgets.export.recording import record, recording_of
 from lwidgets.export.write import write_page
+from lwidgets.pictures import Curves, Series
 from lwidgets.study.sliders import positions_of
+from lwidgets.widgets.embed import states
 
 PACKED = re.compile(r'<script type="application/octet-stream" ([^>]*) data-size="(\d+)">([^<]*)</script>')
 
@@ -30,7 +31,7 @@ def bowl(dim=2):
 
 def recorded(widget, asked):
     assert widget.wait(30)
-    return record(widget, positions_of(widget.study.sliders, asked), lambda *told: None)
+    return record(widget.study, positions_of(widget.study.sliders, asked), lambda *told: None)
 
 
 def packed(path):
@@ -54,12 +55,11 @@ def sliders():
     study.slider("which", "a", options=("a", "b", "c"))
     study.slider("on", False, label="switched on")
     study.slider("bank", (0.0, 1.0), low=0.0, high=1.0, step=0.1, parts=("a", "b"))
-    plot = lw.LinePlot("x", "y")
 
-    @study.view(widget=plot)
+    @study.view
     def draw(whole, number, free, ends, which, on, bank):
-        plot.fit([0.0, 1.0], [0.0, 10.0])
-        plot.draw("line", [lw.Series([0.0, 1.0], [whole, number * free])])
+        line = Series([0.0, 1.0], [whole, number * free])
+        return Curves([line], x="x", y="y", x_range=(0.0, 1.0), y_range=(0.0, 10.0))
 
     widget = lw.StudyWidget(study)
     yield widget
@@ -106,11 +106,11 @@ def test_controls_are_the_notebooks_at_the_positions_asked_for(sliders, name, po
 def test_curves_look_as_in_the_notebook_at_every_position():
     objective, a, b = lw.demo.digits(steps=5)
     explorer = lw.CurveExplorer(objective, a, b, resolution=9)
-    asked = {"log": None, "barrier": ["excess", "error"], "span": [(0.0, 1.0), (-0.5, 1.5)]}
+    asked = {"log_height": None, "barrier": ["excess", "error"], "span": [(0.0, 1.0), (-0.5, 1.5)]}
     recording = recorded(explorer, asked)
     told = states([recording], document([recording], ""))
     models, (study,) = told["models"], told["studies"]
-    frames = document([recording], "")["studies"][0]["frames"]
+    frames = document([recording], "")["studies"][0]["frames"]["pictures"]
 
     def model(reference):
         return models[reference.removeprefix("IPY_MODEL_")]
@@ -118,9 +118,9 @@ def test_curves_look_as_in_the_notebook_at_every_position():
     numbers = {"x", "y", "scales", "_view_count", "color", "size", "opacity", "rotation", "skew", "names"}
     places = [(log, barrier, span) for log in (False, True) for barrier in asked["barrier"] for span in asked["span"]]
     for frame, (log, barrier, span) in zip(frames, places, strict=True):
-        explorer.study.set(log=log, barrier=barrier, span=span)
+        explorer.study.set(log_height=log, barrier=barrier, span=span)
         assert explorer.wait(30)
-        live = explorer.plot.figure
+        live = explorer.panels.places[recording.panels[0].name].view.figure
         look = study["looks"][0][str(frame[0])]
         figure = models[look["figure"]]
         assert (figure["fig_margin"], figure["legend_location"]) == (live.fig_margin, live.legend_location)
@@ -135,6 +135,28 @@ def test_curves_look_as_in_the_notebook_at_every_position():
             for name in own.get_state().keys() - numbers:
                 assert np.array_equal(mark[name], getattr(own, name)), name
     explorer.close()
+
+
+@pytest.mark.parametrize("log", ["", "x", "y", "xy"])
+def test_axes_of_a_page_are_those_of_the_picture(log):
+    picture = Curves([Series([1, 10], [1, 100])], x="rate", y="loss", log=log)
+    told = document([recording_of(picture)], "")
+    found = states([recording_of(picture)], told)
+    models, look = found["models"], found["studies"][0]["looks"][0]["0"]
+    axes = [models[axis.removeprefix("IPY_MODEL_")] for axis in models[look["figure"]]["axes"]]
+    for name, axis in zip("xy", axes, strict=True):
+        scale = models[axis["scale"].removeprefix("IPY_MODEL_")]["_model_name"]
+        assert scale == ("LogScaleModel" if name in log else "LinearScaleModel")
+        assert axis["label"] == getattr(picture, name) + (" (log scale)" if name in log else "")
+
+
+def test_equal_units_are_equal_on_a_page():
+    pictures = [Curves([Series([0, width], [0, 1])], equal=True) for width in (1, 4)]
+    for picture, ratio in zip(pictures, (1, 4), strict=True):
+        recording = recording_of(picture)
+        found = states([recording], document([recording], ""))
+        figure = found["models"][found["studies"][0]["looks"][0]["0"]["figure"]]
+        assert figure["min_aspect_ratio"] == figure["max_aspect_ratio"] == pytest.approx(ratio)
 
 
 def test_what_is_made_for_the_page_is_closed_again_and_the_same_in_every_run(sliders):
@@ -223,12 +245,11 @@ def test_another_kind_is_refused_before_anything_is_computed(tmp_path):
 
 def test_without_the_installed_script_the_page_says_what_to_do(monkeypatch, tmp_path):
     landscape = lw.sample(bowl(1), lw.Subspace.identity(1), resolution=5)
-    monkeypatch.setattr(widgets, "_SCRIPTS", {"no-such-package": "none/index.js"})
-    monkeypatch.setattr(widgets, "bundles", widgets.bundles.__wrapped__)
+    monkeypatch.setattr(bundles, "_SCRIPTS", {"no-such-package": "none/index.js"})
     with pytest.raises(
         FileNotFoundError, match=r"none/index\.js of the package no-such-package.*Install no-such-package"
     ):
-        widgets.bundles()
+        bundles.bundles.__wrapped__()
     landscape.to_html(tmp_path / "page.html")
 
 

@@ -3,16 +3,21 @@
 import base64
 import getpass
 import hashlib
+import io
 import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import lwidgets as lw
 from lwidgets.cli import main
 from lwidgets.export.write import expected, write_page
+from lwidgets.pictures import Curves, Series
+from tests.export.decoding import decoded
 
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -72,7 +77,7 @@ def explorer():
 
 
 def test_a_page_holds_all_it_needs_and_asks_for_nothing(explorer, tmp_path):
-    page = Page(explorer.to_html(tmp_path / "page.html", {"resolution": [9, 17], "log": None}))
+    page = Page(explorer.to_html(tmp_path / "page.html", {"resolution": [9, 17], "log_height": None}))
     code = [text for attributes, text in page.scripts if attributes.get("type") != "application/json"]
     assert len(code) == 1
     digest = base64.b64encode(hashlib.sha256(code[0].encode()).digest()).decode()
@@ -81,8 +86,8 @@ def test_a_page_holds_all_it_needs_and_asks_for_nothing(explorer, tmp_path):
     assert "unsafe-eval" not in page.policy
     assert not [a for _, a in page.elements if a.get("src") or a.get("href")]
     (study,) = page.document["studies"]
-    assert len(study["frames"]) == 4
-    assert [slider["name"] for slider in study["sliders"]] == ["resolution", "log"]
+    assert len(study["frames"]["pictures"]) == 4
+    assert [slider["name"] for slider in study["sliders"]] == ["resolution", "log_height"]
 
 
 def test_what_the_machine_is_called_does_not_leave_it(explorer, tmp_path):
@@ -115,13 +120,13 @@ def test_names_with_markup_are_names(tmp_path, text):
     assert len(page.scripts) == 2
     assert not [name for _, a in page.elements for name in a if name.startswith("on")]
     (picture,) = page.document["studies"][0]["pictures"]
-    assert picture["frame"]["metrics"][0][:1000] == text[:1000]
+    assert picture["metrics"][0][:1000] == text[:1000]
     assert len(page.source) < 300_000
 
 
 @pytest.mark.parametrize("kind", ["figure", "page"])
 def test_the_size_is_known_before(explorer, tmp_path, kind, monkeypatch):
-    asked = [(explorer, {"span": [(-1.0, 1.0 + k) for k in range(6)], "log": None})]
+    asked = [(explorer, {"span": [(-1.0, 1.0 + k) for k in range(6)], "log_height": None})]
     with monkeypatch.context() as patch:
         patch.setattr(lw.sampling.evaluate.Local, "__call__", lambda *_: pytest.fail("something was evaluated"))
         page = expected(asked, kind=kind)
@@ -146,6 +151,49 @@ def test_a_budget_is_kept_or_refused_with_the_arithmetic(tmp_path):
     explorer.close()
 
 
+def test_a_page_carries_a_small_still_for_readers_that_cannot_draw_it(explorer, tmp_path):
+    document = Page(explorer.to_html(tmp_path / "page.html", {"resolution": [9, 17]})).document
+    head, _, data = document["still"].partition(",")
+    assert head == "data:image/png;base64"
+    assert len(document["still"]) <= 8_000
+    image = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert image.mode == "P"
+    assert image.width >= 180
+    shown = np.asarray(image.convert("RGB")).reshape(-1, 3)
+    assert len(np.unique(shown, axis=0)) >= 8  # a picture, not a page of one colour
+    assert document["needs"] == ["surface", "recorded"]
+
+
+def test_the_still_is_of_the_position_at_which_the_page_opens(tmp_path):
+    study = lw.Study("Colours")
+    study.slider("which", 2, low=0, high=2)
+
+    @study.view
+    def draw(which):
+        return Curves([Series([0, 1], [0, 1], color=("#ff0000", "#00ff00", "#0000ff")[which], width=40)])
+
+    document = Page(study.to_html(tmp_path / "page.html", {"which": range(3)})).document
+    image = Image.open(io.BytesIO(base64.b64decode(document["still"].partition(",")[2]))).convert("RGB")
+    red, green, blue = np.moveaxis(np.asarray(image).astype(int), -1, 0)
+    assert ((blue > 200) & (red < 60) & (green < 60)).sum() > 500
+    assert not ((red > 200) & (green < 60) & (blue < 60)).any()
+    study.close()
+
+
+@pytest.mark.parametrize(("exact", "told"), [(False, "rounded to 1 part in 13,000"), (True, "")])
+def test_what_a_page_says_of_its_numbers_is_so(explorer, tmp_path, exact, told):
+    page = Page(explorer.to_html(tmp_path / "page.html", exact=exact))
+    assert ("rounded to" in page.source) is bool(told)
+    assert told in page.source
+    specs, (picture,) = page.document["arrays"], page.document["studies"][0]["pictures"]
+    found = decoded(specs, base64.b64decode(page.document["data"]))[picture["values"]["arrays"][0]]
+    truth = explorer.landscape.values["loss"]
+    if exact:
+        np.testing.assert_array_equal(found, truth.astype(np.float32))
+    else:
+        np.testing.assert_allclose(found, truth, rtol=0, atol=np.ptp(truth) / 13_000)
+
+
 def test_several_studies_share_a_page(explorer, tmp_path):
     objective, a, b = lw.demo.digits(steps=5)
     curve = lw.CurveExplorer(objective, a, b, resolution=17)
@@ -154,7 +202,7 @@ def test_several_studies_share_a_page(explorer, tmp_path):
     studies = [(explorer, None), (curve, {"alpha": 3})]
     write_page(tmp_path / "both.html", studies, title="Both", progress=lambda done, total: told.append((done, total)))
     page = Page(tmp_path / "both.html")
-    assert [len(study["frames"]) for study in page.document["studies"]] == [1, 3]
+    assert [len(study["frames"]["pictures"]) for study in page.document["studies"]] == [1, 3]
     assert told == [(1, 1), (1, 3), (2, 3), (3, 3)]
     curve.close()
 
@@ -167,7 +215,7 @@ def test_an_existing_page_is_replaced_only_by_a_complete_one(explorer, tmp_path)
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        explorer.to_html(path, {"log": None}, progress=stop)
+        explorer.to_html(path, {"log_height": None}, progress=stop)
     assert path.read_text() == "before"
     assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
 
@@ -187,7 +235,7 @@ def test_a_landscape_makes_a_page_of_exact_numbers(tmp_path, log):
     document = Page(curve.to_html(tmp_path / "page.html", log=log)).document
     assert {spec["coding"] for spec in document["arrays"]} == {"f4"}
     (picture,) = document["studies"][0]["pictures"]
-    assert picture["log"] is log
+    assert picture["y_log"] is log
     with pytest.raises(ValueError, match="metric must be one of loss"):
         curve.to_html(tmp_path / "page.html", metric="lost")
 
@@ -200,7 +248,9 @@ def test_view_writes_a_page_of_a_file(tmp_path, capsys):
     landscape.save(tmp_path / "bowl.landscape.json")
     assert main(["view", str(tmp_path / "bowl.landscape.json"), "-o", str(tmp_path / "bowl.html")]) == 0
     assert "written to" in capsys.readouterr().out
-    assert Page(tmp_path / "bowl.html").document["studies"][0]["views"] == [{"kind": "height_field"}]
+    assert Page(tmp_path / "bowl.html").document["studies"][0]["panels"] == [
+        {"name": "picture", "kind": "surface", "beside": ""}
+    ]
 
 
 def test_view_of_something_else_is_refused_in_a_line(tmp_path, capsys):
@@ -228,13 +278,13 @@ explorer = lw.SurfaceExplorer(bowl, resolution=9)
 def test_export_runs_a_notebook_and_keeps_its_sliders_alive(tmp_path, capsys):
     source = notebook(tmp_path / "study.ipynb", EXPLORER, "explorer")
     page = tmp_path / "page.html"
-    assert main(["export", source, "-o", str(page), "-s", "resolution=9,17", "-s", "log=*"]) == 0
+    assert main(["export", source, "-o", str(page), "-s", "resolution=9,17", "-s", "log_height=*"]) == 0
     told = capsys.readouterr().err
     assert re.search(r"to compute: 4 frames, at most about 0\.\d+ MB", told)
     assert "written to" in told
     document = Page(page).document
     assert document["title"] == "study"
-    assert len(document["studies"][0]["frames"]) == 4
+    assert len(document["studies"][0]["frames"]["pictures"]) == 4
     for widget in lw.StudyWidget.on_show():
         widget.close()
 

@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import lwidgets as lw
-from lwidgets.export import stills
 from lwidgets.landscape import Landscape, Sampling
+from lwidgets.pictures import stills
 from tests.models import CNN, MLP
 
 X, Y = np.linspace(-1, 1, 9), np.linspace(0, 3, 5)  # 2 by 3 in size and not square in number: a transposed map shows

@@ -206,6 +206,10 @@ def test_names_that_the_widget_uses_are_refused_with_a_hint():
 def test_the_reserved_names_are_all_that_the_widget_has():
     ipywidgets = pytest.importorskip("ipywidgets")
     assert {name for name in dir(ipywidgets.VBox) if not name.startswith("_")} <= RESERVED
+    study = Study("Bare")
+    widget = study.show()
+    assert {name for name in dir(widget) if not name.startswith("_")} <= RESERVED
+    widget.close()
 
 
 def test_values_in_words_and_positions_by_kind():

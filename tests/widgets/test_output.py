@@ -5,11 +5,11 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from lwidgets.export.notebook import LIVE, WIDGET
 
 import lwidgets as lw
 from lwidgets import where
-from lwidgets.where import Run
+from lwidgets.study import Status
+from lwidgets.where import LIVE, WIDGET, Run
 from lwidgets.widgets import output
 from lwidgets.widgets.output import Output
 
@@ -124,7 +124,7 @@ def test_a_picture_that_a_move_overtook_is_not_kept(cell, widget, monkeypatch):
         found = whole(self, **options)
         taken.append(found)
         if len(taken) == 1:
-            self.study.status = lw.study.Status("running")
+            self.study._work.status = Status("running")
         return found
 
     monkeypatch.setattr(type(widget), "bundle", slow)

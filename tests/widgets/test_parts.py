@@ -8,11 +8,12 @@ import torch
 from ipywidgets.widgets.widget import _instances
 
 import lwidgets as lw
-from lwidgets.widgets.line_plot import LinePlot, Series
-from lwidgets.widgets.parts import AtTimes, close_with_parts, parts_of
+from lwidgets.pictures import Words
+from lwidgets.widgets.panels import Place
+from lwidgets.widgets.parts import close_with_parts, parts_of
 
 MAKERS = {
-    "surface": lambda o, a, b: lw.SurfaceExplorer(o, resolution=9, envelope=2, log=True),
+    "surface": lambda o, a, b: lw.SurfaceExplorer(o, resolution=9, envelope=2, log_height=True),
     "plane": lambda o, a, b: lw.SurfaceExplorer(o, lw.Plane.through(a, b, o.module), resolution=9),
     "curve": lambda o, a, b: lw.CurveExplorer(o, a, b, resolution=9),
     "layers": lambda o, a, b: lw.LayerwiseExplorer(o, a, b),
@@ -33,11 +34,11 @@ def test_an_explorer_leaves_nothing_open(kind, at_once, demo):
     explorer = MAKERS[kind](*demo)
     if not at_once:
         assert explorer.wait(120)
-        explorer.study.set(log=True)  # other axes, other marks
+        explorer.study.set(log_height=True)  # other axes, other marks
         assert explorer.wait(120)
     made = len(set(_instances) - before)
     explorer.close()
-    assert explorer.study._worker.join(10)
+    assert explorer.study._work.latest.join(10)
     left = [type(_instances[key]).__name__ for key in set(_instances) - before]
     assert made > 30
     assert left == []
@@ -56,36 +57,18 @@ def test_what_somebody_else_has_stays_open():
     assert shared.comm is None
 
 
-def test_marks_that_are_replaced_are_closed():
-    plot = LinePlot("x")
-    before = set(_instances)
-    for k in range(6):
-        plot.label("loss", log=bool(k % 2))
-        plot.fit([0.0, 1.0], [1.0, 2.0])
-        plot.draw("lines", [Series([0, 1], [1, 2], style="dashed" if k % 3 else "solid")] * (1 + k % 2))
-    assert len(set(_instances) - before) == len(plot.figure.marks)
-    plot.close()
-
-
 def test_parts_are_found_however_far_down():
-    hidden = W.Label()
-    box = AtTimes(hidden)
-    outer = W.VBox([W.HBox([box])])
-    assert {type(part).__name__ for part in parts_of(outer)} == {
-        "VBox",
-        "HBox",
-        "AtTimes",
-        "Layout",
-        "Label",
-        "LabelStyle",
-    }
-    assert hidden in parts_of(outer)
-    box.show(True)
-    assert box.children == (hidden,)
-    box.show(False)
-    assert box.children == ()
+    place = Place()
+    outer = W.VBox([W.HBox([place])])
+    assert [type(part).__name__ for part in parts_of(outer)] == ["VBox", "HBox", "Place", "Layout", "Layout", "Layout"]
+    place.show(Words("a"))
+    view = place.view
+    assert view in parts_of(outer)
+    place.show(None)
+    assert place.children == ()
+    assert view in parts_of(outer)  # though it is not on the page
     close_with_parts(outer)
-    assert hidden.comm is None
+    assert view.comm is None
 
 
 def test_nothing_of_a_closed_explorer_stays_in_memory(demo):
@@ -96,7 +79,7 @@ def test_nothing_of_a_closed_explorer_stays_in_memory(demo):
     explorer = lw.SurfaceExplorer(objective, resolution=5)
     assert explorer.wait(60)
     explorer.close()
-    assert explorer.study._worker.join(10)
+    assert explorer.study._work.latest.join(10)
     references = weakref.ref(explorer), weakref.ref(objective), weakref.ref(model)
     del explorer, objective, model
     gc.collect()

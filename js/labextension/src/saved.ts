@@ -4,7 +4,7 @@ import type { IRenderMime } from '@jupyterlab/rendermime-interfaces';
 import { Widget } from '@lumino/widgets';
 import { type Companion, CompanionError, decodeCompanion, landscapeCompanion, mountCompanion, mountFault } from '../../src/document/companion';
 
-export const COMPANION = 'application/vnd.lwidgets.companion.v1+json';
+export const COMPANION = 'application/vnd.lwidgets.companion.v2+json';
 export const LANDSCAPE = 'application/vnd.lwidgets.landscape.v1+json';
 
 /** Shows a companion document, or in its place what is wrong with it. */

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from lwidgets.distances import l2
 from lwidgets.pictures import Table
+from lwidgets.progress import Progress
 from lwidgets.studies.parts.methods import SCALES, Merged, Merger
 from lwidgets.studies.parts.route import Why
 from lwidgets.studies.parts.splits import in_words
@@ -37,7 +37,7 @@ def comparison(tasks: Tasks, merger: Merger) -> Part:
     part.slider("compare", True, label="compare methods", help="Every method at its best scale, in the table")
 
     @part.node(keep=2)
-    def compared(compare: bool, density: float, seed: int, data: str, progress: Any) -> Iterator[Compared]:
+    def compared(compare: bool, density: float, seed: int, data: str, progress: Progress) -> Iterator[Compared]:
         found: Compared = {}
         for name, state in {BASE: tasks.base, **tasks.models}.items():
             found[name] = Merged(state, None, tasks.by_itself(state, data))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -13,6 +12,7 @@ from scipy.optimize import minimize_scalar
 from lwidgets import merging
 from lwidgets.objective import Objective
 from lwidgets.parameters import Source, State
+from lwidgets.progress import Progress
 from lwidgets.sampling.measure import Measure, measured
 from lwidgets.studies.parts.route import Why
 from lwidgets.studies.parts.tasks import Scores, Tasks
@@ -63,7 +63,7 @@ class Merger:
         """What a method makes, or why it cannot."""
         return self._made(*_depends(method, density, seed))
 
-    def tuned(self, method: str, density: float, seed: int, data: str, progress: Any) -> Merged | Why:
+    def tuned(self, method: str, density: float, seed: int, data: str, progress: Progress) -> Merged | Why:
         """What a method makes, at its best scale, measured on data."""
         key, tasks = _depends(method, density, seed), self._tasks
         made = self._made(*key)
@@ -139,7 +139,7 @@ def _copied(state: State) -> State:
     return replace(state, parameters=parameters, buffers=buffers)
 
 
-def _best_scale(ray: Subspace, objectives: Sequence[Objective], progress: Any) -> float | Why:
+def _best_scale(ray: Subspace, objectives: Sequence[Objective], progress: Progress) -> float | Why:
     """Where on a ray the mean loss is lowest, to a hundredth: of a few places, and then around the best."""
     measures = [Measure(one, ray) for one in objectives]
     places = np.linspace(*SCALES, _PLACES)

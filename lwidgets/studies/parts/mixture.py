@@ -11,6 +11,7 @@ from lwidgets.landscape import Landscape, drawable
 from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, GRAY, GREEN, ORANGE, PURPLE, SKY, VERMILLION
 from lwidgets.pictures import Curves, Series, Words
+from lwidgets.progress import Progress
 from lwidgets.sampling import stream
 from lwidgets.sampling.measure import measured
 from lwidgets.studies.parts.readings import measured_words
@@ -53,6 +54,14 @@ def mixture(names: tuple[str, ...], *, when: str = "") -> Part:
         when={when: (True,)} if when else {},
     )
 
+    _add_nodes(part, names)
+    _add_views(part, names)
+    return part
+
+
+def _add_nodes(part: Part, names: tuple[str, ...]) -> None:
+    """What the mixture loses, and a curve for every layer."""
+
     @part.node(keep=64)
     def mixed(layers: Layers | None, mix: tuple[float, ...], data: str) -> dict[str, float]:
         if layers is None:
@@ -62,7 +71,7 @@ def mixture(names: tuple[str, ...], *, when: str = "") -> Part:
 
     @part.node(keep=64)
     def layer_curves(
-        layers: Layers | None, mix: tuple[float, ...], data: str, tolerance: float, log_height: bool, progress: Any
+        layers: Layers | None, mix: tuple[float, ...], data: str, tolerance: float, log_height: bool, progress: Progress
     ) -> Iterator[dict[str, Landscape]]:
         found: dict[str, Landscape] = {}
         yield found
@@ -77,6 +86,10 @@ def mixture(names: tuple[str, ...], *, when: str = "") -> Part:
             if len(found) in (len(alphas), max(shown + 1, round(_MORE * shown))):
                 shown = len(found)
                 yield dict(found)
+
+
+def _add_views(part: Part, names: tuple[str, ...]) -> None:
+    """The curves, and what was measured."""
 
     @part.view
     def mixture_picture(
@@ -95,8 +108,6 @@ def mixture(names: tuple[str, ...], *, when: str = "") -> Part:
             return None
         return measured_words("this mixture", mixed, _elsewhere(names, layers[0].names))
 
-    return part
-
 
 def _picture(
     curves: dict[str, Landscape], mixed: dict[str, float], alphas: dict[str, float], metric: str, log_height: bool
@@ -110,7 +121,7 @@ def _picture(
         dots.append(Series([alphas[name]], level, "", color, "points", width=6))
     return Curves(
         [Series([0.0, 1.0], np.repeat(level, 2), "", GRAY, "dashed", width=1.0), *lines, *dots],
-        x="alpha of one layer, the others where they are (0 = a, 1 = b)",
+        x="alpha of one layer (0 = a, 1 = b)",
         y=metric,
         log=scale(log_height),
         caption=_least_and_most(curves, metric, mixed[metric]),

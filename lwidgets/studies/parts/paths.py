@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from lwidgets.connectivity.connect import CONNECTORS, connect
+from lwidgets.progress import Progress
 from lwidgets.studies.parts.route import Place, Route, Why
 from lwidgets.study import Part
 from lwidgets.subspaces import Bezier, Chain
@@ -96,7 +96,9 @@ def _add_places(part: Part, as_they_are: Place, spec: Spec | None) -> None:
         return None if isinstance(placed, str) else placed.between(*pair)
 
     @part.node(keep=16)
-    def aligned(alignment: str, ends: Place | None, symmetries: Spec | Why, progress: Any) -> Alignment | Why | None:
+    def aligned(
+        alignment: str, ends: Place | None, symmetries: Spec | Why, progress: Progress
+    ) -> Alignment | Why | None:
         if alignment == NONE or ends is None:
             return None
         if isinstance(symmetries, str):
@@ -118,7 +120,7 @@ def _add_ways(part: Part, as_they_are: Place) -> None:
     """The ways between them."""
 
     @part.node(keep=16)
-    def curved(curve: str, nearest: Place | None, progress: Any) -> Bezier | Chain | Why | None:
+    def curved(curve: str, nearest: Place | None, progress: Progress) -> Bezier | Chain | Why | None:
         if curve == NONE or nearest is None:
             return None
         a, b = nearest.models
