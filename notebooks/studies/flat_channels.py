@@ -1,4 +1,4 @@
-"""Flat channels to infinity: two neurons whose input weights meet while their output weights grow without end."""
+"""Pairs of neurons lead along nearly flat channels to infinity, where they act as a gated linear unit."""
 
 import numpy as np
 import torch
@@ -6,11 +6,14 @@ from walks import descent, hessian, minimised, normal, over, real
 
 import lwidgets as lw
 
+SOURCE = "arXiv:2506.14951, figure 6"
+CITATION = "Flat channels to infinity in neural loss landscapes, arXiv:2506.14951"
+LIMITS = "Two neurons and one input; the loss along a channel is that of the chart, where w, c and a stay as they are."
 X = torch.linspace(-8, 8, 201, dtype=torch.float64)  # for sums over a standard normal input; 8,001 give the same digits
 DENSITY = torch.exp(-(X**2) / 2) / torch.exp(-(X**2) / 2).sum()
 STATIONARY = {0.866296: 0.0423721520, 1.39955415: 0.0471160275, 3.150432: 0.000773332542}  # w -> loss at infinity
 W, SECOND, CURVATURE = 1.39955415, 3.1504324225, 1.0147e-3  # best single neuron, second channel, (L - L_inf) / eps²
-ALONG, APART, MEAN, SUM = real([[0, 0, 1, -1], [1, -1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1]]) / 2**0.5
+AXES = real([[0, 0, 1, -1], [1, -1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1]]) / 2**0.5  # two to be seen, two minimised over
 
 
 def s(z):
@@ -49,19 +52,13 @@ def channel(w, eps):
 
 def saddle(mu):
     """The best single neuron, shared between two: mu of it, and 1 - mu."""
-    c, mu = best(s(W * X)[:, None])[1], real(mu)
+    c, mu = best(s(W * X)[:, None])[1][0], real(mu)
     return torch.stack([W + 0 * mu, W + 0 * mu, mu * c, (1 - mu) * c], dim=-1)
 
 
 def study() -> lw.Study:
     """Figure 6 of the paper."""
-    study = lw.Study(
-        "Flat channels to infinity",
-        source="arXiv:2506.14951, figure 6",
-        claim="Pairs of neurons lead along nearly flat channels to infinity, where they act as a gated linear unit.",
-        limits="Two neurons and one input; eps and the loss are those of the chart, where w, c and a stay as they are.",
-        citation="Flat channels to infinity in neural loss landscapes, arXiv:2506.14951",
-    )
+    study = lw.Study("Flat channels to infinity", source=SOURCE, claim=__doc__, limits=LIMITS, citation=CITATION)
     study.slider("eps", 0.1, low=0.01, high=0.5, step=0.05, log=True, help="Half the distance of the input weights")
     study.slider("w", 3.15, low=0.4, high=4.0, step=0.05, help="Where the channel runs")
     study.slider("mu", 1.5, low=-2.0, high=3.0, step=0.1, label="position on the saddle line")
@@ -69,35 +66,36 @@ def study() -> lw.Study:
 
     @study.node(slow=True)
     def profile(progress):
-        least = minimised(loss, saddle([0.5])[0], torch.stack([ALONG, APART]), torch.stack([MEAN, SUM]))
-        return over(least, log=True, along_the_line=(-5, 5), neurons_apart=(-2, 2))
+        least = minimised(loss, saddle(0.5), AXES[:2], AXES[2:], starts=[[0, 0], [-2, 0], [2, 0]], progress=progress)
+        return over(least, {"along the line": (-5, 5), "neurons apart": (-2, 2)}, log=True)
 
     @study.node(keep=32)
     def path(mu, seed):
-        return descent(loss, saddle([mu]) + 0.01 * normal(1, 4, seed=seed), [0, *np.geomspace(0.1, 1e5, 300)])
+        return descent(loss, saddle(mu) + 0.01 * normal(4, seed=seed), [0, *np.geomspace(0.1, 1e5, 300)])
 
     @study.view
     def surface(profile, path, mu):
         """Least loss over the two other directions, and a gradient flow from the saddle line"""
-        origin, axes = saddle([0.5])[0], torch.stack([ALONG, APART])
-        start = lw.Marker(float((saddle([mu])[0] - origin) @ ALONG), 0.0, "start")
-        return lw.Surface(profile, log=True, paths=[path.path("gradient flow", origin, axes)], markers=[start])
+        start = lw.Marker(float((saddle(mu) - saddle(0.5)) @ AXES[0]), 0.0, "start")
+        flow = path.path("gradient flow", saddle(0.5), AXES[:2])
+        return lw.Surface(profile, log=True, paths=[flow], markers=[start])
 
     @study.view
     def function(w, eps):
         """What the two neurons compute"""
         at_infinity, student = gated(real([w])) @ best(gated(real(w)))[1], net(channel(w, real([eps]))[0])[0]
-        lines = {"target": TARGET, "student": student, "at infinity": at_infinity}
-        return lw.Curves([lw.Series(X, y, label) for label, y in lines.items()], x="x", y="f(x)")
+        target = lw.Series(X, TARGET, "target", lw.palette.GRAY, width=6)
+        lines = [lw.Series(X, student, "student"), lw.Series(X, at_infinity, "at infinity")]
+        return lw.Curves([target, *lines], x="x", y="f(x)", x_range=(-4, 4))
 
     @study.view(beside="function")
     def infinity(w):
         """The loss at infinity has the paper's three stationary points"""
         ws = torch.linspace(0.4, 4, 361, dtype=torch.float64)
         found = best(gated(real([*STATIONARY])[:, None]))[0]
-        known = lw.Reference([*STATIONARY], [*STATIONARY.values()], of="stationary", tol=1e-6, width=0.5)
+        points = lw.Series([*STATIONARY], found, "stationary", style="points", width=8)
+        known = lw.Reference([*STATIONARY], [*STATIONARY.values()], "paper", of="stationary", tol=1e-6, style="points")
         line = lw.Series(ws, best(gated(ws[:, None]))[0], "min over c, a")
-        points = lw.Series([*STATIONARY], found, "stationary", style="points", width=24)
         return lw.Curves([line, points, known, lw.Rule(x=w)], x="w", y="loss at infinity", log="y")
 
     @study.view
@@ -105,10 +103,8 @@ def study() -> lw.Study:
         """Along a channel the loss falls like eps²"""
         at = torch.logspace(-2, -0.3, 35, dtype=torch.float64)
         p, infinite = channel(w, at)
-        rules = [lw.Rule(y=CURVATURE, label="second channel"), lw.Rule(x=eps)]
-        return lw.Curves(
-            [lw.Series(at, (loss(p) - infinite) / at**2), *rules], x="eps", y="(L - L_inf) / eps²", log="x"
-        )
+        line, level = lw.Series(at, (loss(p) - infinite) / at**2), lw.Rule(y=CURVATURE, label="second channel")
+        return lw.Curves([line, level, lw.Rule(x=eps)], x="eps", y="(L - L_inf) / eps²", log="x")
 
     @study.view(beside="scaling")
     def stability(mu):

@@ -1,14 +1,15 @@
-"""Intrinsic dimension: the dimension a random slice must have to meet the solutions."""
+"""A random slice meets the solutions as soon as its dimension is their codimension, of however many parameters."""
 
 import numpy as np
 import torch
 from torch import nn
-from torch.func import functional_call
-from torch.nn import functional as F
 from walks import normal, over, train, within
 
 import lwidgets as lw
 
+SOURCE = "arXiv:1804.08838, section 2"
+CITATION = "Measuring the intrinsic dimension of objective landscapes, arXiv:1804.08838"
+LIMITS = "One slice is one draw: below the threshold its loss scatters widely about the mean (10 - d) / 10."
 WANTED, DIMS, SLICES = torch.arange(1, 11, dtype=torch.float64), np.arange(1, 21), (2, 5, 10, 20, 50, 100, 200, 400)
 SQUARES = 385.0  # 1² + ... + 10²
 
@@ -33,14 +34,7 @@ def best(block, d, seed):
 
 def study() -> lw.Study:
     """The paper's toy, and a small network on digits."""
-    study = lw.Study(
-        "Intrinsic dimension",
-        source="arXiv:1804.08838, section 2",
-        claim="A random slice meets the solutions as soon as its dimension reaches their codimension, whatever the number "
-        "of parameters.",
-        limits="One slice is one draw: below the threshold its loss scatters widely about the mean (10 - d) / 10.",
-        citation="Measuring the intrinsic dimension of objective landscapes, arXiv:1804.08838",
-    )
+    study = lw.Study("Intrinsic dimension", source=SOURCE, claim=__doc__, limits=LIMITS, citation=CITATION)
     study.slider("d", 10, low=2, high=20, label="dimension of the slice", play=True)
     study.slider("block", 100, low=10, high=200, step=10, label="size of a block", help="D is ten times as much")
     study.slider("seed", 0, low=0, high=20)
@@ -52,15 +46,17 @@ def study() -> lw.Study:
         """Least loss in a slice of the toy"""
         found = np.maximum([best(block, int(k), seed)[0] for k in DIMS], 1e-26)
         mean = lw.Reference(DIMS[:9], (10 - DIMS[:9]) / 10 * SQUARES, "mean over slices")
-        rules = [lw.Rule(x=10, label="codimension"), lw.Rule(x=d)]
-        return lw.Curves([lw.Series(DIMS, found, "least loss"), mean, *rules], x="dimension d", y="loss", log="y")
+        rules = [lw.Rule(x=10, label="codimension"), lw.Rule(x=d, color=lw.palette.GREEN)]
+        items = [lw.Series(DIMS, found, "least loss"), mean, *rules]
+        return lw.Curves(items, x="dimension d", y="loss", log="y", y_range=(1e-3, 2e3))
 
     @study.view
     def plane(d, block, seed):
         """The toy around the best point of the slice, along two of its directions"""
         rows, u = directions(10 * block, d, seed), best(block, d, seed)[1]
         size = max(1.0, 0.2 * float(u.norm()))
-        return lw.Surface(over(within(toy(block), u @ rows, rows[:2]), first=(-size, size), second=(-size, size)))
+        ends = (-size, size)
+        return lw.Surface(over(within(toy(block), u @ rows, rows[:2]), {"first": ends, "second": ends}))
 
     @study.node(keep=16, slow=True)
     def accuracies(width, seed, progress):
@@ -71,12 +67,9 @@ def study() -> lw.Study:
         size, found = sum(p.numel() for p in network.parameters()), []
         for d in (None, *SLICES):
             progress(len(found), 1 + len(SLICES))
-            rows = None if d is None else directions(size, d, seed)
-            at = train(
-                network, (images[:1400], labels[:1400]), F.cross_entropy, directions=rows, rate=0.1 if d else 0.01
-            )
-            right = functional_call(network, at, images[1400:]).argmax(dim=1) == labels[1400:]
-            found.append(float(right.double().mean()))
+            where = {} if d is None else {"directions": directions(size, d, seed), "rate": 0.1}
+            trained = train(network, (images[:1400], labels[:1400]), nn.functional.cross_entropy, **where)
+            found.append(float((trained(images[1400:]).argmax(dim=1) == labels[1400:]).double().mean()))
             yield tuple(found)
 
     @study.view

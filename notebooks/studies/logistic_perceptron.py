@@ -1,4 +1,6 @@
-"""From logistic regression to the perceptron: what gradient descent becomes as its step size grows."""
+"""With ever larger steps, gradient descent on separable data becomes the batch perceptron, and separates sooner."""
+
+from functools import partial
 
 import numpy as np
 import torch
@@ -6,6 +8,9 @@ from walks import normal, over, real, run
 
 import lwidgets as lw
 
+SOURCE = "arXiv:2412.08424"
+CITATION = "From logistic regression to the perceptron algorithm, arXiv:2412.08424"
+LIMITS = "Two features and no bias. How many steps it takes is the data's; only the limit is exact."
 STEPS, RATES = 3000, 10 ** np.linspace(-1, 3, 17)
 
 
@@ -21,26 +26,19 @@ def wrong(z):
 
 def descend(z, rates, steps=STEPS, **how):
     """Gradient descent from zero, a run for each rate, with the gradient by hand."""
-    starts = torch.zeros(len(rates), 2)
-    return run(None, starts, rate=rates, steps=steps, slope=lambda w: -(torch.sigmoid(-(w @ z.T)) @ z) / len(z), **how)
+    how = {"slope": lambda w: -(torch.sigmoid(-(w @ z.T)) @ z) / len(z), **how}
+    return run(None, torch.zeros(len(rates), 2), rate=rates, steps=steps, **how)
 
 
-def perceptron(z):
-    """The batch perceptron: the mean of the examples that are wrong, half of those on the boundary."""
-    return run(
-        None, [0.0, 0.0], rate=1.0, steps=STEPS, slope=lambda w: -torch.heaviside(-(w @ z.T), real(0.5)) @ z / len(z)
-    )
+def perceptron(z, w):
+    """Down the mean of the examples that are wrong, and half of those on the boundary: the batch perceptron."""
+    return -torch.heaviside(-(w @ z.T), real(0.5)) @ z / len(z)
 
 
 def study() -> lw.Study:
     """100 examples of two features, separable with a margin."""
     study = lw.Study(
-        "From logistic regression to the perceptron",
-        source="arXiv:2412.08424",
-        claim="With ever larger steps, gradient descent on separable data becomes the batch perceptron: the loss jumps, and "
-        "examples are separated in fewer steps.",
-        limits="Two features and no bias. How many steps it takes is the data's; only the limit is exact.",
-        citation="From logistic regression to the perceptron algorithm, arXiv:2412.08424",
+        "From logistic regression to the perceptron", source=SOURCE, claim=__doc__, limits=LIMITS, citation=CITATION
     )
     study.slider("rate", 10.0, low=0.1, high=1e4, step=0.25, log=True, label="step size")
     study.slider("margin", 0.1, low=0.02, high=0.5, step=0.02)
@@ -50,7 +48,7 @@ def study() -> lw.Study:
     @study.node
     def z(margin, aspect, seed):
         across, along = normal(2, 100, seed=seed)
-        return torch.stack([margin + across.abs(), aspect * (along + 0.5)], dim=1)
+        return torch.stack([aspect * (along + 0.5), margin + across.abs()], dim=1)
 
     @study.node(keep=32)
     def path(z, rate, progress):
@@ -62,21 +60,21 @@ def study() -> lw.Study:
 
     @study.node
     def limit(z):
-        return perceptron(z)
+        return run(None, [0, 0], rate=1, steps=STEPS, slope=partial(perceptron, z))
 
     @study.view
     def plane(z, path):
         """Logistic loss over w"""
         low, high = path.points[:, 0].min(dim=0).values, path.points[:, 0].max(dim=0).values
         w1, w2 = torch.stack([1.1 * low - 0.1 * high, 1.1 * high - 0.1 * low], dim=1).tolist()
-        land = over(logistic(z), log=True, w1=w1, w2=w2)
+        land = over(logistic(z), {"w1": w1, "w2": w2}, log=True)
         return lw.Surface(land, log=True, panes="map", paths=[path.path("GD")], markers=[lw.Marker(0, 0, "start")])
 
     @study.view(beside="plane")
     def examples(z, path):
         """Examples, and the boundary at the end"""
         w, reach = path.points[-1, 0] / path.points[-1, 0].norm(), real([-1, 1]) * z.abs().max()
-        points = [lw.Series(*part.T, name, style="points", width=12) for name, part in (("+", z[::2]), ("-", -z[1::2]))]
+        points = [lw.Series(*part.T, name, style="points", width=4) for name, part in (("+", z[::2]), ("-", -z[1::2]))]
         boundary = lw.Series(-w[1] * reach, w[0] * reach, "boundary")
         return lw.Curves([*points, boundary], x="x1", y="x2", equal=True)
 

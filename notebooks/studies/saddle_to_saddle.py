@@ -1,11 +1,15 @@
-"""Saddle to saddle: in a deep linear network modes are learned one after the other, and noise does not change that."""
+"""From a small start a deep linear network learns its modes one by one, with the noise of SGD as without."""
 
 import numpy as np
 import torch
+from scipy.stats import norm
 from walks import diffusion, flow, over, real
 
 import lwidgets as lw
 
+SOURCE = "arXiv:2604.06366"
+CITATION = "SGD in the saddle-to-saddle regime of deep linear networks, arXiv:2604.06366"
+LIMITS = "The equations of the modes are derived here, not taken from the paper: aligned modes, white input."
 MODES = real([3.0, 2.0, 1.0, 0.5])
 
 
@@ -19,23 +23,20 @@ def noise(s, m, depth, sigma):
     return depth * s.clamp(min=0) ** (2 - 2 / depth) * (2 * (s - m) ** 2 + sigma**2).sqrt()
 
 
-def walk(m, depth, heat, sigma, start, **how):
+def walk(m, depth, heat, sigma, start, time=8.0, **how):
     """SGD as a diffusion of the modes; heat is eta / B."""
-    size = {"time": 8.0, "dt": 2e-3, **how}
-    return diffusion(
-        lambda s: drift(s, m, depth), lambda s: heat**0.5 * noise(s, m, depth, sigma), start, least=0.0, **size
-    )
+    field = (lambda s: drift(s, m, depth), lambda s: heat**0.5 * noise(s, m, depth, sigma))
+    return diffusion(*field, start, time, dt=2e-3, least=0.0, **how)
+
+
+def product(w):
+    """Loss of two numbers whose product is to be 1."""
+    return (w.prod(dim=1) - 1) ** 2 / 2
 
 
 def study() -> lw.Study:
     """Modes of depth 2 to 4 from a small start, and a network of two numbers."""
-    study = lw.Study(
-        "Saddle to saddle, with noise",
-        source="arXiv:2604.06366",
-        claim="From a small start a deep linear network learns its modes one by one, with SGD's noise as without.",
-        limits="The equations of the modes are derived here, not taken from the paper: aligned modes, white input.",
-        citation="SGD in the saddle-to-saddle regime of deep linear networks, arXiv:2604.06366",
-    )
+    study = lw.Study("Saddle to saddle, with noise", source=SOURCE, claim=__doc__, limits=LIMITS, citation=CITATION)
     study.slider("depth", 2, low=2, high=4)
     study.slider("start", 1e-3, low=1e-5, high=0.1, step=0.25, log=True, label="strength at the start")
     study.slider("heat", 0.01, low=1e-4, high=0.1, step=0.25, log=True, label="step size / batch size")
@@ -46,13 +47,10 @@ def study() -> lw.Study:
     def noisy(depth, start, heat, sigma, seed, progress):
         return walk(MODES, depth, heat, sigma, torch.full((500, 4), start), seed=seed, progress=progress)
 
-    @study.node(keep=32)
-    def still(depth, start):
-        return flow(lambda s: drift(s, MODES, depth), torch.full((4,), start), np.linspace(0, 8, 201))
-
     @study.view
-    def gradient_flow(still, depth, start):
+    def gradient_flow(depth, start):
         """The flow of depth 2 has its closed form"""
+        still = flow(lambda s: drift(s, MODES, depth), torch.full((4,), start), np.linspace(0, 8, 201))
         lines = [lw.Series(still.t, still.points[:, 0].T, "gradient flow")]
         if depth == 2:
             m, grown = MODES[:, None], torch.exp(2 * MODES[:, None] * real(still.t))
@@ -63,9 +61,7 @@ def study() -> lw.Study:
     @study.view(beside="gradient_flow")
     def modes(noisy):
         """Median and 90 % of 500 walks of SGD"""
-        walks = [
-            lw.Series(noisy.t, noisy.points[:, :, k].T, f"m = {m:g}", spread=0.9) for k, m in enumerate(MODES.tolist())
-        ]
+        walks = [lw.Series(noisy.t, noisy.points[:, :, k].T, f"m = {m:g}", spread=0.9) for k, m in enumerate(MODES)]
         return lw.Curves(walks, x="time", y="strength of a mode")
 
     @study.view
@@ -80,32 +76,22 @@ def study() -> lw.Study:
         """The first mode at the end, and the Gaussian of the linearised equation"""
         m, ends = float(MODES[0]), noisy.points[-50:, :, 0]
         density, edges = np.histogram(ends / m - 1, bins=40, density=True)
-        items = [lw.Series(edges, density, "walks", style="bars")]
-        variance = heat * depth * m ** (-2 / depth) * sigma**2 / 2
-        if variance:
-            z = np.linspace(edges[0], edges[-1], 201)
-            items.append(lw.Reference(z, np.exp(-(z**2) / 2 / variance) / np.sqrt(2 * np.pi * variance), "linearised"))
-        return lw.Curves(items, x="s / m - 1", y="density")
+        z, width = np.linspace(edges[0], edges[-1], 201), (heat * depth * m ** (-2 / depth) * sigma**2 / 2) ** 0.5
+        bars, known = lw.Series(edges, density, "walks", style="bars"), norm.pdf(z, scale=width or np.nan)
+        return lw.Curves([bars, lw.Reference(z, known, "linearised")], x="s / m - 1", y="density")
 
     @study.view
     def two_numbers(start, heat, sigma, seed):
         """Depth 2, one number a layer: SGD leaves the hyperbola of gradient flow by its noise alone"""
 
-        def loss(w):
-            return (w.prod(dim=1) - 1) ** 2 / 2
+        def push(w):
+            return (heat * (4 * product(w) + sigma**2)).sqrt()[:, None, None] * w.flip(1)[:, :, None]
 
-        sgd = diffusion(
-            lambda w: -((w.prod(dim=1) - 1)[:, None] * w.flip(1)),
-            lambda w: (heat * (4 * loss(w) + sigma**2)).sqrt()[:, None, None] * w.flip(1)[:, :, None],
-            [start, 0.8],
-            60.0,
-            dt=0.02,
-            seed=seed,
-        )
-        w2 = np.linspace(0.8, 2.4, 101)
+        sgd = diffusion(lambda w: (1 - w.prod(1))[:, None] * w.flip(1), push, [start, 0.8], 60.0, dt=0.02, seed=seed)
+        w2 = np.linspace(0.8, 1.5, 101)
         kept = lw.Path((w2**2 - 0.8**2 + start**2) ** 0.5, w2, "as gradient flow", dashed=True)
-        plane = over(loss, w1=(-0.5, 2.5), w2=(-0.5, 2.5))
-        return lw.Surface(plane, paths=[kept, sgd.path("SGD")])
+        plane = over(product, {"w1": (-0.5, 2), "w2": (-0.5, 2)})
+        return lw.Surface(plane, panes="map", paths=[kept, sgd.path("SGD")])
 
     @study.oracle(atol=1e-4)
     def peak(depth):
@@ -116,7 +102,7 @@ def study() -> lw.Study:
     @study.oracle
     def order(noisy):
         """Noise does not change the order in which modes are learned"""
-        return (noisy.points.median(dim=1).values > MODES / 2).double().argmax(dim=0).argsort(), [0, 1, 2, 3]
+        return (noisy.points.median(dim=1).values < MODES / 2).sum(dim=0).diff() >= 0, True
 
     @study.oracle(tol=0.1)
     def variance(depth):

@@ -1,4 +1,4 @@
-"""Topological obstruction: what gradient flow conserves can keep a shallow ReLU network from its target for ever."""
+"""A neuron with |w|² < v² keeps the sign of v; with the wrong signs, training ends at a loss above zero."""
 
 import numpy as np
 import torch
@@ -8,6 +8,9 @@ from walks import normal, real, run
 
 import lwidgets as lw
 
+SOURCE = "arXiv:2410.14837"
+CITATION = "Topological obstruction to the training of shallow ReLU neural networks, arXiv:2410.14837"
+LIMITS = "Right signs are not enough: of six starts with + and -, one stops at 0.182067. The teacher is our own."
 TEACHER, OUT = torch.eye(2, dtype=torch.float64), real([1, -1])  # relu(x1) - relu(x2): an output weight of each sign
 
 
@@ -47,14 +50,7 @@ def output(p):
 
 def study() -> lw.Study:
     """Two neurons learn a teacher with one output weight of each sign."""
-    study = lw.Study(
-        "Topological obstruction",
-        source="arXiv:2410.14837",
-        claim="A neuron with |w|² < v² keeps the sign of v; with the wrong signs training ends at a loss above zero.",
-        limits="Right signs are not enough: of six starts with + and -, one stops at a loss of 0.182067. Population "
-        "loss of standard normal inputs, a teacher of our own.",
-        citation="Topological obstruction to the training of shallow ReLU neural networks, arXiv:2410.14837",
-    )
+    study = lw.Study("Topological obstruction", source=SOURCE, claim=__doc__, limits=LIMITS, citation=CITATION)
     study.slider("w_scale", 0.4, low=0.1, high=2.0, step=0.1, label="|w| at the start")
     study.slider("v_scale", 1.2, low=0.1, high=2.0, step=0.1, label="|v| at the start")
     study.slider("signs", "+ +", options=("+ +", "+ -", "- -"), help="Of the output weights; the teacher has + -")
@@ -74,10 +70,10 @@ def study() -> lw.Study:
     def portrait(walks, w_scale, v_scale):
         """Each neuron stays on its hyperbola; with |w|² < v² it has two sheets, and v cannot change its sign"""
         c, v = w_scale**2 - v_scale**2, np.linspace(-2.5, 2.5, 401)
-        sheets = lw.Reference(np.sqrt(np.where(c + v**2 >= 0, c + v**2, np.nan)), v, "|w|² - v² = const")
+        sheets = lw.Reference(v, np.sqrt(np.where(c + v**2 >= 0, c + v**2, np.nan)), "|w|² - v² = const")
         w, out = length(walks.points), output(walks.points)
-        ends = lw.Series(w[:, -1], out[:, -1], "at the end", style="points", width=20)
-        return lw.Curves([lw.Series(w, out, "neurons"), ends, sheets], x="|w|", y="v", equal=True)
+        ends = lw.Series(out[:, -1], w[:, -1], "at the end", style="points", width=5)
+        return lw.Curves([lw.Series(out, w, "neurons"), sheets, ends], x="v", y="|w|", equal=True)
 
     @study.view(beside="portrait")
     def losses(walks, least):
@@ -95,9 +91,8 @@ def study() -> lw.Study:
     @study.view(beside="conserved")
     def chances():
         """P(|w|² < v²) at Kaiming's initialisation: |w|² / (d s_w²) over v² / s_v² has Fisher's F(d, 1)"""
-        d, width = np.arange(1, 17), np.arange(1, 17)
-        chance = fisher.cdf(1 / width[None, :], d[:, None], 1)
-        return lw.Surface.matrix(chance, (d, width), labels=("inputs d", "width l"), metric="P(|w|² < v²)")
+        d, words = np.arange(1, 17), {"labels": ("inputs d", "width l"), "metric": "P(|w|² < v²)"}
+        return lw.Surface.matrix(fisher.cdf(1 / d, d[:, None], 1), (d, d), **words)
 
     @study.oracle(atol=1e-5)
     def obstructed(walks, least, w_scale, v_scale, signs):

@@ -76,24 +76,41 @@ def within(f: Function, origin: Tensor, directions: Tensor) -> Function:
     return lambda u: f(origin + u @ directions)
 
 
-def minimised(f: Function, origin: Tensor, directions: Tensor, rest: Tensor, *, steps: int = 15) -> Function:
+def minimised(
+    f: Function,
+    origin: Tensor,
+    directions: Tensor,
+    rest: Tensor,
+    *,
+    starts: ArrayLike | None = None,
+    steps: int = 15,
+    progress: Callable[[int, int], None] | None = None,
+) -> Function:
     """The profile of f: at each coordinate along ``directions``, its least value over those along ``rest``.
 
-    By Newton's method from the origin, where eigenvalues of the Hessian count by their size, so that it goes downhill
-    beside a saddle, too, and no step is longer than a half along an eigenvector.
+    By Newton's method, where eigenvalues of the Hessian count by their size, so that it goes downhill beside a saddle,
+    too, and no step is longer than a half along an eigenvector.
 
     Args:
         f: Of points (P, D).
         origin: Shape (D,).
         directions: Shape (k, D).
         rest: Shape (m, D).
+        starts: Along ``rest``, shape (S, m), of which the lowest end counts; by default zero.
         steps: Of Newton's method.
+        progress: Called at every step of it; what it raises ends the work.
     """
+    tries = torch.zeros(1, len(rest), dtype=rest.dtype) if starts is None else real(starts)
 
     def least(u: Tensor) -> Tensor:
-        base, v = origin + u @ directions, torch.zeros(len(u), len(rest), dtype=u.dtype)
+        ends = [descended(origin + u @ directions, start.expand(len(u), -1)) for start in tries]
+        return torch.stack(ends).amin(dim=0)
+
+    def descended(base: Tensor, v: Tensor) -> Tensor:
         inner = within(f, base, rest)
-        for _ in range(steps):
+        for step in range(steps):
+            if progress:
+                progress(step, steps)
             values, vectors = torch.linalg.eigh(hessian(inner, v))
             along = (vectors.mT @ gradient(inner, v)[:, :, None])[:, :, 0] / values.abs().clamp(min=1e-3)
             v = v - (vectors @ along.clamp(-0.5, 0.5)[:, :, None])[:, :, 0]
@@ -102,17 +119,18 @@ def minimised(f: Function, origin: Tensor, directions: Tensor, rest: Tensor, *, 
     return least
 
 
-def box(f: Function, **axes: tuple[float, float]) -> tuple[lw.Objective, lw.Subspace]:
-    """f over a box of the plane, name of an axis -> (low, high): what ``lw.sample`` and ``lw.stream`` take."""
-    names = [name.replace("_", " ") for name in axes]
-    return lw.Objective.from_function(f, len(names), names), lw.Subspace.identity(len(names), [*axes.values()], names)
+def over(f: Function, axes: Mapping[str, tuple[float, float]], *, resolution: int = 33, **how: Any) -> lw.Landscape:
+    """f sampled over a box of the plane.
 
-
-def over(
-    f: Function, *, resolution: int = 33, log: bool = False, tolerance: float = 1e-2, **axes: tuple[float, float]
-) -> lw.Landscape:
-    """f sampled over a box of the plane, in the scale in which it is to be drawn; see `box` and `lw.sample`."""
-    return lw.sample(*box(f, **axes), resolution=resolution, log=log, tolerance=tolerance)
+    Args:
+        f: Of its points, (P, 2).
+        axes: Name of each of its two coordinates -> (low, high).
+        resolution: Pixels an axis.
+        **how: As for ``lw.sample``; log for a picture in logarithmic height, tolerance.
+    """
+    names = [*axes]
+    plane = lw.Subspace.identity(len(names), [*axes.values()], names)
+    return lw.sample(lw.Objective.from_function(f, len(names), names), plane, resolution=resolution, **how)
 
 
 # --- walking ---
@@ -195,7 +213,7 @@ def run(
     rule: str | Rule = "GD",
     *,
     rate: ArrayLike | Tensor = 0.1,
-    steps: int = 1000,
+    steps: int = 600,
     every: int = 1,
     slope: Callable[[Tensor], Tensor] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -301,7 +319,7 @@ def train(
     directions: Tensor | None = None,
     rate: float = 1e-2,
     steps: int = 150,
-) -> dict[str, Tensor]:
+) -> Callable[[Tensor], Tensor]:
     """Adam on all data at once, in all parameters of a model or in a slice around it; the model stays as it is.
 
     Args:
@@ -313,7 +331,7 @@ def train(
         steps: How many.
 
     Returns:
-        Name -> parameter, for `torch.func.functional_call`.
+        The trained model, a function of inputs.
     """
     start = {name: p.detach() for name, p in model.named_parameters()}
     sizes = [p.numel() for p in start.values()]
@@ -329,4 +347,5 @@ def train(
             optimizer.zero_grad()
             loss(functional_call(model, at(), data[0]), data[1]).backward()
             optimizer.step()
-    return {name: p.detach() for name, p in at().items()}
+    trained = {name: p.detach() for name, p in at().items()}
+    return lambda inputs: functional_call(model, trained, inputs)
