@@ -32,7 +32,7 @@ ALONE = {
     "sampling/test_threads.py",
     "test_pauses.py",
     "study/test_latest.py",
-    "study/test_optional.py",
+    "study/test_waiting_views.py",
     "study/test_races.py",
     "study/test_slow.py",
     "study/test_study.py",

@@ -66,6 +66,10 @@ class Picture:
         """This picture as a layer on another of its kind; by default it covers that."""
         return self
 
+    def called(self, title: str) -> Picture:
+        """The same with a sentence that tells what it shows, where it has none of its own."""
+        return self
+
     def hold(self, held: Mapping[str, Any]) -> Picture:
         """The same as a person has turned it, where it can be turned."""
         return self

@@ -294,6 +294,10 @@ class Curves(Picture):
             caption=self.caption or base.caption,
         )
 
+    def called(self, title: str) -> Curves:
+        """With a caption."""
+        return self if self.caption else replace(self, caption=title)
+
     def judge(self) -> Check | None:
         """Whether every series agrees with its reference."""
         told: list[str] = []

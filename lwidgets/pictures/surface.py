@@ -160,6 +160,10 @@ class Surface(Picture):
             description=self.description or base.description,
         )
 
+    def called(self, title: str) -> Surface:
+        """With a description."""
+        return self if self.description else replace(self, description=title)
+
     def hold(self, held: Mapping[str, Any]) -> Surface:
         """With the camera where a person has put it."""
         camera = held.get("camera") or {}

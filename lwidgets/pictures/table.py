@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lwidgets.pictures.base import Keep, Picture
@@ -60,6 +60,10 @@ class Table(Picture):
                     f"Table: rows must have {len(self.head)} cells, as the head has, got {len(row)} at {k}. "
                     'Use "" for an empty cell.'
                 )
+
+    def called(self, title: str) -> Table:
+        """With a title."""
+        return self if self.title else replace(self, title=title)
 
     def plain(self, keep: Keep) -> dict[str, Any]:
         """See `Picture.plain`."""

@@ -457,7 +457,8 @@ def _picture(known: _Known, guesses: Mapping[str, _Guess], error: Mapping[str, f
         if name in known.logs:  # an error e of the logarithm is at most v (exp(e) - 1) of the value
             filled = np.exp(filled)
             unmeasured = filled[known.missing & np.isfinite(filled)]
-            errors[name] = float(np.expm1(error[name]) * unmeasured.max(initial=0.0))
+            with np.errstate(over="ignore"):  # no bound that a float could hold
+                errors[name] = float(np.expm1(error[name]) * unmeasured.max(initial=0.0))
         values[name] = np.where(known.missing, filled, known.values[name])
     complete = known.level - 1 if known.missing.any() else len(known.grids) - 1
     level = tuple(len(nodes) for nodes in known.grids[max(complete, 0)])

@@ -94,8 +94,8 @@ class Declares(ABC):
 
         Args:
             function: Returns a picture, or None for "not now". Its name is the panel's, the first line of its
-                docstring what a reader calls it. An argument with a default is not waited for: until it is there, the
-                picture is made without.
+                docstring what a reader calls it, and the caption of a picture that has none. An argument with a default
+                is not waited for: until it is there, the picture is made without.
             on: Give a layer to this panel instead, declared earlier; its picture must be of the same kind.
             beside: Let its panel stand in one row with this one, where there is room.
         """

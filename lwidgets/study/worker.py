@@ -454,6 +454,8 @@ class Worker:
         if error is None and picture is not None:
             try:
                 checked(picture, f"Study: view {view.name}")
+                if view.function.__doc__ and not view.on:
+                    picture = picture.called(view.title)
             except (TypeError, ValueError) as refusal:
                 error = refusal
         if error is not None:

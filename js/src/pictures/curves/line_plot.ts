@@ -313,7 +313,7 @@ function inkOf({ color, style, opacity }: Curve, width: number): Record<string, 
 }
 
 function keyOf(curve: Curve, from: number, to: number, y: number): SVGElement {
-  if (curve.style === 'band') return svg('rect', { x: from, y: y - 5, width: to - from, height: 10, fill: curve.color, opacity: 0.3 * curve.opacity });
+  if (curve.style === 'band') return svg('rect', { x: from, y: y - 5, width: to - from, height: 10, fill: curve.color, opacity: Math.min(1, 2 * curve.opacity) });
   if (curve.style === 'points') return svg('path', { d: `M${(from + to) / 2} ${y}h0`, ...inkOf(curve, Math.min(curve.width, 10)) });
   return svg('path', { d: `M${from} ${y}H${to}`, ...inkOf(curve, Math.min(curve.width, 6)) });
 }

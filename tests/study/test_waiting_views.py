@@ -1,9 +1,9 @@
-"""Views whose arguments have defaults: they do without until it is there."""
+"""Views: arguments that have defaults are not waited for, and a docstring is a caption."""
 
 import threading
 import time
 
-from lwidgets.pictures import Words
+from lwidgets.pictures import Curves, Rule, Series, Words
 from lwidgets.study import Study
 
 
@@ -40,4 +40,35 @@ def test_a_view_does_without_what_has_a_default():
     go.set()
     assert study.wait(10)
     assert study.pictures["told"].text == "2 20"
+    study.close()
+
+
+def test_what_a_view_says_of_itself_is_the_caption_of_a_picture_without_one():
+    study = Study("Captions")
+
+    @study.view
+    def silent():
+        """How the loss falls."""
+        return Curves([Series([0, 1], [1, 0])])
+
+    @study.view
+    def spoken():
+        """Something else."""
+        return Curves([Series([0, 1], [1, 0])], caption="as it says")
+
+    @study.view(on="silent")
+    def cursor():
+        """Where we are."""
+        return Curves([Rule(x=0.5)])
+
+    @study.view
+    def bare():
+        return Curves([Series([0, 1], [1, 0])])
+
+    assert study.verify(30)
+    assert [study.pictures[name].caption for name in ("silent", "spoken", "bare")] == [
+        "How the loss falls",
+        "as it says",
+        "",
+    ]
     study.close()
