@@ -13,7 +13,7 @@ import queue
 import time
 import traceback
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -426,25 +426,39 @@ class Worker:
     # --- pictures ---
 
     def _make_pictures(self) -> bool:
-        """Run the views that have new inputs, and lay their panels anew; False where news has ended one."""
-        panels = {layer: panel for panel in self._graph.panels for layer in panel.layers}
+        """Run the views that have new inputs, and lay their panels anew; False where news has ended one.
+
+        A panel is painted once all its layers are made: one that was painted layer by layer would be laid out anew for
+        each, and bqplot loses marks that come while it does so.
+        """
         made = True
-        for view in self._graph.views:
-            inputs = self._inputs(view)
-            if inputs is None or any(run.function is view for run in self._running):
-                continue
-            seen = (view.serial, *inputs)
-            if self._seen.get(view.name) != seen:
-                made = self._make_picture(view, seen, panels.get(view.name)) and made
-            elif view.name not in self.failures:
-                entry = self.world.get(view.name)
-                if entry is not None and entry.key == self.key(view):
-                    entry.final = self._inputs_final(view)
         for panel in self._graph.panels:
+            before = {name: self.layers.get(name) for name in panel.layers}
+            for name in panel.layers:
+                view = self._graph.functions[name]
+                inputs = self._inputs(view)
+                if inputs is None or any(run.function is view for run in self._running):
+                    continue
+                seen = (view.serial, *inputs)
+                if self._seen.get(name) != seen:
+                    made = self._make_picture(view, seen) and made
+                elif name not in self.failures:
+                    entry = self.world.get(name)
+                    if entry is not None and entry.key == self.key(view):
+                        entry.final = self._inputs_final(view)
             self._lay(panel)
+            self._paint([name for name in panel.layers if self.layers.get(name) is not before[name]])
         return made
 
-    def _make_picture(self, view: Function, seen: tuple[Any, ...], panel: Panel | None) -> bool:
+    def _paint(self, views: Sequence[str]) -> None:
+        for name in views:
+            for painter in list(self.painters):
+                try:
+                    painter(name)
+                except Exception:  # a broken one must not end the worker
+                    traceback.print_exc()
+
+    def _make_picture(self, view: Function, seen: tuple[Any, ...]) -> bool:
         self._seen[view.name], key = seen, self.key(view)
         try:
             picture, error = self._call(view, key)
@@ -463,16 +477,7 @@ class Worker:
             return True
         self.failures.pop(view.name, None)
         self.world[view.name] = Entry(picture, key, self._inputs_final(view), next(self._serials), seen)
-        before = self.layers.get(view.name)
         self.layers[view.name] = picture
-        if panel is not None:
-            self._lay(panel)
-        if picture is not before:
-            for painter in list(self.painters):
-                try:
-                    painter(view.name)
-                except Exception:  # a broken one must not end the worker
-                    traceback.print_exc()
         return True
 
     def _lay(self, panel: Panel) -> None:
