@@ -26,6 +26,13 @@ from lwidgets.studies.layers import layers
 from lwidgets.studies.merging import merging
 from lwidgets.studies.surface import surface
 
+bowl = lw.Objective.from_function(lambda u: (u**2).sum(dim=1), dim=2)
+landscape = lw.sample(bowl, lw.Subspace.identity(2), resolution=9)
+pictures = [lw.Surface(landscape), lw.Curves([lw.Series([0, 1], [0, 1])]), lw.Table(("a",), [("b",)]), lw.Words("c")]
+assert all(picture.still() is not None for picture in pictures)
+assert list(landscape._repr_mimebundle_()) == ["text/plain"]
+for name, write in (("html", landscape.to_html), ("png", landscape.to_png), ("svg", landscape.to_svg)):
+    assert write(f"{sys.argv[1]}/landscape.{name}").stat().st_size > 1000
 objective, a, b = lw.demo.digits(hidden=(8,), steps=20)
 base, models, tasks = lw.demo.digits_tasks(hidden=(8,), steps=20)
 studies = {
