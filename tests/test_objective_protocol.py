@@ -14,14 +14,14 @@ from torch import nn
 from torch.nn import functional as F
 
 import lwidgets as lw
-from lwidgets.explorers import checks
-from lwidgets.export import stills
 from lwidgets.landscape import Sampling
 from lwidgets.objective import FunctionObjective, ModelObjective, Objective, modelled
 from lwidgets.parameters import VECTOR, ParameterSpace
+from lwidgets.pictures import stills
 from lwidgets.sampling import evaluate
 from lwidgets.sampling.evaluate import Local, plans_of
 from lwidgets.sampling.identity import identity
+from lwidgets.studies.parts import checks
 from tests.models import MLP
 
 X, Y = MLP.samples()

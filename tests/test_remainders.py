@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from torch.nn.utils import prune
 
 import lwidgets as lw
-from lwidgets.explorers import checks
 from lwidgets.parameters import ParameterSpace, State
+from lwidgets.studies.parts import checks
 from lwidgets.subspaces.remainders import Remainder, remainders, told, way_out
 
 X = torch.randn(32, 6, generator=torch.Generator().manual_seed(3))
@@ -194,7 +194,7 @@ def test_explorers_say_the_cause_and_the_way_out():
     here = objective(a)
     explorer = lw.CurveExplorer(here, a, b, resolution=9)
     assert explorer.wait(60)
-    assert explorer.plot.x_axis.label == "alpha (0 = a, 1 = b but for mu, which is a's)"
+    assert explorer.study.pictures["curves_picture"].x == "alpha (0 = a, 1 = b but for mu, which is a's)"
     check = str(explorer.verify()).splitlines()[0]
     assert check.startswith("warn The ends are the two models")
     assert f"{own_loss(b):.6g} by itself" in check

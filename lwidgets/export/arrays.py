@@ -107,7 +107,7 @@ def _shared(own: dict[int, Range]) -> dict[int, Range]:
     """The ranges of some arrays, widened to a common one where each fills enough of it; so too those that are left.
 
     >>> _shared({0: (0.0, 2.0), 1: (0.0, 1.0), 2: (0.0, 2e7), 3: (5.0, 5.0)})
-    {2: (0.0, 20000000.0), 0: (0.0, 2.0), 1: (0.0, 2.0), 3: (5.0, 5.0)}
+    {2: (0.0, 20000000.0), 0: (0.0, 5.0), 1: (0.0, 5.0), 3: (5.0, 5.0)}
     """
     found: dict[int, Range] = {}
     left = dict(own)

@@ -104,7 +104,7 @@ def test_surfaces(read, name):
     np.testing.assert_allclose(values, truth, atol=1e-4 * np.ptp(truth[np.isfinite(truth)]))
     np.testing.assert_array_equal(numbers(found, shown["evaluated"]), landscape.evaluated)
     assert shown["markers"] == [{"x": one.x, "y": one.y, "label": one.label} for one in picture.markers]
-    for got, path in zip(shown["paths"], picture.paths, strict=True):
+    for got, path in zip(shown["paths"], picture.colored, strict=True):
         assert (got["label"], got["color"], got["dashed"]) == (path.label, path.color, path.dashed)
         for part in ("x", "y", "time", "loss", "residual"):
             own = getattr(path, part)
@@ -169,7 +169,7 @@ def test_curves(read, name):
 
 def test_tables_and_words(read):
     table = Table(
-        ("path", "loss"), [("a", "1"), ("b", "")], title="T", colors=("#0072B2", ""), notes=["n"], folded=True
+        ("path", "loss"), [("a", "1"), ("b", "")], title="T", colors=("#0072B2", ""), chosen=1, notes=["n"], folded=True
     )
     words = Words("one\ntwo", title="Note", tone="alert")
     found = read(document([recording_of(table), recording_of(words)], ""))
@@ -179,6 +179,7 @@ def test_tables_and_words(read):
         "head": ["path", "loss"],
         "rows": [["a", "1"], ["b", ""]],
         "colors": ["#0072B2", ""],
+        "chosen": 1,
         "notes": ["n"],
         "folded": True,
     }

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import zlib
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -78,10 +79,12 @@ def explorer():
 
 def test_a_page_holds_all_it_needs_and_asks_for_nothing(explorer, tmp_path):
     page = Page(explorer.to_html(tmp_path / "page.html", {"resolution": [9, 17], "log_height": None}))
-    code = [text for attributes, text in page.scripts if attributes.get("type") != "application/json"]
-    assert len(code) == 1
-    digest = base64.b64encode(hashlib.sha256(code[0].encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in page.policy
+    inline = [text for attributes, text in page.scripts if "type" not in attributes]
+    packed = [text for attributes, text in page.scripts if attributes.get("id") == "lwidgets-script"]
+    code = [*inline, *(zlib.decompress(base64.b64decode(text)).decode() for text in packed)]
+    assert (len(inline), len(packed), len(page.scripts)) == (1, 1, 3)
+    digests = [base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in code]
+    assert f"script-src 'sha256-{digests[0]}' 'sha256-{digests[1]}';" in page.policy
     assert "default-src 'none'" in page.policy
     assert "unsafe-eval" not in page.policy
     assert not [a for _, a in page.elements if a.get("src") or a.get("href")]
@@ -117,7 +120,7 @@ def test_names_with_markup_are_names(tmp_path, text):
         "p",
         "script",
     }
-    assert len(page.scripts) == 2
+    assert len(page.scripts) == 3
     assert not [name for _, a in page.elements for name in a if name.startswith("on")]
     (picture,) = page.document["studies"][0]["pictures"]
     assert picture["metrics"][0][:1000] == text[:1000]

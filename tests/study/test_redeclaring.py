@@ -1,5 +1,7 @@
 """A second function of one name: refused, but for the cell of a notebook that is run again."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -206,7 +208,8 @@ def test_where_no_front_end_tells_cells_apart_their_code_does(monkeypatch, befor
 
 
 def test_in_a_script_there_are_no_cells():
-    assert where.run_that_declares(__file__) is None
+    script = "from lwidgets import where; print(where.run_that_declares('a.py'))"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "None\n"
 
 
 def test_ipython_itself(pictures):
