@@ -110,9 +110,10 @@ def _tasks(
         return names, given, [objectives] * len(given)
     each = [*objectives.values()] if isinstance(objectives, Mapping) else [*objectives]
     if len(each) != len(given) or not all(isinstance(one, Objective) for one in each):
+        kinds = ["Objective" if isinstance(one, Objective) else type(one).__name__ for one in each]
         raise ValueError(
             f"MergingExplorer: objectives must be one for each of {len(given)} models, got {len(each)}: "
-            f"{', '.join(type(one).__name__ for one in each)}. Pass one for each, in the same order, or one for all."
+            f"{', '.join(kinds)}. Pass one for each, in the same order, or one for all."
         )
     if isinstance(objectives, Mapping):
         tasks = [str(name) for name in objectives]
