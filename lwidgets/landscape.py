@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -212,7 +213,7 @@ class Landscape:
         none: NDArray[np.bool_] = ~np.all([np.isfinite(v) for v in self.values.values()], axis=0)
         return none
 
-    @property
+    @cached_property
     def blind_spot(self) -> float:
         """Share of the pixels in the largest disc, on a curve the widest gap, of which none was evaluated.
 

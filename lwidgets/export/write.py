@@ -31,8 +31,6 @@ _ROUNDED = (
 Kind = Literal["figure", "page"]
 """What draws: our own views with native controls, or the very widgets of the notebook."""
 
-"""``progress(done, total)``, called after every frame; raise in it to stop."""
-
 
 class Shows(Protocol):
     """What shows a study, as an explorer does."""

@@ -7,13 +7,16 @@ pages, notebooks, stills) asks the picture and knows no kind by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lwidgets.check import Check
+from lwidgets.palette import CYCLE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,6 +83,7 @@ class Picture:
 
 
 P = TypeVar("P", bound=type[Picture])
+T = TypeVar("T")
 KINDS: dict[str, type[Picture]] = {}
 """Name -> kind; filled by `register` from the list in ``pictures/__init__.py``."""
 
@@ -123,6 +127,16 @@ def checked(picture: Any, where: str, must: Literal["be", "return"] = "return") 
             f"{', '.join(KINDS)}. Call lwidgets.pictures.register({type(picture).__name__})."
         )
     return picture
+
+
+def colored(items: Iterable[T]) -> tuple[T, ...]:
+    """The items, those without a colour of their own with the next of the palette.
+
+    Args:
+        items: Frozen dataclasses with a field ``color``, empty for none.
+    """
+    colors = itertools.cycle(CYCLE)
+    return tuple(item if item.color else replace(item, color=next(colors)) for item in items)  # type: ignore[attr-defined, type-var]
 
 
 def numbers(values: ArrayLike, name: str) -> NDArray[np.float64]:

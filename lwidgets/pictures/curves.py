@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from lwidgets.check import Check
 from lwidgets.landscape import drawable
-from lwidgets.palette import CYCLE, GRAY
+from lwidgets.palette import GRAY
 from lwidgets.pictures.axes import padded, roomiest_corner
-from lwidgets.pictures.base import Keep, Picture, numbers
+from lwidgets.pictures.base import Keep, Picture, colored, numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -259,7 +259,7 @@ class Curves(Picture):
     @cached_property
     def strokes(self) -> tuple[Stroke, ...]:
         """What all of it is in the end, in the order drawn."""
-        return tuple(stroke for item in self._colored() for stroke in _strokes(item, self.log, self.ranges))
+        return tuple(stroke for item in colored(self.items) for stroke in _strokes(item, self.log, self.ranges))
 
     @cached_property
     def legend(self) -> str:
@@ -271,16 +271,6 @@ class Curves(Picture):
         ]
         height = _LEGEND_ROW * (1 + named) / _TALL
         return roomiest_corner(np.concatenate([np.empty((2, 0)), *shares], axis=1), _LEGEND_WIDTH, height)
-
-    def _colored(self) -> Iterable[Item]:
-        """The items, each with a colour of its own."""
-        taken = 0
-        for item in self.items:
-            if item.color:
-                yield item
-            else:
-                yield replace(item, color=CYCLE[taken % len(CYCLE)])
-                taken += 1
 
     # --- a picture ---
 

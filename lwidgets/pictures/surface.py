@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
@@ -11,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lwidgets.landscape import Landscape
-from lwidgets.palette import COLORMAPS, CYCLE
-from lwidgets.pictures.base import Keep, Picture, numbers
+from lwidgets.palette import COLORMAPS
+from lwidgets.pictures.base import Keep, Picture, colored, numbers
 from lwidgets.pictures.marks import Marker, Path
 
 if TYPE_CHECKING:
@@ -241,8 +240,7 @@ class Surface(Picture):
         >>> [path.color for path in Surface(None, paths=ways).colored]
         ['#0072B2', '#000000', '#D55E00']
         """
-        colors = itertools.cycle(CYCLE)
-        return tuple(path if path.color else replace(path, color=next(colors)) for path in self.paths)
+        return colored(self.paths)
 
     @property
     def outside(self) -> str:

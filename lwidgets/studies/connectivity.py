@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from lwidgets.barrier import BARRIER_KINDS, Barrier, BarrierKind
+from lwidgets.barrier import Barrier, BarrierKind
 from lwidgets.distances import l2
 from lwidgets.gradients import prepare_to_train
 from lwidgets.landscape import Landscape, drawable
@@ -24,9 +24,9 @@ from lwidgets.studies.parts.examples import examples
 from lwidgets.studies.parts.mixture import Layers, mixture
 from lwidgets.studies.parts.paths import ALIGNED, CURVED, REPAIRED, STRAIGHT, paths
 from lwidgets.studies.parts.plane import PLANE, seen_from_above
-from lwidgets.studies.parts.readings import barrier_or_why, marks_at
+from lwidgets.studies.parts.readings import accuracies, barrier_or_why, marks_at
 from lwidgets.studies.parts.route import Place, Route, Why, inherited
-from lwidgets.studies.parts.sliders import add_data, add_log_height, add_metric, add_tolerance, scale
+from lwidgets.studies.parts.sliders import add_barrier, add_data, add_log_height, add_metric, add_tolerance, scale
 from lwidgets.studies.parts.splits import in_words, splits
 from lwidgets.study import Check, Study, together
 from lwidgets.subspaces import Bezier, Chain, Grouping, Layerwise, Plane, Simplex, Subspace
@@ -100,12 +100,7 @@ def connectivity(
     study.add(examples(_COLORS))
     _add_checks(study, place)
 
-    def summary() -> str:
-        curves, values = study.get("losses", {}), study.values
-        told = {name: one.accuracy(values["metric"], log=values["log_height"]) for name, one in curves.items()}
-        return "; ".join(f"{name}: {words}" for name, words in told.items())
-
-    study.summary = summary
+    study.summary = partial(accuracies, study, "losses")
     return study
 
 
@@ -113,9 +108,7 @@ def _add_sliders(study: Study, place: Place) -> None:
     study.slider("alpha", 0.5, low=0.0, high=1.0, step=0.01, help="Position on every path")
     add_data(study, tuple(place.objectives))
     add_metric(study, place.objective.names)
-    study.slider(
-        "barrier", "excess", options=BARRIER_KINDS, help="Over the chord, over the mean of the ends, or of the error"
-    )
+    add_barrier(study)
     study.slider("resolution", 33, low=9, high=129, step=8, limits=(3, 4097), help="Points of each curve")
     add_tolerance(study, 1e-3)
     study.slider("plane", True, help="The surface over the plane through a, b, and b as aligned or the curve's bend")

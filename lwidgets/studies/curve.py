@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lwidgets.barrier import BARRIER_KINDS, Barrier, BarrierKind, reference
+from lwidgets.barrier import Barrier, BarrierKind, reference
 from lwidgets.landscape import Landscape, drawable
 from lwidgets.objective import Objective
 from lwidgets.palette import BLUE, GRAY, VERMILLION
@@ -20,14 +20,13 @@ from lwidgets.sampling.identity import version
 from lwidgets.sampling.measure import measured
 from lwidgets.sampling.polish import polish_barrier
 from lwidgets.studies.parts import checks
-from lwidgets.studies.parts.readings import barrier_or_why, marks_at
-from lwidgets.studies.parts.sliders import add_log_height, add_metric, add_tolerance, scale
+from lwidgets.studies.parts.readings import accuracies, barrier_or_why, marks_at
+from lwidgets.studies.parts.sliders import add_barrier, add_log_height, add_metric, add_tolerance, scale
 from lwidgets.studies.parts.splits import splits
 from lwidgets.study import Check, Study, together
 from lwidgets.subspaces import Line, Subspace
 
 _COLORS = (BLUE, VERMILLION)
-_BARRIER_HELP = "Over the chord, over the mean of the ends, or of the error"
 
 Landscapes = dict[str, Landscape]
 Barriers = dict[str, Barrier | str]
@@ -65,12 +64,7 @@ def curve(
     _add_pictures(study, joined.labels[0])
     _add_checks(study)
 
-    def summary() -> str:
-        curves, values = study.get("curves", {}), study.values
-        told = {split: one.accuracy(values["metric"], log=values["log_height"]) for split, one in curves.items()}
-        return "; ".join(f"{split}: {words}" for split, words in told.items())
-
-    study.summary = summary
+    study.summary = partial(accuracies, study, "curves")
     return study
 
 
@@ -89,7 +83,7 @@ def _add_sliders(study: Study, objective: Objective, joined: Subspace) -> None:
     )
     study.slider("resolution", 65, low=9, high=257, step=8, limits=(3, 4097), help="Points of the curve")
     add_metric(study, objective.names)
-    study.slider("barrier", "excess", options=BARRIER_KINDS, help=_BARRIER_HELP)
+    add_barrier(study)
     add_tolerance(study, 1e-3)
     add_log_height(study)
 

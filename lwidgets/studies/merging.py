@@ -20,7 +20,7 @@ from lwidgets.studies.parts import checks
 from lwidgets.studies.parts.comparison import Placed, comparison, mean_score, numbered
 from lwidgets.studies.parts.methods import DRAWN, SCALES, TRIMMED, Merge, Merger, names_of, ray_of
 from lwidgets.studies.parts.plane import PLANE, seen_from_above
-from lwidgets.studies.parts.readings import marks_at
+from lwidgets.studies.parts.readings import accuracies, marks_at
 from lwidgets.studies.parts.route import Why
 from lwidgets.studies.parts.sliders import add_data, add_log_height, add_metric, add_tolerance
 from lwidgets.studies.parts.sliders import scale as height
@@ -85,12 +85,7 @@ def merging(
     _add_marks(study, tasks, merger.names)
     _add_checks(study, tasks)
 
-    def summary() -> str:
-        curves, values = study.get("curves", {}), study.values
-        told = {task: one.accuracy(values["metric"], log=values["log_height"]) for task, one in curves.items()}
-        return "; ".join(f"{task} {words}".lstrip() for task, words in told.items())
-
-    study.summary = summary
+    study.summary = partial(accuracies, study, "curves", between=" ")
     return study
 
 

@@ -9,6 +9,7 @@ from lwidgets.barrier import Barrier
 from lwidgets.landscape import Landscape, drawable
 from lwidgets.pictures import Rule, Series, Words
 from lwidgets.pictures.curves import Item
+from lwidgets.study import Study
 
 
 def marks_at(alpha: float, curves: Iterable[tuple[str, Landscape]], metric: str, log_height: bool) -> list[Item]:
@@ -27,6 +28,19 @@ def barrier_or_why(find: Callable[..., Barrier], *arguments: Any, **options: Any
         return find(*arguments, **options)
     except ValueError as error:
         return str(error)
+
+
+def accuracies(study: Study, node: str, *, between: str = ": ") -> str:
+    """How exact the curves of a node are, for the status line.
+
+    Args:
+        study: With sliders metric and log_height.
+        node: Name -> landscape; nothing is said before there are some.
+        between: A name and what is said of it.
+    """
+    curves: Mapping[str, Landscape] = study.get(node, {})
+    metric, log = study["metric"], study["log_height"]
+    return "; ".join(f"{name}{between}{one.accuracy(metric, log=log)}".lstrip() for name, one in curves.items())
 
 
 def measured_words(title: str, values: Mapping[str, float], more: str = "") -> Words:

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
-from lwidgets.study.sliders import Slider
+from lwidgets.barrier import BARRIER_KINDS
+from lwidgets.study.declare import Declares
 
 TOLERANCE_HELP = "Largest error of an interpolated value, relative to the range; 0 measures all"
-
-
-class Declares(Protocol):
-    """A study or a part of one."""
-
-    def slider(self, name: str, value: Any, **spec: Any) -> Slider:
-        """Declare a slider."""
 
 
 def add_metric(study: Declares, names: Sequence[str]) -> None:
@@ -30,6 +24,12 @@ def add_data(study: Declares, data: Sequence[str]) -> None:
 def add_tolerance(study: Declares, value: float) -> None:
     """How exact the picture is to be."""
     study.slider("tolerance", value, low=0.0, high=1.0, help=TOLERANCE_HELP)
+
+
+def add_barrier(study: Declares) -> None:
+    """Of which definition barriers are."""
+    told = "Over the chord, over the mean of the ends, or of the error"
+    study.slider("barrier", "excess", options=BARRIER_KINDS, help=told)
 
 
 def add_log_height(study: Declares) -> None:
